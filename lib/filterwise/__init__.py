@@ -1,0 +1,38 @@
+"""filterwise: how deep networks learn, one filter at a time.
+
+Subpackages are imported when first used, so that ``import filterwise`` costs little:
+
+``data`` image sets, ``models`` networks, ``training`` the loop, ``measure`` what a network learned,
+``runs`` stored results and sweeps, ``experiments`` the chapters' jobs, ``claims`` verdicts,
+``figures`` pictures.
+
+>>> import filterwise as fw
+>>> fw.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filterwise import claims, data, experiments, figures, measure, models, runs, training
+
+__version__ = "0.1.0"
+
+# In the order in which they may import one another: each only from those before it.
+_SUBPACKAGES = ("data", "models", "training", "measure", "runs", "experiments", "claims", "figures")
+
+__all__ = ["claims", "data", "experiments", "figures", "measure", "models", "runs", "training"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"filterwise.{name}")
+    raise AttributeError(f"module 'filterwise' has no attribute {name!r}; it has {', '.join(_SUBPACKAGES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBPACKAGES])
