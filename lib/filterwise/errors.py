@@ -30,7 +30,7 @@ def near_miss(value: object, choices: Iterable[object]) -> str:
     """The most similar choice as a phrase for the end of a message, or an empty string.
 
     >>> near_miss("vgg61", ["vgg6", "vgg16", "lenet5"])
-    "; did you mean 'vgg16'?"
+    "; did you mean 'vgg6'?"
     """
     close = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
