@@ -26,6 +26,10 @@ class RunError(FilterwiseError):
     """A stored run or record is missing, broken or locked."""
 
 
+class BookError(FilterwiseError):
+    """The book cannot be built; the message names the chapter and cell, or the page."""
+
+
 def near_miss(value: object, choices: Iterable[object]) -> str:
     """The most similar choice as a phrase for the end of a message, or an empty string.
 

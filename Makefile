@@ -1,0 +1,40 @@
+# make book   execute the chapters (quick profile, no download) and build the book
+# make test   every check there is: lint, types, stripped notebooks, tests, chapters, the book in a browser
+# make lab    JupyterLab on the chapters
+# make lint   the fast checks only
+# make clean  remove what was built; `make clean-all` also removes the environment
+#
+# PYTHON=/path/to/python chooses the interpreter (3.11 to 3.13) that the environment is made with.
+# PYTEST="-m 'not slow'" adds options to the test run.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST ?=
+
+.PHONY: book test lab lint clean clean-all
+.DELETE_ON_ERROR:
+
+book: $(STAMP)
+	@$(BIN)/python -m filterwise.book
+
+test: lint
+	$(BIN)/python -m pytest --nbval-lax tests lib $(wildcard chapters) $(PYTEST)
+
+lint: $(STAMP)
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/nbstripout --verify $(wildcard chapters/*.ipynb)
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab chapters
+
+$(STAMP): requirements.txt pyproject.toml
+	@PYTHON="$(PYTHON)" sh .ci/environment $(VENV)
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache
+
+clean-all: clean
+	rm -rf $(VENV)
