@@ -1,0 +1,122 @@
+"""`ImageSet`: uint8 images and their labels, in memory, with the digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from filterwise.data.selection import Selectable
+from filterwise.errors import ParameterError, check_at_least
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet(Selectable):
+    """Images as uint8 and their labels.
+
+    Attributes
+    ----------
+    images : uint8 (N, C, H, W); may be a memory map that is private to this process
+    labels : int64 (N,), from 0 to K - 1
+    label_names : the K names
+    name, split : what was asked of `load`
+    source : where it came from, in words
+    digest : hexadecimal SHA-256 of the content; computed when not given
+    title : the name to report results under: ``cifar10 (jpeg)`` for a JPEG copy of CIFAR-10
+
+    Raises
+    ------
+    ParameterError
+        Types, shapes or labels do not fit together.
+
+    >>> ds = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
+    >>> len(ds), ds.shape, ds.labels_count
+    (4, (1, 2, 2), 2)
+    >>> ds.balanced(2, seed=0).labels
+    tensor([0, 1])
+    """
+
+    images: Tensor
+    labels: Tensor
+    label_names: tuple[str, ...]
+    name: str = "unnamed"
+    split: str = "train"
+    source: str = "memory"
+    digest: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise ParameterError(
+                f"images must be uint8 (N, C, H, W); got {images.dtype} {tuple(images.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or len(labels) == 0:
+            raise ParameterError(
+                f"labels must be int64, one for each of the {len(images)} images and at least one; "
+                f"got {labels.dtype} {tuple(labels.shape)}"
+            )
+        lowest, highest = int(labels.min()), int(labels.max())
+        if lowest < 0 or highest >= len(self.label_names):
+            raise ParameterError(
+                f"labels run from {lowest} to {highest}, "
+                f"but there are names for 0 to {len(self.label_names) - 1}"
+            )
+        if not self.digest:
+            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), self.label_names)
+            object.__setattr__(self, "digest", digest)
+        if not self.title:
+            object.__setattr__(self, "title", self.name)
+
+    def __repr__(self) -> str:
+        return (
+            f"ImageSet({self.title}, {self.split}: {len(self):,} images {self.shape}, "
+            f"{self.labels_count} labels, {self.source}, digest {self.digest[:12]})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images uint8 (B, C, H, W) and labels (B,), in order; the last batch may be smaller.
+
+        >>> images = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
+        >>> ds = ImageSet(images, torch.zeros(5, dtype=torch.int64), ("0",))
+        >>> [len(labels) for images, labels in ds.batches(2)]
+        [2, 2, 1]
+        """
+        check_at_least("batch_size", batch_size, 1)
+        for start in range(0, len(self), batch_size):
+            yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
+
+    def to(
+        self,
+        device: torch.device | str,
+        memory_format: torch.memory_format = torch.preserve_format,
+    ) -> ImageSet:
+        """The same set with images and labels on ``device``, and the images in ``memory_format``."""
+        images = self.images.to(device, memory_format=memory_format)
+        return replace(self, images=images, labels=self.labels.to(device))
+
+    def _take(self, indices: Tensor, labels: Tensor, label_names: tuple[str, ...], digest: str) -> ImageSet:
+        images = self.images.index_select(0, indices.to(self.images.device))
+        return replace(self, images=images, labels=labels, label_names=label_names, digest=digest)
+
+
+def content_digest(images: np.ndarray, labels: np.ndarray, label_names: Sequence[str]) -> str:
+    """SHA-256 over shape, label names, labels and pixels; what it is called and where it lay do not count."""
+    header = json.dumps({"version": 1, "shape": list(images.shape), "labels": list(label_names)})
+    sha = hashlib.sha256(header.encode())
+    sha.update(labels.astype("<i8").tobytes())
+    # in blocks, so that a memory map is never held as a whole copy
+    for start in range(0, len(images), 4096):
+        sha.update(np.ascontiguousarray(images[start : start + 4096]).data)
+    return sha.hexdigest()
