@@ -5,18 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from filterwise.errors import ParameterError, check_choice, near_miss
-from filterwise.models import checks, lenet, vgg, weights
+from filterwise.models import checks, efficientnet, lenet, pretrained, vgg, weights
 
-_BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    **{f"vgg{m}": partial(vgg.named, m, False) for m in vgg.LAYOUTS},
-    **{f"avgg{m}": partial(vgg.named, m, True) for m in vgg.LAYOUTS if m != 11},
-    "vgg": vgg.free,
-    "lenet5": lenet.lenet,
+
+class _Network(NamedTuple):
+    """How a network is made and, if torchvision's, how init="torch" draws its weights."""
+
+    make: Callable[..., nn.Module]
+    draw: Callable[[nn.Module, int], None] | None = None
+
+
+_NETWORKS: dict[str, _Network] = {
+    **{f"vgg{m}": _Network(partial(vgg.named, m, False)) for m in vgg.LAYOUTS},
+    **{f"avgg{m}": _Network(partial(vgg.named, m, True)) for m in vgg.LAYOUTS if m != 11},
+    "vgg": _Network(vgg.free),
+    "lenet5": _Network(lenet.lenet),
+    "efficientnet_b0": _Network(efficientnet.efficientnet_b0, efficientnet.draw),
+    "vgg16_bn_imagenet": _Network(pretrained.vgg16_bn, pretrained.draw),
 }
 
 
@@ -26,7 +36,7 @@ def names() -> tuple[str, ...]:
     >>> names()[:6]
     ('vgg6', 'vgg8', 'vgg11', 'vgg13', 'vgg14', 'vgg16')
     """
-    return tuple(_BUILDERS)
+    return tuple(_NETWORKS)
 
 
 def options(name: str) -> dict[str, Any]:
@@ -40,8 +50,8 @@ def options(name: str) -> dict[str, Any]:
     >>> options("lenet5")["kernel"]
     5
     """
-    check_choice("name", name, _BUILDERS)
-    known = inspect.signature(_BUILDERS[name]).parameters.values()
+    check_choice("name", name, _NETWORKS)
+    known = inspect.signature(_NETWORKS[name].make).parameters.values()
     return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
 
 
@@ -84,6 +94,10 @@ def build(
     ------
     ParameterError
         On an unknown name or option (with the near miss), or a value that gives no network.
+    DataError
+        If pretrained weights were asked for and cannot be had or do not fit.
+    TorchvisionMissing
+        If the network is torchvision's and there is none.
 
     >>> net = build("avgg8", labels=10, width=0.25, order="AP2-MP4")
     >>> net.features[4].pool[1].kernel_size
@@ -100,10 +114,15 @@ def build(
             raise ParameterError(f"{option}={value!r} is no option of {name!r}; its options are {listed}")
     count = checks.check_count
     shape = (count("labels", labels, 2), checks.check_positive("width", width), count("channels", channels))
-    make = partial(_BUILDERS[name], *shape, count("size", size), **chosen)
+    make = partial(_NETWORKS[name].make, *shape, count("size", size), **chosen)
     check_choice("init", init, weights.INITS)
     if count("seed", seed, 0) >= 2**63:
         raise ParameterError(f"seed={seed!r} is too large; it must be below 2**63")
     net = weights.on_meta(make)
-    weights.initialise(net, int(seed), init)
+    draw = _NETWORKS[name].draw
+    if draw is not None and init == "torch":
+        draw(net, int(seed))
+    else:
+        weights.initialise(net, int(seed), init)
+    pretrained.read(net, name, chosen.get("weights"))
     return net

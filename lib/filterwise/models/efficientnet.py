@@ -1,0 +1,106 @@
+"""EfficientNet-B0 by torchvision, at any width, for small images too, and its initial weights.
+
+Used by Meir et al., Sci. Rep. 14, 5881 (2024). torchvision is imported when such a network is built.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from filterwise import _torchvision
+from filterwise.errors import ParameterError
+from filterwise.models import checks, pretrained
+
+#: Stages 2 to 8: expansion, kernel, stride, channels in, channels out, blocks.
+_STAGES = (
+    (1, 3, 1, 32, 16, 1),
+    (6, 3, 2, 16, 24, 2),
+    (6, 5, 2, 24, 40, 2),
+    (6, 3, 2, 40, 80, 3),
+    (6, 5, 1, 80, 112, 3),
+    (6, 5, 2, 112, 192, 4),
+    (6, 3, 1, 192, 320, 1),
+)
+#: Up to this side the first two strides are 1, or maps would be single pixels long before the last stage.
+SMALL = 64
+
+
+def efficientnet_b0(
+    labels: int,
+    width: float,
+    channels: int,
+    size: int,
+    *,
+    weights: pretrained.Weights = "random",
+    first_strides: int | None = None,
+    dropout: float = 0.2,
+    stochastic_depth: float = 0.2,
+) -> nn.Module:
+    """EfficientNet-B0; its layers "features.2" to "features.8" are the papers' stages 3 to 9.
+
+    Parameters
+    ----------
+    width : float
+        torchvision's width factor: filters are rounded to multiples of 8, at least 8.
+    weights : "random", "imagenet" or path
+        "imagenet" takes torchvision's file, downloading it if need be; a path one of the user's
+        (.safetensors, .pth). The last layer is taken over if it has ``labels`` outputs.
+    first_strides : {1, 2}, optional
+        The strides of the first convolution and of stage 3. None: 1 for images of side up to 64, else 2, as
+        in the paper of the network. The weights are the same.
+    dropout, stochastic_depth : float
+        In training both draw from torch's global generator.
+
+    Raises
+    ------
+    ParameterError
+        On a value outside these choices.
+    DataError
+        If the weights cannot be had or do not fit.
+    TorchvisionMissing
+        If there is no torchvision.
+    """
+    for parameter, value in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+            raise ParameterError(f"{parameter}={value!r} is not allowed; it must be at least 0 and below 1")
+    if first_strides not in (None, 1, 2) or isinstance(first_strides, bool):
+        raise ParameterError(f"first_strides={first_strides!r} is not allowed; choose from None, 1, 2")
+    pretrained.check_weights(weights, ("random", "imagenet"))
+    stride = (1 if size <= SMALL else 2) if first_strides is None else first_strides
+    checks.filters("width", 16, width)  # torchvision rounds to a multiple of 8 and never down to none
+    models = _torchvision.load().models
+    stages = [
+        models.efficientnet.MBConvConfig(
+            expansion, kernel, stride if stage == 3 else step, inputs, outputs, blocks, width_mult=width
+        )
+        for stage, (expansion, kernel, step, inputs, outputs, blocks) in enumerate(_STAGES, start=2)
+    ]
+    net: Any = models.EfficientNet(stages, dropout, stochastic_depth, num_classes=labels)
+    stem = net.features[0][0]
+    net.features[0][0] = nn.Conv2d(channels, stem.out_channels, 3, stride, 1, bias=False)
+    net.layer_names = tuple(f"features.{n}" for n in range(2, 9))
+    return net
+
+
+@torch.no_grad()
+def draw(net: nn.Module, seed: int) -> None:
+    """torchvision's own initial weights of an EfficientNet, from a generator of their own.
+
+    Convolutions: N(0, 2/fan_out), linear layers: U(+-1/sqrt(outputs)), biases 0, batch norms 1 and 0.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels * module.weight[0, 0].numel()
+            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+        elif isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.out_features)
+            module.weight.uniform_(-bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            module.bias.zero_()
