@@ -1,0 +1,201 @@
+"""Chapters are executed by papermill, each in a process of its own, and kept while nothing they depend on changes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filterwise.book.digest import chapter_key, code_cells
+from filterwise.errors import BookError, near_miss
+
+# Outputs that only a live kernel can serve; the page shows the static twin instead.
+_LIVE_ONLY = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
+_KEPT_A_CHAPTER = 3
+
+
+@dataclass(frozen=True)
+class Executed:
+    """An executed chapter: the kept notebook, whether it ran just now, and how long it took (seconds)."""
+
+    chapter: str
+    path: Path
+    ran: bool
+    seconds: float
+
+
+def execute(
+    root: Path,
+    chapter: str,
+    keep: Path,
+    around: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    force: bool = False,
+    cell_timeout: int = 1800,
+    say: Callable[[str], object] = lambda line: None,
+) -> Executed:
+    """Execute ``chapter``, or find the kept notebook that the same sources gave.
+
+    Parameters
+    ----------
+    root : the repository; the kernel works in the chapter's own folder, as in Jupyter.
+    chapter : path of the notebook relative to ``root``.
+    keep : folder of kept notebooks.
+    around : :func:`filterwise.book.digest.surroundings` of ``root``.
+    parameters : papermill parameters; each must be in the chapter's parameter cell.
+    force : run even if a kept notebook fits.
+    cell_timeout : seconds that one cell may take.
+    say : is given one line at the start and at the end.
+
+    Raises
+    ------
+    BookError
+        The chapter is missing or no notebook, has no such parameter, or one of its cells failed; the notebook as far
+        as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.
+    """
+    source = root / chapter
+    if not source.is_file():
+        raise BookError(f"{chapter} is not there")
+    kept = keep / f"{source.stem}-{chapter_key(root, source, parameters, around)[:16]}.ipynb"
+    if kept.is_file() and not force:
+        about = json.loads(kept.read_text(encoding="utf-8"))["metadata"]["filterwise"]
+        say(f"{chapter}: kept from {about['date'][:10]} ({about['seconds']:.0f} s then)")
+        return Executed(chapter, kept, ran=False, seconds=about["seconds"])
+
+    _check_parameters(source, chapter, parameters)
+    keep.mkdir(parents=True, exist_ok=True)
+    unfinished = keep / f".{kept.stem}.{os.getpid()}.ipynb"
+    say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}")
+    started = time.perf_counter()
+    try:
+        answer = _in_own_process(source, unfinished, dict(parameters), cell_timeout)
+        if "error" in answer:
+            failed = keep / f"failed-{source.stem}.ipynb"
+            if unfinished.is_file():
+                os.replace(unfinished, failed)
+            raise BookError(f"{chapter} {answer['error']} (as far as it came: {failed})")
+        seconds = round(time.perf_counter() - started, 1)
+        notebook = _tidy(json.loads(unfinished.read_text(encoding="utf-8")))
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        notebook["metadata"]["filterwise"] = {**answer, "seconds": seconds, "date": date, **parameters}
+        unfinished.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(unfinished, kept)
+    finally:
+        unfinished.unlink(missing_ok=True)
+        unfinished.with_suffix(".log").unlink(missing_ok=True)
+    _forget_oldest(keep, source.stem)
+    say(f"{chapter}: done in {seconds:.0f} s")
+    return Executed(chapter, kept, ran=True, seconds=seconds)
+
+
+def with_outputs(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict[str, Any]:
+    """The notebook ``source`` with the outputs that the same code gave in ``executed``.
+
+    Prose may have changed since; papermill's injected cell stays where papermill put it.
+    """
+    merged = {**copy.deepcopy(dict(source)), "metadata": copy.deepcopy(executed["metadata"]), "cells": []}
+    ran = iter([cell for cell in executed["cells"] if cell["cell_type"] == "code"])
+    for cell in copy.deepcopy(source["cells"]):
+        if cell["cell_type"] == "code":
+            result = next(ran)
+            cell["outputs"], cell["execution_count"] = result["outputs"], result["execution_count"]
+        merged["cells"].append(cell)
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            merged["cells"].append(copy.deepcopy(next(ran)))
+    return merged
+
+
+def _check_parameters(source: Path, chapter: str, parameters: Mapping[str, Any]) -> None:
+    import papermill
+
+    cells = code_cells(json.loads(source.read_text(encoding="utf-8")))
+    if not any("parameters" in cell["tags"] for cell in cells):
+        raise BookError(f"{chapter} has no cell tagged 'parameters'")
+    known = list(papermill.inspect_notebook(str(source)))
+    for name in parameters:
+        if name not in known:
+            raise BookError(
+                f"{chapter} has no parameter {name!r}; it has {', '.join(known)}{near_miss(name, known)}"
+            )
+
+
+def _in_own_process(
+    source: Path, target: Path, parameters: dict[str, Any], cell_timeout: int
+) -> dict[str, Any]:
+    # A fresh interpreter: papermill changes the working directory and the environment of its process.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_run, str(source), str(target), parameters, cell_timeout).result()
+        except BrokenProcessPool:
+            return {"error": "stopped: its process was killed; out of memory?"}
+
+
+def _run(source: str, target: str, parameters: dict[str, Any], cell_timeout: int) -> dict[str, Any]:
+    """In the process of its own: run, and answer with what it ran on or with what went wrong."""
+    import warnings
+
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    os.environ["FILTERWISE_STATIC"] = "1"
+    warnings.simplefilter("ignore")
+    # What kernel and papermill say to the terminal; a cell's own messages are in the notebook.
+    with open(Path(target).with_suffix(".log"), "w", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    folder = str(Path(source).parent)
+    try:
+        papermill.execute_notebook(
+            source, target, parameters, cwd=folder, progress_bar=False, execution_timeout=cell_timeout
+        )
+    except papermill.PapermillExecutionError as error:
+        said = (error.evalue or "").strip().splitlines() or [""]
+        first = (error.source or "").strip().splitlines() or [""]
+        return {"error": f"stopped in cell [{error.exec_count}], `{first[0]}`: {error.ename}: {said[0]}"}
+    except DeadKernelError:
+        return {"error": "stopped: its kernel was killed; out of memory?"}
+    except CellTimeoutError:
+        return {"error": f"stopped: a cell took longer than {cell_timeout} s"}
+    return _machine()
+
+
+def _machine() -> dict[str, str]:
+    """What the numbers of a chapter were measured on."""
+    import platform
+
+    import torch
+
+    device = (
+        torch.cuda.get_device_name(0)
+        if torch.cuda.is_available()
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+    return {"python": platform.python_version(), "torch": torch.__version__, "device": device}
+
+
+def _tidy(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Without papermill's notes on each cell and without widgets, which no page can serve."""
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        cell["metadata"].pop("papermill", None)
+        cell["metadata"].pop("execution", None)
+        for output in cell.get("outputs", []):
+            for kind in _LIVE_ONLY:
+                output.get("data", {}).pop(kind, None)
+    return notebook
+
+
+def _forget_oldest(keep: Path, stem: str) -> None:
+    kept = sorted(keep.glob(f"{stem}-[0-9a-f]*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in kept[_KEPT_A_CHAPTER:]:
+        path.unlink(missing_ok=True)
