@@ -1,0 +1,35 @@
+"""What a network learned: probe heads, class means, label fields, clusters, noise, signal-to-noise ratios.
+
+Works on any ``nn.Module`` by the name of a layer. The path of one measurement::
+
+    heads = probe_heads(net, ["features.8"], train, test)      # phase 2: a linear head on the frozen layer
+    mean = class_means(net, "features.8", test)                # (K, F, P), one pass
+    M = label_fields(mean, heads["features.8"].weight)         # (F, K, K), row = input label
+    layer_summary(M, threshold=0.3)                            # N_c, C_s, n, n_in, n_out, SNRs
+"""
+
+from filterwise.measure.clustering import Noise, assign_clusters, cluster_sizes, clusters, noise, permutation
+from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
+from filterwise.measure.hooks import Capture, measuring
+from filterwise.measure.means import class_means
+from filterwise.measure.summary import filter_table, label_coverage, layer_summary, layer_summary_of
+
+__all__ = [
+    "Capture",
+    "Noise",
+    "assign_clusters",
+    "class_means",
+    "clip",
+    "cluster_sizes",
+    "clusters",
+    "field_chunks",
+    "filter_table",
+    "label_coverage",
+    "label_fields",
+    "layer_summary",
+    "layer_summary_of",
+    "measuring",
+    "noise",
+    "permutation",
+    "rank_one_share",
+]

@@ -1,0 +1,176 @@
+"""Label fields: every filter's matrix of average output fields, and its clipped picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from filterwise.errors import ParameterError
+
+#: Matrix entries that :func:`field_chunks` hands out at a time: 2**24 is 128 MiB in float64.
+CHUNK_ENTRIES = 2**24
+
+
+def split_head(mean: Tensor, head_weight: Tensor | nn.Module | object) -> tuple[Tensor, Tensor]:
+    """Class means (K, F, P) and head weights (K, F, P), checked to belong together, of one dtype and device.
+
+    ``head_weight`` may be (K, F*P) as in ``nn.Linear``, (K, F, P), a bias-free linear module or a ``Head``.
+
+    Raises
+    ------
+    ParameterError
+        A shape that does not fit, or a module with a bias: that would add the same column offset to every
+        filter's matrix, so it has to be dropped knowingly by passing ``head.weight``.
+    """
+    weight = getattr(head_weight, "weight", head_weight)
+    if getattr(head_weight, "bias", None) is not None:
+        raise ParameterError(
+            "the head has a bias, which belongs to no filter; pass head.weight to leave it out"
+        )
+    if not isinstance(mean, Tensor) or mean.ndim != 3:
+        shape = tuple(getattr(mean, "shape", ())) or type(mean).__name__
+        raise ParameterError(f"mean has shape {shape}; (K, F, P) = (labels, filters, positions) is needed")
+    labels, filters, positions = mean.shape
+    if not isinstance(weight, Tensor) or weight.ndim not in (2, 3):
+        shape = tuple(getattr(weight, "shape", ())) or type(weight).__name__
+        raise ParameterError(f"head_weight has shape {shape}; (K, F*P) or (K, F, P) is needed")
+    if tuple(weight.shape) not in ((labels, filters * positions), (labels, filters, positions)):
+        raise ParameterError(
+            f"head_weight of shape {tuple(weight.shape)} does not fit class means of {tuple(mean.shape)}; "
+            f"{(labels, filters * positions)} or {(labels, filters, positions)} is needed"
+        )
+    dtype = torch.promote_types(mean.dtype, weight.dtype)
+    weight = weight.detach().to(device=mean.device, dtype=dtype)
+    return mean.detach().to(dtype), weight.reshape(labels, filters, positions)
+
+
+def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tensor:
+    """SFP matrix of every filter: the mean output fields that the filter alone gives each label's images.
+
+    M^f[i, j] = sum_p W[j, f, p] * abar[i, f, p]            (equations 2 and 4 of the spec; an identity)
+
+    which equals silencing all other filters' head weights and averaging the outputs over the images of
+    label i, because the head is linear and has no bias. Fields are raw logits, no softmax.
+
+    Parameters
+    ----------
+    mean
+        Class means (K, F, P), from ``class_means``.
+    head_weight
+        (K, F*P) or (K, F, P), or a bias-free ``nn.Linear`` or ``Head``.
+
+    Returns
+    -------
+    Tensor
+        (F, K, K): row = label of the input, column = output label. For K = 1,000 a filter takes 4 MB in
+        float32: use :func:`field_chunks` to go through the filters in parts.
+
+    Raises
+    ------
+    ParameterError
+        Shapes that do not fit.
+
+    >>> mean = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])       # 2 labels, 1 filter, 2 positions
+    >>> label_fields(mean, torch.tensor([[3.0, 0.0], [0.0, 5.0]]))
+    tensor([[[ 3.,  0.],
+             [ 0., 10.]]])
+    """
+    abar, weight = split_head(mean, head_weight)
+    # The batched matrix product of einsum("ifp,jfp->fij").
+    return torch.bmm(abar.permute(1, 0, 2), weight.permute(1, 2, 0))
+
+
+def field_chunks(
+    mean: Tensor, head_weight: Tensor | nn.Module | object, entries: int = CHUNK_ENTRIES
+) -> Iterator[tuple[slice, Tensor]]:
+    """The same matrices in chunks of filters: (slice of filters, M of these filters (f, K, K)).
+
+    A chunk has at most ``entries`` matrix entries (but at least one filter): bounded at any K.
+
+    >>> parts = list(field_chunks(torch.ones(4, 10, 1), torch.ones(4, 10), entries=48))
+    >>> [part.shape[0] for _, part in parts]
+    [3, 3, 3, 1]
+    """
+    abar, weight = split_head(mean, head_weight)
+    labels, filters, _ = abar.shape
+    step = max(1, entries // (labels * labels))
+    for start in range(0, filters, step):
+        part = slice(start, min(start + step, filters))
+        yield part, torch.bmm(abar[:, part].permute(1, 0, 2), weight[:, part].permute(1, 2, 0))
+
+
+def check_matrices(name: str, matrices: object) -> Tensor:
+    """``matrices`` as a tensor of shape (..., K, K) without NaN.
+
+    Raises
+    ------
+    ParameterError
+        Not square in the last two dimensions, or not finite.
+    """
+    tensor = torch.as_tensor(matrices)
+    if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] == 0:
+        raise ParameterError(f"{name} has shape {tuple(tensor.shape)}; (F, K, K) or (K, K) is needed")
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise ParameterError(f"{name} holds values that are not finite (NaN or infinity)")
+    return tensor
+
+
+def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
+    """Clipped matrix B^f: 1 where an entry exceeds ``threshold`` times the matrix's maximum (equation 3).
+
+    A filter whose maximum is <= 0 raises no output: it has no ones. (Dividing by a negative maximum would
+    flip every sign and turn all entries into ones.)
+
+    Parameters
+    ----------
+    M
+        (F, K, K) or (K, K).
+    threshold
+        theta, in [0, 1); the comparison is strict.
+
+    Returns
+    -------
+    Tensor
+        bool, of the shape of ``M``.
+
+    Raises
+    ------
+    ParameterError
+        A threshold outside [0, 1), a matrix that is not square or not finite.
+
+    >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int()
+    tensor([[[1, 0],
+             [1, 0]],
+    <BLANKLINE>
+            [[0, 0],
+             [0, 0]]], dtype=torch.int32)
+    """
+    if not 0 <= threshold < 1:
+        raise ParameterError(f"threshold={threshold!r} is outside [0, 1)")
+    fields = check_matrices("M", M)
+    if fields.dtype == torch.bool:
+        raise ParameterError("M is boolean, so it is clipped already")
+    if not fields.is_floating_point():
+        fields = fields.double()
+    largest = fields.amax(dim=(-2, -1), keepdim=True)
+    positive = largest > 0
+    return (fields / torch.where(positive, largest, torch.ones_like(largest)) > threshold) & positive
+
+
+def rank_one_share(M: Tensor, chunk: int = 64) -> Tensor:
+    """Share of each matrix's squared norm in its first singular value, (F,); NaN for a matrix of zeros.
+
+    1 means that M^f[i, j] = g_i * w_j, an identity at P = 1: such a filter orders the outputs in the same
+    way whatever the input.
+
+    >>> rank_one_share(torch.stack([torch.ones(3, 3), torch.eye(3)]))
+    tensor([1.0000, 0.3333])
+    """
+    fields = check_matrices("M", M)
+    parts = []
+    for part in fields.reshape(-1, *fields.shape[-2:]).split(chunk):
+        squares = torch.linalg.svdvals(part).square()
+        parts.append(squares[:, 0] / squares.sum(dim=1))
+    return torch.cat(parts)

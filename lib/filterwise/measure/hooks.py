@@ -1,0 +1,218 @@
+"""Outputs of named layers, caught by forward hooks from a network that is left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from filterwise.errors import ParameterError, near_miss
+from filterwise.training import pick_device
+
+
+class _StopForward(BaseException):
+    """Ends a forward pass after the last layer asked for.
+
+    Not an ``Exception``, so that a ``try: ... except Exception`` inside a network cannot swallow it.
+    """
+
+
+def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
+    """The layer names as a list, each checked to be a submodule of ``net``.
+
+    Raises
+    ------
+    ParameterError
+        A name is unknown (the near miss is suggested), given twice, or the list is empty.
+
+    >>> check_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1")
+    ['1']
+    """
+    names = [layers] if isinstance(layers, str) else list(layers)
+    known = [name for name, _ in net.named_modules() if name]
+    if not names:
+        raise ParameterError("layers=[] names no layer; give at least one")
+    for name in names:
+        if name not in known:
+            listed = ", ".join(repr(one) for one in known[:40]) + (", ..." if len(known) > 40 else "")
+            raise ParameterError(
+                f"layer {name!r} is not in this network; it has {listed}{near_miss(name, known)}"
+            )
+    if len(set(names)) < len(names):
+        raise ParameterError(f"layers={names!r} names a layer twice")
+    return names
+
+
+def as_fields(output: object, layer: str, pool: int | None = None) -> Tensor:
+    """Bring a layer's output to shape (N, F, P): image, filter, position.
+
+    Maps (N, F, H, W) are flattened to P = H*W, row by row; tokens (N, T, F) become P = T; vectors (N, F)
+    have P = 1. With ``pool``, maps with a side above ``2 * pool`` are average-pooled to pool x pool first
+    (an option for size only: the head then has to be trained with the same ``pool``).
+
+    Raises
+    ------
+    ParameterError
+        The output is no tensor (a tuple, say), has no such number of dimensions, or no floating-point type.
+
+    >>> as_fields(torch.zeros(5, 8, 4, 4), "features.3").shape
+    torch.Size([5, 8, 16])
+    >>> as_fields(torch.zeros(5, 17, 8), "blocks.0").shape
+    torch.Size([5, 8, 17])
+    """
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        raise ParameterError(
+            f"layer {layer!r} returns a {kind}, not one tensor; name a submodule that returns a tensor"
+        )
+    if not output.is_floating_point():
+        raise ParameterError(f"layer {layer!r} returns {output.dtype}; floating-point activations are needed")
+    if output.ndim == 4:
+        if pool is not None and max(output.shape[2:]) > 2 * pool:
+            output = functional.adaptive_avg_pool2d(output, pool)
+        return output.flatten(2)
+    if output.ndim == 3:
+        return output.transpose(1, 2)
+    if output.ndim == 2:
+        return output.unsqueeze(2)
+    raise ParameterError(
+        f"layer {layer!r} returns shape {tuple(output.shape)}; maps (N, F, H, W), tokens (N, T, F) or "
+        "vectors (N, F) are needed"
+    )
+
+
+@contextmanager
+def measuring(net: nn.Module, device: torch.device | None = None) -> Iterator[nn.Module]:
+    """Evaluation mode, no autograd, on ``device``; afterwards each module's mode and the device are restored.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    >>> frozen = net[1].eval()
+    >>> with measuring(net):
+    ...     print(net.training, torch.is_grad_enabled())
+    False False
+    >>> net.training, net[1].training
+    (True, False)
+    """
+    modes = [(module, module.training) for module in net.modules()]
+    first = next(net.parameters(), None)
+    home = None if first is None or device is None or first.device == device else first.device
+    try:
+        if home is not None:
+            net.to(device)
+        net.eval()
+        with torch.no_grad():
+            yield net
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        if home is not None:
+            net.to(home)
+
+
+def measuring_device(net: nn.Module, device: str | torch.device = "auto") -> torch.device:
+    """``device``; for "auto" where the network already is, unless that is the CPU: then the best there is."""
+    if device == "auto":
+        first = next(net.parameters(), None)
+        if first is not None and first.device.type != "cpu":
+            return first.device
+    return pick_device(device)
+
+
+class Capture:
+    """Forward passes that return the outputs of named layers as (N, F, P) and stop after the last of them.
+
+    Use as a context manager around :func:`measuring`; the hooks are removed when it closes.
+
+    Parameters
+    ----------
+    net, layers, pool
+        See :func:`as_fields` for ``pool`` and the shapes.
+
+    Raises
+    ------
+    ParameterError
+        Unknown layer; a layer that the forward pass never runs, or runs more than once (then it is
+        unclear which output is meant: a shared ``nn.ReLU``, say).
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+    >>> with measuring(net), Capture(net, ["1"]) as capture:
+    ...     capture(torch.zeros(5, 1, 4, 4))["1"].shape
+    torch.Size([5, 3, 4])
+    """
+
+    def __init__(self, net: nn.Module, layers: str | Sequence[str], pool: int | None = None) -> None:
+        self.net, self.pool = net, pool
+        self.layers = check_layers(net, layers)
+        if pool is not None and (not isinstance(pool, int) or pool < 1):
+            raise ParameterError(f"pool={pool!r} must be a whole number of at least 1, or None")
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._seen: dict[str, Tensor] = {}
+        self._runs: dict[str, int] = {}
+        self._stop = False
+        self._probed = False
+
+    def __enter__(self) -> Capture:
+        modules = dict(self.net.named_modules())
+        for name in self.layers:
+            self._handles.append(modules[name].register_forward_hook(self._hook(name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._seen = {}
+
+    def _hook(self, name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            self._runs[name] = self._runs.get(name, 0) + 1
+            fields = as_fields(output, name, self.pool)
+            last = self._stop and len(self._seen) == len(self.layers) - 1
+            if not last and isinstance(output, Tensor) and fields.data_ptr() == output.data_ptr():
+                # What follows may work in place (ReLU(inplace=True) after a batch-norm).
+                fields = fields.clone()
+            self._seen[name] = fields
+            if last:
+                raise _StopForward
+
+        return hook
+
+    def _forward(self, images: Tensor, stop: bool) -> None:
+        self._seen, self._runs, self._stop = {}, {}, stop
+        try:
+            self.net(images)
+        except _StopForward:
+            return
+        except Exception:
+            # What fails above the last layer asked for (a head for other labels) does not matter.
+            if len(self._seen) < len(self.layers) or any(runs > 1 for runs in self._runs.values()):
+                raise
+
+    def _probe(self, image: Tensor) -> None:
+        """One image through the whole network: does each layer run exactly once?"""
+        self._forward(image, stop=False)
+        for name in self.layers:
+            runs = self._runs.get(name, 0)
+            if runs == 0:
+                raise ParameterError(f"layer {name!r} is in this network but its forward pass never runs it")
+            if runs > 1:
+                raise ParameterError(
+                    f"layer {name!r} runs {runs} times in one forward pass; name a layer that runs once"
+                )
+        self._probed = True
+
+    def shapes(self, image: Tensor) -> dict[str, tuple[int, int]]:
+        """(F, P) of each layer, from a forward pass of one image (1, C, H, W)."""
+        self._probe(image[:1])
+        return {name: (self._seen[name].shape[1], self._seen[name].shape[2]) for name in self.layers}
+
+    def __call__(self, images: Tensor) -> Mapping[str, Tensor]:
+        """Outputs (N, F, P) of each layer for the images (N, C, H, W), in the order asked for."""
+        if not self._probed:
+            self._probe(images[:1])
+        self._forward(images, stop=True)
+        seen, self._seen = self._seen, {}
+        return {name: seen[name] for name in self.layers}

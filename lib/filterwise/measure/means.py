@@ -1,0 +1,168 @@
+"""Class means of a layer's activations, of many layers in one pass over the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, overload
+
+import torch
+from torch import Tensor, nn
+
+from filterwise.data.augmentation import scale
+from filterwise.errors import DataError, ParameterError, check_at_least
+from filterwise.measure.hooks import Capture, measuring, measuring_device
+
+if TYPE_CHECKING:
+    from filterwise.data import ImageSet
+
+#: Values of one batch of images at most: 2**21 is 682 images of 3x32x32, or 13 of 3x224x224.
+BATCH_VALUES = 2**21
+#: Bytes that one float64 copy of a slice of a batch's activations may take.
+SLICE_BYTES = 2**26
+
+
+def float_batches(ds: ImageSet, batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images, scaled to [-1, 1] where they are uint8, and labels, in batches on ``device``.
+
+    ``batch`` is an upper limit: pictures larger than 32x32 come in smaller batches (:data:`BATCH_VALUES`).
+    Floating-point images are passed on as they are.
+    """
+    check_at_least("batch", batch, 1)
+    size = min(batch, max(1, BATCH_VALUES // max(1, int(torch.Size(ds.shape).numel()))))
+    for images, labels in ds.batches(size):
+        images = images.to(device)
+        if not images.is_floating_point():
+            images = scale(images)
+        yield images, labels.to(device)
+
+
+def label_counts(ds: ImageSet) -> Tensor:
+    """Number of images of each label, (K,).
+
+    Raises
+    ------
+    DataError
+        The set is empty, a label is out of range, or a label has no image (its mean does not exist).
+    """
+    labels, names = ds.labels, ds.label_names
+    if len(labels) == 0:
+        raise DataError(f"image set {ds.name!r} ({ds.split}) has no images")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(names):
+        raise DataError(
+            f"labels of {ds.name!r} run from {low} to {high}, but there are {len(names)} label names"
+        )
+    counts = torch.bincount(labels.cpu(), minlength=len(names))
+    empty = torch.nonzero(counts == 0).flatten().tolist()
+    if empty:
+        shown = ", ".join(f"{label} ({names[label]!r})" for label in empty[:5])
+        raise DataError(
+            f"{len(empty)} of {len(names)} labels of {ds.name!r} ({ds.split}) have no image: {shown}"
+            f"{', ...' if len(empty) > 5 else ''}; use ds.only_labels(...) to measure the others"
+        )
+    return counts
+
+
+@overload
+def class_means(
+    net: nn.Module, layers: str, ds: ImageSet, batch: int = ..., device: str | torch.device = ...,
+    pool: int | None = ..., memory: int = ...,
+) -> Tensor: ...  # fmt: skip
+@overload
+def class_means(
+    net: nn.Module, layers: Sequence[str], ds: ImageSet, batch: int = ..., device: str | torch.device = ...,
+    pool: int | None = ..., memory: int = ...,
+) -> dict[str, Tensor]: ...  # fmt: skip
+def class_means(
+    net: nn.Module,
+    layers: str | Sequence[str],
+    ds: ImageSet,
+    batch: int = 500,
+    device: str | torch.device = "auto",
+    pool: int | None = None,
+    memory: int = 2**32,
+) -> Tensor | dict[str, Tensor]:
+    """Mean activation of each filter at each position for the images of each label, in one forward pass.
+
+    abar[i, f, p] = mean over images x of label i of a_{f,p}(x), the mean that equation (4) of
+    ``label_fields`` multiplies with the head's weights. uint8 images are scaled to [-1, 1] as in training,
+    without augmentation; the network runs in evaluation mode and is left as it was found.
+
+    Parameters
+    ----------
+    net, layers
+        Any module, and the dotted name of a submodule, or a list of names (then one pass serves all).
+        Maps (N, F, H, W), tokens (N, T, F) and vectors (N, F) are understood.
+    ds
+        The images; the paper measures on test images.
+    batch
+        Images in one forward pass, at most; see :func:`float_batches`.
+    pool
+        Average-pool maps with a side above ``2 * pool`` to pool x pool; 7 for 224x224 pictures.
+    memory
+        Bytes that the running sums may take. They need 8 * K * F * P bytes a layer (float64); beside them
+        live one batch of activations and :data:`SLICE_BYTES`.
+
+    Returns
+    -------
+    Tensor or dict of Tensor
+        (K, F, P) = (labels, filters, positions), float32 on the CPU, accumulated in float64;
+        by layer name if a list was given.
+
+    Raises
+    ------
+    ParameterError
+        Unknown layer, an output that has no filters, or sums beyond ``memory``.
+    DataError
+        A label without images.
+
+    >>> import filterwise as fw
+    >>> ds = fw.data.load("digit-pairs", split="test", n=200)
+    >>> net = fw.models.build("lenet5", labels=100, channels=1, size=32)
+    >>> class_means(net, "features.2", ds).shape
+    torch.Size([100, 16, 25])
+    """
+    where = measuring_device(net, device)
+    counts = label_counts(ds)
+    with measuring(net, where), Capture(net, layers, pool) as capture:
+        sums: dict[str, Tensor] = {}
+        for images, labels in float_batches(ds, batch, where):
+            if not sums:
+                sums = _empty_sums(capture.shapes(images), len(counts), memory, where)
+            for layer, fields in capture(images).items():
+                _add(sums[layer], fields.flatten(1), labels)
+    means = {}
+    for layer in capture.layers:
+        total = sums.pop(layer).cpu()
+        means[layer] = (total / counts.view(-1, 1, 1)).float()
+    return means[layers] if isinstance(layers, str) else means
+
+
+def _empty_sums(
+    shapes: dict[str, tuple[int, int]], labels: int, memory: int, device: torch.device
+) -> dict[str, Tensor]:
+    """Zeros (K, F, P) in float64 for each layer, if they fit."""
+    needed = {layer: 8 * labels * filters * positions for layer, (filters, positions) in shapes.items()}
+    if sum(needed.values()) > memory:
+        worst = max(needed, key=lambda layer: needed[layer])
+        raise ParameterError(
+            f"the class means of {len(needed)} layers need {sum(needed.values()) / 2**30:.2f} GiB, more than "
+            f"memory={memory / 2**30:.2f} GiB; the largest is {worst!r} with shape (K, F, P) = "
+            f"{(labels, *shapes[worst])}; give pool=7, fewer layers, or more memory"
+        )
+    # MPS has no float64: the sums then live on the CPU.
+    home = torch.device("cpu") if device.type == "mps" else device
+    return {
+        layer: torch.zeros(labels, *shape, dtype=torch.float64, device=home)
+        for layer, shape in shapes.items()
+    }
+
+
+def _add(sums: Tensor, rows: Tensor, labels: Tensor) -> None:
+    """Add each row of (N, F*P) to the sum of its label, float64, a bounded slice of rows at a time."""
+    flat = sums.view(sums.shape[0], -1)
+    rows, labels = rows.to(flat.device), labels.to(flat.device)
+    step = max(1, SLICE_BYTES // (8 * rows.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        part = slice(start, start + step)
+        flat.index_add_(0, labels[part], rows[part].double())

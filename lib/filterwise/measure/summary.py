@@ -1,0 +1,199 @@
+"""A layer in numbers: clusters, noise and the three signal-to-noise ratios."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from filterwise.errors import ParameterError
+from filterwise.measure.clustering import as_bool, assign_clusters, cluster_sizes
+from filterwise.measure.fields import check_matrices, clip, field_chunks
+
+#: Per-filter quantities that are averaged over filters.
+AVERAGED = ("N_c", "D", "s", "n", "n_in", "n_out")
+
+
+class _Layer:
+    """Per-filter counts, the pooled cluster sizes and S, gathered from chunks of filters."""
+
+    def __init__(self) -> None:
+        self.tables: list[pd.DataFrame] = []
+        self.sizes: list[NDArray[np.int64]] = []
+        self.coverage: NDArray[np.int64] | None = None
+
+    def add(self, clipped: NDArray[np.bool_], order: Sequence[int] | None) -> None:
+        assigned = assign_clusters(clipped, order)
+        sizes = cluster_sizes(assigned)
+        inside = assigned >= 0
+        ones = clipped.sum(axis=(1, 2))
+        signal = (sizes**2).sum(axis=1)
+        in_columns = (clipped.sum(axis=1) * inside).sum(axis=1)  # ones in columns that belong to a cluster
+        self.tables.append(
+            pd.DataFrame(
+                {
+                    "N_c": (sizes > 0).sum(axis=1),
+                    "D": inside.sum(axis=1),
+                    "s": signal,
+                    "n": ones - signal,
+                    "n_in": in_columns - signal,
+                    "n_out": ones - in_columns,
+                    "largest": sizes.max(axis=1, initial=0),
+                }
+            )
+        )
+        self.sizes.append(sizes[sizes > 0])
+        covered = clipped.sum(axis=0)
+        self.coverage = covered if self.coverage is None else self.coverage + covered
+
+    def table(self) -> pd.DataFrame:
+        return pd.concat(self.tables, ignore_index=True).rename_axis("filter")
+
+
+def _clipped(M: object, threshold: float) -> NDArray[np.bool_]:
+    """bool (F, K, K) from fields, or from matrices that are clipped already."""
+    matrices = check_matrices("M", M)
+    if matrices.ndim != 3 or len(matrices) == 0:
+        raise ParameterError(
+            f"M has shape {tuple(matrices.shape)}; (F, K, K) with at least one filter is needed"
+        )
+    return as_bool("M", clip(matrices, threshold) if matrices.is_floating_point() else matrices, ndim=(3,))
+
+
+def _gather(parts: Iterable[NDArray[np.bool_]], order: Sequence[int] | None) -> _Layer:
+    layer = _Layer()
+    for part in parts:
+        layer.add(part, order)
+    return layer
+
+
+def _ratio(above: float, below: float) -> float:
+    """above / below; infinite if only ``below`` is zero, NaN if both are."""
+    if below == 0:
+        return float("nan") if above == 0 or np.isnan(above) else float("inf")
+    return above / below
+
+
+def _summarise(layer: _Layer) -> pd.Series:
+    table, sizes, S = layer.table(), np.concatenate(layer.sizes), layer.coverage
+    assert S is not None
+    labels = len(S)
+    with_cluster = table[table["N_c"] > 0]
+    some = with_cluster[list(AVERAGED)].mean()
+    every = table[list(AVERAGED)].mean()
+    cluster_size = float(sizes.mean()) if len(sizes) else float("nan")
+    on_diagonal = float(np.trace(S)) / labels
+    off_diagonal = float(S.sum() - np.trace(S)) / (labels * (labels - 1)) if labels > 1 else 0.0
+    values = {
+        "N_c": some["N_c"],
+        "C_s": cluster_size,
+        "n": some["n"],
+        "n_in": some["n_in"],
+        "n_out": some["n_out"],
+        "D": some["D"],
+        "SNR_block": _ratio(float(table["s"].sum()), float(table["n"].sum())),
+        "SNR_label": _ratio(on_diagonal, off_diagonal),
+        "SNR_mf": _ratio(some["N_c"] * cluster_size * (labels - 1), some["n"]),
+        "share_without_cluster": (len(table) - len(with_cluster)) / len(table),
+        **{f"{name}_all": every[name] for name in AVERAGED if name != "s"},
+        "SNR_mf_all": _ratio(every["N_c"] * cluster_size * (labels - 1), every["n"]),
+        "filters": len(table),
+        "labels": labels,
+    }
+    return pd.Series({name: float(value) for name, value in values.items()}, name="layer")
+
+
+def filter_table(M: object, threshold: float = 0.3, order: Sequence[int] | None = None) -> pd.DataFrame:
+    """Clusters and noise of every filter, one row a filter.
+
+    Columns: ``N_c`` clusters, ``D`` ones on the diagonal (= labels in clusters), ``s`` ones inside the
+    blocks, ``n`` ones outside, ``n_in`` those in columns of some cluster, ``n_out`` the others, ``largest``
+    the size of the largest cluster.
+
+    Parameters
+    ----------
+    M
+        Fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used).
+    order
+        Visiting order of the labels, see ``clusters``.
+
+    >>> import torch
+    >>> filter_table(torch.eye(3).repeat(2, 1, 1))
+            N_c  D  s  n  n_in  n_out  largest
+    filter
+    0         3  3  3  0     0      0        1
+    1         3  3  3  0     0      0        1
+    """
+    return _gather([_clipped(M, threshold)], order).table()
+
+
+def layer_summary(M: object, threshold: float = 0.3, order: Sequence[int] | None = None) -> pd.Series:
+    """A layer's averages over its filters, and its signal-to-noise ratios.
+
+    ==========================  =====================================================================
+    ``N_c``, ``n``, ``n_in``,   clusters, noise, internal and external noise, ones on the diagonal: means
+    ``n_out``, ``D``            over the filters that have a cluster; over all filters as ``N_c_all`` etc.
+    ``C_s``                     mean size over the pooled list of all clusters of all filters
+    ``SNR_block``               sum_f s(f) / sum_f n(f), all filters
+    ``SNR_label``               mean_i S_ii / mean_{i != j} S_ij with S_ij = sum_f B^f[i, j]
+    ``SNR_mf``                  N_c * C_s * (K - 1) / n, the mean-field estimate from the averages above
+    ``share_without_cluster``   share of filters without any cluster
+    ==========================  =====================================================================
+
+    Ratios are infinite without noise; averages are NaN if no filter has a cluster.
+
+    Parameters
+    ----------
+    M
+        Fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used).
+    threshold
+        theta of ``clip``.
+    order
+        Visiting order of the labels, see ``clusters``.
+
+    Raises
+    ------
+    ParameterError
+        M is not (F, K, K) or not finite; a threshold outside [0, 1).
+
+    >>> import torch
+    >>> B = torch.eye(4, dtype=torch.bool).repeat(2, 1, 1)
+    >>> B[0, 0, 1] = True
+    >>> row = layer_summary(B)
+    >>> row[["N_c", "C_s", "n", "SNR_block"]].tolist()
+    [4.0, 1.0, 0.5, 8.0]
+    """
+    return _summarise(_gather([_clipped(M, threshold)], order))
+
+
+def layer_summary_of(
+    mean: Tensor, head_weight: Tensor | nn.Module | object, threshold: float = 0.3
+) -> tuple[pd.Series, pd.DataFrame, NDArray[np.int64]]:
+    """:func:`layer_summary`, :func:`filter_table` and S (K, K) without ever holding all F matrices.
+
+    For K = 1,000 labels the matrices of 512 filters are 2 GB; here they come and go in chunks of filters.
+
+    >>> import torch
+    >>> row, table, S = layer_summary_of(torch.ones(3, 5, 1), torch.ones(3, 5))
+    >>> float(row["C_s"]), len(table), S.shape
+    (3.0, 5, (3, 3))
+    """
+    parts = (_clipped(fields, threshold) for _, fields in field_chunks(mean, head_weight))
+    layer = _gather(parts, None)
+    assert layer.coverage is not None
+    return _summarise(layer), layer.table(), layer.coverage
+
+
+def label_coverage(B: object) -> NDArray[np.int64]:
+    """S_ij = sum_f B^f[i, j], (K, K): how many filters raise output j when label i is shown.
+
+    S_ii counts the filters that stand for label i.
+
+    >>> import torch
+    >>> label_coverage(torch.eye(2, dtype=torch.bool).repeat(7, 1, 1)).tolist()
+    [[7, 0], [0, 7]]
+    """
+    return as_bool("B", B, ndim=(3,)).sum(axis=0)
