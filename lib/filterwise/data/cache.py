@@ -131,7 +131,8 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
             aside = folder.with_name(f"{folder.name}.broken-{time.time_ns()}")
             os.replace(folder, aside)
             log.warning("cache folder %s is broken; set aside as %s and made again", folder, aside.name)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
+        temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")  # the lock makes it unique
+        temporary.mkdir()
         try:
             meta = fill(temporary)
             write_text(temporary / "meta.json", json.dumps(asdict(meta), indent=1, ensure_ascii=False))

@@ -61,7 +61,8 @@ def decode(
                     f"at most {largest_side} a side are expected"
                 )
             encoding = picture.format or "unknown"
-            pixels = picture.convert("RGB" if channels == 3 else "L")
+            mode = "RGB" if channels == 3 else "L"
+            pixels = picture.convert(mode)
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -77,6 +78,15 @@ def decode(
         pixels = resize_and_crop(pixels, *resize)
     array = np.asarray(pixels)
     return (array.transpose(2, 0, 1) if channels == 3 else array[None]), encoding
+
+
+def shorter_side_for(size: int) -> int:
+    """The usual shorter side before the crop: 256 for 224, and in that proportion.
+
+    >>> shorter_side_for(224)
+    256
+    """
+    return round(size * 256 / 224)
 
 
 def resize_and_crop(picture: Image.Image, shorter_side: int, size: int) -> Image.Image:

@@ -17,7 +17,13 @@ import numpy as np
 
 from filterwise.data.cache import Meta
 from filterwise.data.catalog import SetInfo
-from filterwise.data.decoding import LARGEST_FIXED_SIDE, LARGEST_PHOTO_SIDE, bombs_are_errors, decode
+from filterwise.data.decoding import (
+    LARGEST_FIXED_SIDE,
+    LARGEST_PHOTO_SIDE,
+    bombs_are_errors,
+    decode,
+    shorter_side_for,
+)
 from filterwise.data.imageset import content_digest
 from filterwise.errors import DataError
 
@@ -59,7 +65,7 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
     rows = sum(table.metadata.num_rows for _, table, _ in opened)
     if rows == 0:
         raise DataError(f"{files[0]}: the file has no rows; {info.name} has images there")
-    resize = (round(size * 256 / 224), size) if size is not None else None
+    resize = (shorter_side_for(size), size) if size is not None else None
     largest = LARGEST_FIXED_SIDE if resize is None else LARGEST_PHOTO_SIDE
     labels = np.empty(rows, dtype=np.int64)
     images: np.memmap | None = None

@@ -86,7 +86,7 @@ def bag_of_parts(
     seed : of the images; the labels' parts are the same for every seed
 
     >>> bag_of_parts("test", n=20, labels=4).label_names
-    ('1-2-3', '0-6-7', '1-4-5', '0-1-3')
+    ('1-6-7', '2-3-4', '2-3-5', '2-5-6')
     """
     sets = label_parts(labels, atoms, parts)
     count = PER_LABEL[split] * labels if n is None else n

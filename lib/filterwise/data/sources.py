@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
-from filterwise.data import digits, parquet, parts
-from filterwise.data.cache import cache_folder, cached, source_key
-from filterwise.data.catalog import SetInfo, check_options, describe
+from filterwise.data import digits, originals, parquet, parts
+from filterwise.data.cache import DECODER_VERSION, cache_folder, cached, open_set, read_meta, source_key
+from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
+from filterwise.data.download import ARCHIVES, fetch_archive
+from filterwise.data.folder import FolderSet, load_folder
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import DataError, check_choice
+from filterwise.errors import DataError, ParameterError, check_choice
 
 log = logging.getLogger(__name__)
 
 ROOT_VARIABLE = "FILTERWISE_DATA"
+
+
+@overload
+def load(  # type: ignore[overload-overlap]
+    name: Literal["imagenet"],
+    split: str = ...,
+    root: str | os.PathLike[str] | None = ...,
+    download: bool = ...,
+    cache: str | os.PathLike[str] | None = ...,
+    mirror: str | None = ...,
+    **options: Any,
+) -> FolderSet: ...
+
+
+@overload
+def load(
+    name: str,
+    split: str = ...,
+    root: str | os.PathLike[str] | None = ...,
+    download: bool = ...,
+    cache: str | os.PathLike[str] | None = ...,
+    mirror: str | None = ...,
+    **options: Any,
+) -> ImageSet: ...
 
 
 def load(
@@ -24,57 +53,165 @@ def load(
     root: str | os.PathLike[str] | None = None,
     download: bool = False,
     cache: str | os.PathLike[str] | None = None,
+    mirror: str | None = None,
     **options: Any,
-) -> ImageSet:
+) -> ImageSet | FolderSet:
+    """The image set ``name``, from the first of these that has it; ``.source`` and the log say which.
+
+    1. Parquet files below ``root``, else below the environment variable FILTERWISE_DATA:
+       ``<root>/<name>/<split>.parquet``. They are decoded once, into the cache.
+    2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
+    3. The published archive with its checksum, only with ``download=True``.
+
+    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these. ``imagenet``
+    is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where it has no
+    folder ``test``, the split "test" is the folder ``val``, whose labels are public.
+
+    Parameters
+    ----------
+    name : one of `names()`
+    split : one of `describe(name).splits`
+    root : folder that holds the sets; "" counts as not given
+    cache : cache folder; else the environment variable FILTERWISE_CACHE, else ~/.cache/filterwise
+    mirror : address to download from instead; else the environment variable FILTERWISE_MIRROR
+    **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each label;
+        ``labels``: only these labels, relabelled (for ``parts``: how many); ``size`` of resized photographs
+
+    Raises
+    ------
+    ParameterError
+        An unknown name, split or option (with the near miss), or an option's value that cannot be.
+    DataError
+        The set is nowhere to be found (the message lists where it was looked for), or its source is broken.
+
+    >>> load("parts", split="test", n=20, labels=5)
+    ImageSet(parts, test: 20 images (1, 16, 16), 5 labels, embedded (procedural), digest 0a4b36bbc7b1)
+    >>> load("cifar01")
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: name='cifar01' is not known; choose from ...; did you mean 'cifar10'?
+    """
     info = describe(name)
     check_choice("split", split, info.splits)
     settings = check_options(info, options)
-    place = _root(root)
-    folder = cache_folder(cache)
+    place, how = _root(root)
+    found: ImageSet | FolderSet
     if info.kind == "embedded":
         found = _embedded(info, split, settings)
+    elif info.kind == "folder":
+        found = _folder(info, split, settings, place, how)
     else:
-        found = _stored(info, split, settings, place, folder, download)
+        found = _stored(info, split, settings.get("size"), place, how, cache_folder(cache), download, mirror)
+    if info.name not in ("parts", "digit-pairs", "digit-triples"):
+        if settings["labels"] is not None:
+            found = found.only_labels(settings["labels"])
+        if settings["n"] is not None:
+            found = found.balanced(settings["n"], settings["seed"])
     log.info("%s, %s: %d images from %s", found.title, split, len(found), found.source)
     return found
 
 
-def _root(root: str | os.PathLike[str] | None) -> Path | None:
-    given = root if root is not None and str(root) else os.environ.get(ROOT_VARIABLE)
+def fetch(
+    name: str, cache: str | os.PathLike[str] | None = None, mirror: str | None = None
+) -> list[ImageSet]:
+    """Download a set and decode all its splits into the cache; what is already there is kept.
+
+    Raises
+    ------
+    ParameterError
+        The set is unknown or cannot be downloaded.
+    DataError
+        The download fails or is not what was expected.
+    """
+    info = describe(name)
+    check_choice("name", name, [known.name for known in CATALOG.values() if known.downloadable])
+    size = info.options.get("size")
+    chosen = size if isinstance(size, int) else None
+    return [_downloaded(info, split, chosen, cache_folder(cache), mirror) for split in info.splits]
+
+
+def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
+    """The folder that holds the sets, if any, and how it was given."""
+    given, how = (root, "root") if root is not None and str(root) else (os.environ.get(ROOT_VARIABLE), "")
     if not given:
-        return None
+        return None, "no root was given and FILTERWISE_DATA is not set"
+    how = how or f"environment variable {ROOT_VARIABLE}"
     path = Path(given).expanduser()
     if not path.is_dir():
-        said = "root" if root is not None and str(root) else f"environment variable {ROOT_VARIABLE}"
-        raise DataError(f"{said}: {path} is not a folder; the folder that holds the sets is expected")
-    return path
+        raise DataError(f"{how}: {path} is not a folder; the folder that holds the sets is expected")
+    return path, f"{how} {path}"
 
 
 def _embedded(info: SetInfo, split: str, settings: dict[str, Any]) -> ImageSet:
     if info.name == "parts":
         return parts.bag_of_parts(split, **settings)
     if info.name == "mnist5k":
-        return _chosen(digits.mnist5k(split), settings)
+        return digits.mnist5k(split)
     return digits.numbers(info.name, 2 if info.name == "digit-pairs" else 3, split, **settings)
 
 
-def _chosen(found: ImageSet, settings: dict[str, Any]) -> ImageSet:
-    if settings.get("labels") is not None:
-        found = found.only_labels(settings["labels"])
-    if settings.get("n") is not None:
-        found = found.balanced(settings["n"], settings["seed"])
-    return found
+def _folder(info: SetInfo, split: str, settings: dict[str, Any], root: Path | None, how: str) -> FolderSet:
+    if root is None:
+        raise DataError(f"{info.name}: {how}; the folder that holds {info.name}/{split} is expected")
+    above = root / info.name
+    if not above.is_dir() and root.name == info.name:
+        above = root
+    used = "val" if split == "test" and not (above / "test").is_dir() else split
+    found = load_folder(above, settings["size"], used, settings["shorter_side"], info.name)
+    return replace(found, split=split)
 
 
 def _stored(
-    info: SetInfo, split: str, settings: dict[str, Any], root: Path | None, cache: Path, download: bool
+    info: SetInfo,
+    split: str,
+    size: int | None,
+    root: Path | None,
+    how: str,
+    cache: Path,
+    download: bool,
+    mirror: str | None,
 ) -> ImageSet:
-    size = settings.get("size")
-    if root is not None:
-        files = parquet.find_files(root, info.name, split)
-        if files:
-            key = source_key(files, cache, f"parquet {info.name} {split} {size}")
-            folder = cache / "sets" / f"{info.name}-{split}-{key}"
-            found = cached(folder, lambda target: parquet.fill(target, files, info, split, size))
-            return _chosen(found, settings)
-    raise DataError(f"{info.name}: not found")
+    files = parquet.find_files(root, info.name, split) if root is not None else []
+    if files:
+        key = source_key(files, cache, f"parquet {info.name} {split} {size}")
+        folder = _set_folder(cache, info.name, split, key)
+        return cached(folder, lambda target: parquet.fill(target, files, info, split, size))
+    known = _from_cache(info, split, size, cache)
+    if known is not None:
+        return known
+    if download:
+        if not info.downloadable:
+            raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
+        return _downloaded(info, split, size, cache, mirror)
+    looked = how if root is None else f"{how} has no {info.name}/{split}.parquet"
+    way_out = f"; download=True or 'filterwise data fetch {info.name}' gets it" if info.downloadable else ""
+    raise DataError(f"{info.name}, {split}: not found: {looked}; the cache {cache} does not have it{way_out}")
+
+
+def _set_folder(cache: Path, name: str, split: str, key: str) -> Path:
+    return cache / "sets" / f"{name}-{split}-{key}"
+
+
+def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> ImageSet | None:
+    """A complete set in the cache: original pixels before a copy, then the one made last."""
+    candidates = []
+    for folder in (cache / "sets").glob(f"{info.name}-{split}-*"):
+        meta = read_meta(folder) if re.fullmatch(r"[0-9a-f]{16}", folder.name[-16:]) else None
+        if meta is not None and meta.complete and (meta.name, meta.split) == (info.name, split):
+            candidates.append((meta.title == info.name, (folder / "meta.json").stat().st_mtime_ns, folder))
+    for _, _, folder in sorted(candidates, reverse=True):
+        found = open_set(folder)
+        if found is not None and (size is None or found.shape[-1] == size):
+            return replace(found, source=f"cache ({found.source})")
+    return None
+
+
+def _downloaded(info: SetInfo, split: str, size: int | None, cache: Path, mirror: str | None) -> ImageSet:
+    archives = ARCHIVES[info.name]
+    how = f"download {DECODER_VERSION} {split} {size} {[archive.md5 for archive in archives]}"
+    key = hashlib.sha256(how.encode()).hexdigest()[:16]
+
+    def fill(target: Path) -> Any:
+        paths = [fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
+        return originals.fill(target, paths, info, split, size)
+
+    return cached(_set_folder(cache, info.name, split, key), fill)
