@@ -1,0 +1,142 @@
+"""Intervals of a mean over seeds: Student's t, and the bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from filterwise.errors import check_at_least
+
+RESAMPLES = 4000
+POOLED_RESAMPLES = 400
+
+
+def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of the mean, ``mean +- t(n-1) s / sqrt(n)``.
+
+    Parameters
+    ----------
+    values : array (n,), n >= 2
+    level : float
+
+    Raises
+    ------
+    ParameterError
+        Fewer than two values.
+
+    >>> low, high = t_interval(np.array([1.0, 2.0, 3.0]))
+    >>> round(low, 2), round(high, 2)
+    (-0.48, 4.48)
+    """
+    check_at_least("values", len(values), 2)
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def bootstrap_interval(
+    values: np.ndarray, generator: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean.
+
+    With three values a resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the
+    95 % interval reaches from the smallest value to the largest: a verdict then needs all three seeds.
+
+    Parameters
+    ----------
+    values : array (n,), n >= 2
+    generator : numpy Generator
+    level : float
+    resamples : int
+
+    Raises
+    ------
+    ParameterError
+        Fewer than two values.
+
+    >>> bootstrap_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
+    (1.0, 4.0)
+    """
+    check_at_least("values", len(values), 2)
+    draws = values[generator.integers(0, len(values), size=(resamples, len(values)))]
+    # the mean of equal values need not be that value to the last bit, and a verdict at the bound would turn
+    means = np.clip(draws.mean(axis=1), values.min(), values.max())
+    # "inverted_cdf" returns values that occur; interpolation would shrink the interval of three seeds
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return float(low), float(high)
+
+
+def pooled_interval(
+    value: float, draws: np.ndarray, n: int, method: str = "t", level: float = 0.95
+) -> tuple[float, float]:
+    """Interval of a pooled quantity from its resampled values.
+
+    ``t``: value +- t(n-1) sd(draws) sqrt(n / (n-1)), because the spread of resamples of n seeds is too small
+    by that root and few seeds need the wider quantile.  ``bootstrap``: the percentiles of the draws.
+
+    Parameters
+    ----------
+    value : float
+        On the seeds as they are.
+    draws : array (resamples,)
+        From :func:`resampled`; empty gives an interval that is not a number.
+    n : int
+        Seeds.
+
+    >>> draws = np.array([1.0, 2.0, 3.0])
+    >>> low, high = pooled_interval(2.0, draws, n=3)
+    >>> round(high - 2.0, 3), round(float(stats.t.ppf(0.975, 2) * 1.5**0.5), 3)
+    (5.27, 5.27)
+    """
+    if len(draws) == 0 or n < 2:
+        return float("nan"), float("nan")
+    if method == "bootstrap":
+        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+        return float(low), float(high)
+    half = stats.t.ppf(0.5 + level / 2, n - 1) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
+    return float(value - half), float(value + half)
+
+
+def resampled(
+    records: pd.DataFrame,
+    evaluate: Callable[[pd.DataFrame], pd.DataFrame],
+    generator: np.random.Generator,
+    resamples: int = POOLED_RESAMPLES,
+) -> pd.DataFrame:
+    """A pooled quantity evaluated on resampled seeds.
+
+    Seeds are drawn with replacement; a seed drawn twice brings its runs twice.
+
+    Parameters
+    ----------
+    records : DataFrame
+        With a column ``seed``.
+    evaluate : callable
+        Records -> table with ``arm`` and ``value``.
+    generator : numpy Generator
+    resamples : int
+
+    Returns
+    -------
+    DataFrame
+        Columns ``draw, arm, value``.
+
+    >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
+    >>> mean = lambda table: pd.DataFrame({"arm": ["a"], "value": [table["x"].mean()]})
+    >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)
+    >>> len(draws), bool(draws["value"].between(1, 3).all())
+    (50, True)
+    """
+    seeds = records["seed"].unique()
+    by_seed = {seed: records[records["seed"] == seed] for seed in seeds}
+    found: dict[tuple[int, ...], pd.DataFrame] = {}  # few seeds: the same draw comes again and again
+    tables = []
+    for draw in range(resamples):
+        chosen = tuple(sorted(generator.integers(0, len(seeds), size=len(seeds)).tolist()))
+        if chosen not in found:
+            picked = pd.concat([by_seed[seeds[i]] for i in chosen], ignore_index=True)
+            found[chosen] = evaluate(picked).reindex(columns=["arm", "value"])
+        tables.append(found[chosen].assign(draw=draw))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,230 @@
+"""The ledger: every claim of the papers beside what was measured here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from filterwise.claims import load, quantities
+from filterwise.claims.quantities import joined
+from filterwise.claims.schema import PROFILES, Claim
+from filterwise.claims.verdict import Estimate, Finding, find
+from filterwise.errors import check_choice
+
+COLUMNS = (
+    "claim", "chapter", "statement", "paper", "quantity", "ours", "control", "n", "verdict", "why", "profile",
+    "data", "device", "value", "spread", "paper_value",
+)  # fmt: skip
+BOOTSTRAP_SEED = 0
+
+
+def findings(
+    chapter: str | None = None,
+    profile: str | None = None,
+    *,
+    claims_folder: Path | str | None = None,
+    records_folder: Path | str | None = None,
+    generator: np.random.Generator | None = None,
+) -> Iterator[Finding]:
+    """Judge every claim at every profile that it applies to.
+
+    Parameters
+    ----------
+    chapter : str, optional
+        Such as ``"4-sfp"``; default all that have a claim file.
+    profile : str, optional
+        ``quick``, ``cifar`` or ``paper``; default all.
+    claims_folder, records_folder : path, optional
+        Default: the repository's ``data/claims`` and ``data/records``.
+    generator : numpy Generator, optional
+        For the bootstrap; by default seeded alike for each claim, so that its verdict does not depend on
+        which other claims are judged.
+
+    Raises
+    ------
+    ParameterError
+        Unknown chapter or profile, or a broken claim file.
+    """
+    from filterwise.runs.records import load_records  # brings torch; reading claims alone does not need it
+
+    if profile is not None:
+        check_choice("profile", profile, PROFILES)
+    chosen = load.load(chapter, claims_folder)
+    for name in dict.fromkeys(claim.chapter for claim in chosen):
+        claims = {claim.id: claim for claim in chosen if claim.chapter == name}
+        for each in PROFILES if profile is None else (profile,):
+            applicable = [claim for claim in claims.values() if each in claim.profiles]
+            if not applicable:
+                continue
+            records = load_records(name, each, root=records_folder)
+            for claim in applicable:
+                yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED), claims)
+
+
+def ledger(
+    chapter: str | None = None,
+    profile: str | None = None,
+    *,
+    claims_folder: Path | str | None = None,
+    records_folder: Path | str | None = None,
+    generator: np.random.Generator | None = None,
+) -> pd.DataFrame:
+    """What the papers claim and what was measured here, one row per claim and profile.
+
+    Parameters
+    ----------
+    chapter, profile, claims_folder, records_folder, generator
+        As :func:`findings`.
+
+    Returns
+    -------
+    DataFrame
+        ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words, or
+        ``not readable``; ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and
+        ``control``; ``n`` seeds (the fewest of the arms); ``verdict``, one of ``holds``, ``fails``,
+        ``undecided``, ``not measured``, and ``why``; ``profile``, ``data``, ``device``; the numbers of the
+        first arm as ``value`` and ``spread``, and ``paper_value``.
+
+    Raises
+    ------
+    ParameterError
+        Unknown chapter or profile, or a broken claim file.
+
+    >>> table = ledger("4-sfp", "quick")
+    >>> table["claim"].tolist()[:3]
+    ['S1', 'S2', 'S3']
+    >>> set(table["verdict"]) <= {"holds", "fails", "undecided", "not measured"}
+    True
+    """
+    found = findings(
+        chapter,
+        profile,
+        claims_folder=claims_folder,
+        records_folder=records_folder,
+        generator=generator,
+    )
+    return table_of(found)
+
+
+def table_of(found: Iterable[Finding]) -> pd.DataFrame:
+    """Findings as the ledger's table."""
+    return pd.DataFrame([_row(finding) for finding in found], columns=list(COLUMNS))
+
+
+def seed_table(
+    claim: str,
+    chapter: str,
+    profile: str,
+    *,
+    claims_folder: Path | str | None = None,
+    records_folder: Path | str | None = None,
+) -> pd.DataFrame:
+    """The numbers behind one verdict, seed by seed.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``quantity, arm, seed, value, control, low, high``: one row per seed for quantities that have
+        a value per seed, one row (without a seed) for those fitted to all seeds.  ``low`` and ``high`` are
+        the interval of the mean.
+
+    Raises
+    ------
+    ParameterError
+        Unknown claim, chapter or profile.
+
+    >>> seed_table("S1", "4-sfp", "quick").columns.tolist()
+    ['quantity', 'arm', 'seed', 'value', 'control', 'low', 'high']
+    """
+    from filterwise.runs.records import load_records
+
+    claims = {each.id: each for each in load.load(chapter, claims_folder)}
+    check_choice("claim", claim, claims)
+    check_choice("profile", profile, claims[claim].profiles)
+    records = load_records(chapter, profile, root=records_folder)
+    finding = find(claims[claim], records, profile, np.random.default_rng(BOOTSTRAP_SEED), claims)
+    rows: list[dict[str, object]] = []
+    for part in dict.fromkeys((*finding.headline, *finding.parts)):
+        common = {"quantity": part.quantity, "arm": part.arm}
+        interval = {"low": part.low, "high": part.high}
+        per_seed: list[tuple[object, float, float]] = list(
+            zip(part.seeds, part.values, part.controls, strict=True)
+        )
+        for seed, value, control in per_seed or [(None, part.value, part.control)]:
+            rows.append({**common, "seed": seed, "value": value, "control": control} | interval)
+    columns = ["quantity", "arm", "seed", "value", "control", "low", "high"]
+    return pd.DataFrame(rows, columns=columns).drop_duplicates(
+        ["quantity", "arm", "seed", "value"], ignore_index=True
+    )
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    claim, headline = finding.claim, finding.headline
+    first = headline[0] if headline else None
+    return {
+        "claim": claim.id,
+        "chapter": claim.chapter,
+        "statement": claim.statement,
+        "paper": claim.paper.shown(),
+        "quantity": quantities.get(claim.quantity).says,
+        "ours": "; ".join(shown(each, len(headline) > 1) for each in headline),
+        "control": shown_controls(claim, headline),
+        "n": min((each.n for each in headline), default=0),
+        "verdict": finding.verdict,
+        "why": finding.why,
+        "profile": finding.profile,
+        "data": joined(each.data for each in headline),
+        "device": joined(each.device for each in headline),
+        "value": first.value if first else math.nan,
+        "spread": first.spread if first else math.nan,
+        "paper_value": math.nan if claim.paper.value is None else claim.paper.value,
+    }
+
+
+def shown(found: Estimate, with_arm: bool = True) -> str:
+    """An estimate as text: ``0.98 ± 0.01 (vgg6, ...)``; the spread is the standard deviation over seeds.
+
+    >>> shown(Estimate("noise_ratio", "net", 0.3, 0.012, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu"))
+    '0.300 ± 0.012 (net)'
+    """
+    about = quantities.get(found.quantity)
+    text = number(found.value, about.digits)
+    if not math.isnan(found.spread):
+        text += f" ± {number(found.spread, about.digits)}"
+    if about.unit:
+        text += f" {about.unit}"
+    return f"{text} ({found.arm})" if with_arm else text
+
+
+def shown_controls(claim: Claim, headline: tuple[Estimate, ...]) -> str:
+    """The control values with what they are; a control that was not run is said to be missing.
+
+    >>> from filterwise.claims.schema import PaperNumber
+    >>> claim = Claim("S4", "4-sfp", "s", PaperNumber(None, "t", "u"), "w", "noise_ratio", "c")
+    >>> found = Estimate("noise_ratio", "net", 0.3, 0.01, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu")
+    >>> shown_controls(claim, (found,))
+    '0.900: the same measurement on a network with untrained convolutions'
+    """
+    about = quantities.get(claim.quantity)
+    if not about.control or not headline:
+        return ""
+    values = [
+        "not measured" if math.isnan(each.control) else number(each.control, about.digits)
+        for each in headline
+    ]
+    return f"{'; '.join(values)}: {about.control}"
+
+
+def number(value: float, digits: int) -> str:
+    """A number at fixed digits; large ones at three significant digits.
+
+    >>> number(0.12345, 3), number(123456.0, 2), number(float("inf"), 2)
+    ('0.123', '1.23e+05', 'inf')
+    """
+    if not math.isfinite(value) or abs(value) < 1e4:
+        return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+    return f"{value:.3g}"

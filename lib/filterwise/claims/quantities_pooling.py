@@ -1,0 +1,241 @@
+"""Quantities of chapter 1, pooling next to the output.
+
+Columns that are read, one row per run: ``network`` (``vgg8``, ``avgg8``, or a family name of a small net),
+``base`` (the network without its pool plan: ``vgg8`` for both ``vgg8`` and ``avgg8``), ``plan`` (``V`` is the
+conventional one), ``order`` (the head's series, such as ``AP2-MP4``; empty for ``V``), ``fc_activation``,
+``seed``, ``data``, ``epochs``, ``macs`` (multiply-accumulates per image, forward), ``accuracy`` (last epoch);
+and, without training, ``routes@<order>``, ``route_spread@<order>`` and ``order_inequality_share``.
+
+Every comparison of accuracies has two readings.  The value is at **equal epochs**; the control is at **equal
+compute**: the cheaper arm's run whose ``macs * epochs`` is within ``COMPUTE_TOLERANCE`` of the dearer arm's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from filterwise.claims.quantities import has, joined, quantity
+
+COMPUTE_TOLERANCE = 0.10
+EQUAL_COMPUTE = "the same difference at equal compute (epochs x MACs per image)"
+_COLUMNS = ("network", "base", "plan", "order", "seed", "data", "epochs", "macs", "accuracy")
+
+
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Differences first - second by data and seed: ``value`` at equal epochs, ``control`` at equal compute.
+
+    Where several epoch counts were run the longest one that both arms share is taken; for the control, the
+    longest pair of runs whose compute agrees within ``COMPUTE_TOLERANCE``.
+
+    >>> columns = ["data", "seed", "epochs", "macs", "accuracy", "device"]
+    >>> late = pd.DataFrame([["d", 0, 10, 3.0, 0.9, "cpu"]], columns=columns)
+    >>> early = pd.DataFrame([["d", 0, 10, 1.0, 0.8, "cpu"], ["d", 0, 30, 1.0, 0.95, "cpu"]], columns=columns)
+    >>> paired(late, early)[["value", "control"]].round(3).values.tolist()
+    [[0.1, -0.05]]
+    """
+    rows = []
+    for _, left in first.groupby(["data", "seed"], sort=False):
+        data, seed = left["data"].iloc[0], left["seed"].iloc[0]
+        right = second[(second["data"] == data) & (second["seed"] == seed)]
+        pairs = left.merge(right, how="cross", suffixes=("", "_other"))
+        if pairs.empty:
+            continue
+        gain = (pairs["accuracy"] - pairs["accuracy_other"]).to_numpy()
+        compute = pairs["epochs"] * pairs["macs"]
+        other = pairs["epochs_other"] * pairs["macs_other"]
+        same_epochs = pairs["epochs"] == pairs["epochs_other"]
+        same_compute = (compute - other).abs() <= COMPUTE_TOLERANCE * np.maximum(compute, other)
+        length = (pairs["epochs"] + pairs["epochs_other"]).to_numpy()
+        rows.append(
+            {
+                "seed": int(seed),
+                "data": str(data),
+                "value": _of_longest(gain, length, same_epochs.to_numpy()),
+                "control": _of_longest(gain, length, same_compute.to_numpy()),
+                "device": joined([*left["device"], *right["device"]]),
+            }
+        )
+    return pd.DataFrame(rows, columns=["seed", "data", "value", "control", "device"])
+
+
+def _of_longest(gain: np.ndarray, length: np.ndarray, chosen: np.ndarray) -> float:
+    return float(gain[chosen][length[chosen].argmax()]) if chosen.any() else np.nan
+
+
+def _network(records: pd.DataFrame, name: str, fc_activation: str | None = None) -> pd.DataFrame:
+    chosen = records[records["network"] == name]
+    if fc_activation is not None and has(records, "fc_activation"):
+        chosen = chosen[chosen["fc_activation"] == fc_activation]
+    return chosen.assign(device=chosen["device"] if has(chosen, "device") else "")
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+@quantity("network_accuracy", digits=4, control="million MACs per image")
+def network_accuracy(records: pd.DataFrame, network: str) -> pd.DataFrame:
+    """Last-epoch test accuracy of one network, its longest runs."""
+    if not has(records, *_COLUMNS):
+        return pd.DataFrame()
+    runs = _network(records, network, "linear")
+    runs = runs[runs["epochs"] == runs["epochs"].max()]
+    return pd.DataFrame(
+        {
+            "arm": runs["network"] + ", " + runs["data"],
+            "seed": runs["seed"],
+            "value": runs["accuracy"],
+            "control": runs["macs"] / 1e6,
+            "data": runs["data"],
+            "device": runs["device"],
+        }
+    ).drop_duplicates(["arm", "seed"], keep="last")
+
+
+@quantity("accuracy_difference", digits=4, control=EQUAL_COMPUTE)
+def accuracy_difference(
+    records: pd.DataFrame, network: str | Sequence[str], baseline: str | Sequence[str]
+) -> pd.DataFrame:
+    """Accuracy of ``network`` minus ``baseline``, paired by seed; of several, the smallest difference."""
+    if not has(records, *_COLUMNS):
+        return pd.DataFrame()
+    tables = []
+    for name in _listed(network):
+        for other in _listed(baseline):
+            table = paired(_network(records, name, "linear"), _network(records, other, "linear"))
+            tables.append(table.assign(arm=f"{name} - {other}, " + table["data"].astype(str)))
+    if any(table.empty for table in tables):
+        return pd.DataFrame()  # the smallest of several needs them all
+    if len(tables) == 1:
+        return tables[0]
+    least = pd.concat(tables).groupby(["data", "seed"], sort=False, as_index=False)
+    merged = least.agg(value=("value", "min"), control=("control", "min"), device=("device", "first"))
+    arm = f"{'/'.join(_listed(network))} - {'/'.join(_listed(baseline))}, "
+    return merged.assign(arm=arm + merged["data"])
+
+
+@quantity("late_pooling_gain", digits=4, control=EQUAL_COMPUTE)
+def late_pooling_gain(records: pd.DataFrame, order: str = "AP2-MP4") -> pd.DataFrame:
+    """Accuracy with pooling next to the output minus the conventional plan, one arm per depth m."""
+    if not has(records, *_COLUMNS):
+        return pd.DataFrame()
+    tables = []
+    with_device = records.assign(device=records["device"] if has(records, "device") else "")
+    for base, runs in with_device.groupby("base", sort=False):
+        early = runs[runs["plan"] == "V"]
+        for plan, late in runs[(runs["plan"] != "V") & (runs["order"] == order)].groupby("plan", sort=False):
+            table = paired(late, early)
+            tables.append(table.assign(arm=f"{base}, {plan} {order} - V, " + table["data"].astype(str)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+@quantity("fc_activation_gap", digits=4, control="accuracy with ReLU")
+def fc_activation_gap(records: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy with linear minus with ReLU fully connected layers, same network, epochs and seed."""
+    if not has(records, *_COLUMNS, "fc_activation"):
+        return pd.DataFrame()
+    same = ["network", "plan", "order", "data", "seed", "epochs"]
+    filled = records.assign(order=records["order"].fillna(""))
+    linear, relu = filled[filled["fc_activation"] == "linear"], filled[filled["fc_activation"] == "relu"]
+    both = linear.merge(relu, on=same, suffixes=("", "_relu"))
+    return pd.DataFrame(
+        {
+            "arm": both["network"] + ", " + both["data"],
+            "seed": both["seed"],
+            "value": both["accuracy"] - both["accuracy_relu"],
+            "control": both["accuracy_relu"],
+            "data": both["data"],
+            "device": both.get("device", ""),
+        }
+    )
+
+
+@quantity("order_contrast", unit="standard errors", digits=2, control="order pairs looked at", pooled=True)
+def order_contrast(records: pd.DataFrame) -> pd.DataFrame:
+    """Largest difference between two orders of the same pools, in standard errors of the paired mean."""
+    if not has(records, *_COLUMNS):
+        return pd.DataFrame()
+    found = []
+    late = records[records["order"].notna() & (records["order"] != "")]
+    for (_, _, data), runs in late.groupby(["base", "plan", "data"], sort=False):
+        wide = runs.pivot_table(index=["seed", "epochs"], columns="order", values="accuracy")
+        for one, two in combinations(wide.columns, 2):
+            if {part[:2] for part in one.split("-")} != {"AP", "MP"} or not _swapped(one, two):
+                continue
+            gaps = (wide[one] - wide[two]).dropna().to_numpy()
+            if len(gaps) >= 2 and gaps.std(ddof=1) > 0:
+                found.append((abs(gaps.mean()) / (gaps.std(ddof=1) / np.sqrt(len(gaps))), len(gaps), data))
+    if not found:
+        return pd.DataFrame()
+    value, n, _ = max(found)
+    row = {"arm": "largest of the order pairs", "n": n, "value": value, "control": float(len(found))}
+    row |= {"data": joined(data for _, _, data in found), "device": joined(late.get("device", [""]))}
+    return pd.DataFrame([row])
+
+
+@quantity("order_inequality_share", control="1, the theorem")
+def order_inequality_share(records: pd.DataFrame) -> pd.DataFrame:
+    """Share of random maps on which AP(MP(x)) >= MP(AP(x)): mean of maxima against maximum of means."""
+    return _exact(records, "order_inequality_share", lambda row: float(row["order_inequality_share"]), 1.0)
+
+
+@quantity("route_count_error", control="0, the count A^2")
+def route_count_error(records: pd.DataFrame) -> pd.DataFrame:
+    """Routes counted through each head minus A^2, A the product of the AP sizes: the largest difference."""
+    heads = [column for column in records.columns if str(column).startswith("routes@")]
+
+    def worst(row: pd.Series) -> float:
+        return max(abs(float(row[head]) - _routes(head.removeprefix("routes@"))) for head in heads)
+
+    return _exact(records, heads[0], worst, 0.0) if heads else pd.DataFrame()
+
+
+@quantity("route_spread_ratio", digits=2, control="1, an order without effect")
+def route_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
+    """Spread of the routes, MP first over AP first, at equal sizes: smallest ratio over the order pairs."""
+    names = [
+        str(column).removeprefix("route_spread@")
+        for column in records.columns
+        if "route_spread@" in str(column)
+    ]
+    pairs = [
+        (a, b) for a in names for b in names if a.startswith("MP") and b.startswith("AP") and _swapped(a, b)
+    ]
+
+    def smallest(row: pd.Series) -> float:
+        return min(float(row[f"route_spread@{a}"]) / float(row[f"route_spread@{b}"]) for a, b in pairs)
+
+    return _exact(records, f"route_spread@{pairs[0][0]}", smallest, 1.0) if pairs else pd.DataFrame()
+
+
+def _exact(records: pd.DataFrame, column: str, value, control: float) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    if not has(records, column, "seed"):
+        return pd.DataFrame()
+    rows = records[records[column].notna()]
+    return pd.DataFrame(
+        {
+            "arm": "random maps",
+            "seed": rows["seed"],
+            "value": [value(row) for _, row in rows.iterrows()],
+            "control": control,
+            "data": rows.get("data", "random maps"),
+            "device": rows.get("device", ""),
+        }
+    )
+
+
+def _routes(order: str) -> int:
+    """A^2 of a head such as ``AP2-MP4``."""
+    sizes = [int(size) for kind, size in re.findall(r"(AP|MP)(\d+)", order) if kind == "AP"]
+    return int(np.prod(sizes, dtype=int)) ** 2
+
+
+def _swapped(one: str, two: str) -> bool:
+    """Whether two series of two pools hold the same pools in the other order: AP2-MP4 and MP4-AP2."""
+    first, second = one.split("-"), two.split("-")
+    return len(first) == 2 and first == second[::-1] and first != second

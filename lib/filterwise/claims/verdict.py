@@ -1,0 +1,284 @@
+"""From records to a verdict: ``holds``, ``fails``, ``undecided`` or ``not measured``.
+
+The verdict of a claim is the worst over its conditions and arms, in the order fails, undecided, holds.  A
+condition that could not be evaluated while others could leaves the claim undecided.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from filterwise.claims import intervals, quantities
+from filterwise.claims.schema import Claim, Condition, Rule
+from filterwise.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity on one arm: value, spread and interval over ``n`` seeds; ``values`` is empty when pooled."""
+
+    quantity: str
+    arm: str
+    value: float
+    spread: float
+    low: float
+    high: float
+    n: int
+    control: float
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    controls: tuple[float, ...]
+    data: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found for one claim at one profile.
+
+    Attributes
+    ----------
+    claim : Claim
+    profile, verdict, why : str
+        ``why`` says in words what decided.
+    headline : tuple of Estimate
+        The claim's own quantity, one per arm.
+    parts : tuple of Estimate
+        The conditions' quantities.
+    """
+
+    claim: Claim
+    profile: str
+    verdict: str
+    why: str
+    headline: tuple[Estimate, ...] = ()
+    parts: tuple[Estimate, ...] = field(default=())
+
+
+def estimate(
+    name: str,
+    records: pd.DataFrame,
+    options: Mapping[str, object],
+    rule: Rule,
+    generator: np.random.Generator,
+) -> tuple[Estimate, ...]:
+    """One quantity on every arm, with its interval by the rule's method and level.
+
+    A single seed has no interval: ``low`` and ``high`` are not-a-number then.
+    """
+    table = quantities.measure(name, records, options)
+    if quantities.get(name).pooled:
+        return _pooled(name, table, records, options, rule, generator)
+    found = []
+    for arm, group in table.groupby("arm", sort=False):
+        values = group["value"].to_numpy(dtype=float)
+        low, high = math.nan, math.nan
+        if len(values) >= 2 and rule.method == "t":
+            low, high = intervals.t_interval(values, rule.level)
+        elif len(values) >= 2:
+            low, high = intervals.bootstrap_interval(values, generator, rule.level)
+        found.append(
+            Estimate(
+                quantity=name,
+                arm=str(arm),
+                value=float(values.mean()),
+                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+                low=low,
+                high=high,
+                n=group["seed"].nunique(),
+                control=float(pd.to_numeric(group["control"]).mean()),
+                seeds=tuple(int(seed) for seed in group["seed"]),
+                values=tuple(values.tolist()),
+                controls=tuple(pd.to_numeric(group["control"]).astype(float).tolist()),
+                data=quantities.joined(group["data"]),
+                device=quantities.joined(group["device"]),
+            )
+        )
+    return tuple(found)
+
+
+def _pooled(
+    name: str,
+    table: pd.DataFrame,
+    records: pd.DataFrame,
+    options: Mapping[str, object],
+    rule: Rule,
+    generator: np.random.Generator,
+) -> tuple[Estimate, ...]:
+    draws = pd.DataFrame(columns=["draw", "arm", "value"])
+    if len(table) and int(table["n"].max()) >= 2 and rule.kind == "interval":
+        draws = intervals.resampled(records, partial(quantities.measure, name, options=options), generator)
+    found = []
+    for row in table.to_dict("records"):
+        values = draws.loc[draws["arm"] == row["arm"], "value"].to_numpy(dtype=float)
+        low, high = intervals.pooled_interval(
+            float(row["value"]), values, int(row["n"]), rule.method, rule.level
+        )
+        found.append(
+            Estimate(
+                quantity=name,
+                arm=str(row["arm"]),
+                value=float(row["value"]),
+                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+                low=float(low),
+                high=float(high),
+                n=int(row["n"]),
+                control=float(row["control"]),
+                seeds=(),
+                values=(),
+                controls=(),
+                data=str(row["data"]),
+                device=str(row["device"]),
+            )
+        )
+    return tuple(found)
+
+
+def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> tuple[str, str]:
+    """Verdict of one condition on one arm, and why.
+
+    >>> found = Estimate("x", "net", 2.0, 0.1, 1.8, 2.2, 3, float("nan"), (), (), (), "d", "cpu")
+    >>> judge(Condition("x", ">", bound=1.5), found, Rule(), seeds=3)[0]
+    'holds'
+    >>> judge(Condition("x", ">", bound=2.1), found, Rule(), seeds=3)[0]
+    'undecided'
+    """
+    words = condition.words(found.n)
+    if found.n < seeds:
+        return "undecided", f"{found.n} of {seeds} seeds for {words} ({found.arm})"
+    if rule.kind == "estimate":
+        verdict = "holds" if condition.met(found.value, found.n) else "fails"
+        return verdict, f"{words}: {found.value:.3g} ({found.arm})"
+    if math.isnan(found.low):
+        return "undecided", f"no interval from {found.n} seed for {words} ({found.arm})"
+    interval = f"[{found.low:.3g}, {found.high:.3g}]"
+    inside = condition.met(found.low, found.n), condition.met(found.high, found.n)
+    if all(inside):
+        return "holds", f"{words}: {interval} ({found.arm})"
+    crosses = False
+    if condition.op == "within":
+        low, high = condition.limits(found.n)
+        crosses = found.low < low and found.high > high
+    if any(inside) or crosses:
+        return "undecided", f"{words}: {interval} straddles ({found.arm})"
+    return "fails", f"{words}: {interval} ({found.arm})"
+
+
+def count(
+    conditions: Sequence[Condition], parts: Mapping[str, Sequence[Estimate]], claim: Claim
+) -> list[tuple[str, str]]:
+    """Verdicts of a count rule, one per arm: all conditions met together in enough seeds."""
+    rule = claim.rule
+    by_arm: dict[str, dict[int, list[bool]]] = {}
+    for condition in conditions:
+        for found in parts[_name(condition)]:
+            seeds = by_arm.setdefault(found.arm, {})
+            for seed, value in zip(found.seeds, found.values, strict=True):
+                seeds.setdefault(seed, []).append(condition.met(value, found.n))
+    verdicts = []
+    for arm, seeds in by_arm.items():
+        whole = [all(met) for met in seeds.values() if len(met) == len(conditions)]
+        if len(whole) < max(claim.seeds, rule.of):
+            verdicts.append(("undecided", f"{len(whole)} of {max(claim.seeds, rule.of)} seeds ({arm})"))
+            continue
+        needed = math.ceil(rule.seeds * len(whole) / rule.of)
+        verdict = "holds" if sum(whole) >= needed else "fails"
+        verdicts.append((verdict, f"met in {sum(whole)} of {len(whole)} seeds, {needed} needed ({arm})"))
+    return verdicts
+
+
+def worst(verdicts: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The worst verdict, with the reasons of all that gave it.
+
+    >>> worst([("holds", "a"), ("undecided", "b"), ("not measured", "c")])
+    ('undecided', 'b; c')
+    """
+    kinds = {verdict for verdict, _ in verdicts}
+    if kinds <= {"not measured"}:
+        return "not measured", "; ".join(dict.fromkeys(why for _, why in verdicts))
+    for verdict, members in (
+        ("fails", {"fails"}),
+        ("undecided", {"undecided", "not measured"}),
+        ("holds", {"holds"}),
+    ):
+        if kinds & members:
+            return verdict, "; ".join(dict.fromkeys(why for kind, why in verdicts if kind in members))
+    raise ParameterError(f"verdicts={sorted(kinds)!r} are not known")
+
+
+def find(
+    claim: Claim,
+    records: pd.DataFrame,
+    profile: str,
+    generator: np.random.Generator,
+    others: Mapping[str, Claim] | None = None,
+) -> Finding:
+    """Judge one claim on one profile's records.
+
+    Parameters
+    ----------
+    claim : Claim
+    records : DataFrame
+        One row per run; may be empty.
+    profile : str
+    generator : numpy Generator
+        For the bootstrap.
+    others : mapping of id to Claim, optional
+        The chapter's claims, for a claim that rests on others.
+    """
+    headline_rule = claim.rule if claim.rule.kind == "interval" else Rule()
+    headline = estimate(claim.quantity, records, claim.options, headline_rule, generator)
+    if claim.claims:
+        verdict, why = _at_extremes(claim, records, profile, generator, others or {})
+        return Finding(claim, profile, verdict, why, headline)
+    conditions = claim.conditions_for(profile)
+    if not conditions:
+        if not headline:
+            return Finding(claim, profile, "not measured", "no record yet")
+        return Finding(claim, profile, "undecided", "reported only: no pass rule was set", headline)
+    parts = {
+        _name(c): estimate(c.quantity, records, c.options, c.rule or claim.rule, generator)
+        for c in conditions
+    }
+    verdicts = [("not measured", f"{c.quantity} not measured") for c in conditions if not parts[_name(c)]]
+    if claim.rule.kind == "count":
+        verdicts += count([c for c in conditions if parts[_name(c)]], parts, claim)
+    else:
+        verdicts += [
+            judge(c, e, c.rule or claim.rule, claim.seeds) for c in conditions for e in parts[_name(c)]
+        ]
+    verdict, why = worst(verdicts)
+    flat = tuple(e for c in conditions for e in parts[_name(c)])
+    return Finding(claim, profile, verdict, why, headline, flat)
+
+
+def _at_extremes(
+    claim: Claim,
+    records: pd.DataFrame,
+    profile: str,
+    generator: np.random.Generator,
+    others: Mapping[str, Claim],
+) -> tuple[str, str]:
+    if not quantities.has(records, "labels", "layers") or records["layers"].isna().all():
+        return "not measured", "no record yet"
+    measured = records[records["layers"].notna()]
+    counts = sorted(measured["labels"].dropna().astype(int).unique())
+    if len(counts) < 2:
+        return "undecided", f"one number of labels only: {counts[0]}"
+    verdicts = []
+    for labels in (counts[0], counts[-1]):
+        part = measured[measured["labels"] == labels]
+        for other in claim.claims:
+            finding = find(others[other], part, profile, generator, others)
+            verdicts.append((finding.verdict, f"{other} at {labels} labels: {finding.verdict}"))
+    return worst(verdicts)
+
+
+def _name(condition: Condition) -> str:
+    return f"{condition.quantity} {sorted(condition.options.items(), key=str)} {condition.words()}"

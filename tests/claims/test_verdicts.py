@@ -1,0 +1,202 @@
+"""Verdicts on planted records: holds, fails, undecided, not measured."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from filterwise import claims
+from filterwise.claims import intervals
+from filterwise.claims.schema import Claim, Condition, PaperNumber, Rule
+
+LAYERS = "features.1 features.2 features.3"
+
+
+def runs(noise, snr, accuracy=None, network="net", labels=10, seeds=None):
+    """Planted records: first and last layer's noise and SNR per seed, and probe accuracies."""
+    accuracy = accuracy or [(0.3, 0.6, 0.9)] * len(noise)
+    rows = []
+    for seed, (n, ratio, probes) in enumerate(zip(noise, snr, accuracy, strict=True)):
+        row = {"network": network, "data": "planted", "device": "cpu", "labels": labels, "layers": LAYERS}
+        row |= {"seed": (seeds or range(9))[seed], "accuracy": probes[-1]}
+        for layer, one_n, one_snr, probe in zip(LAYERS.split(), n, ratio, probes, strict=True):
+            row |= {f"n@{layer}": one_n, f"SNR_block@{layer}": one_snr, f"probe_accuracy@{layer}": probe}
+            row |= {f"N_c@{layer}": 1.5, f"C_s@{layer}": 2.0, f"no_cluster@{layer}": 0.0}
+            row |= {f"positions@{layer}": 4.0, f"preferred_share@{layer}": 0.9}
+            row |= {f"single_filter_accuracy@{layer}": 1.1 / labels}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+GOOD_NOISE, BAD_NOISE = (10.0, 6.0, 2.0), (10.0, 9.0, 8.0)
+GOOD_SNR, BAD_SNR = (0.5, 0.7, 1.5), (0.5, 0.5, 0.6)
+
+
+@pytest.fixture(scope="module")
+def sfp():
+    return {claim.id: claim for claim in claims.load("4-sfp")}
+
+
+def verdict(claim, records, profile="quick", others=None):
+    return claims.find(claim, records, profile, np.random.default_rng(0), others).verdict
+
+
+def test_count_rule(sfp):
+    three_good = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
+    two_good = runs([GOOD_NOISE, GOOD_NOISE, BAD_NOISE], [GOOD_SNR] * 3)
+    one_good = runs([GOOD_NOISE, BAD_NOISE, BAD_NOISE], [GOOD_SNR] * 3)
+    assert verdict(sfp["S4"], three_good) == "holds"
+    assert verdict(sfp["S4"], two_good) == "holds"
+    assert verdict(sfp["S4"], one_good) == "fails"
+
+
+def test_count_rule_wants_both_conditions_in_the_same_seeds(sfp):
+    """Noise falls in seeds 0 and 1, SNR rises in seeds 1 and 2: each in two of three, together in one."""
+    crossed = runs([GOOD_NOISE, GOOD_NOISE, BAD_NOISE], [BAD_SNR, GOOD_SNR, GOOD_SNR])
+    assert verdict(sfp["S4"], crossed) == "fails"
+
+
+def test_count_rule_keeps_its_share_with_more_seeds(sfp):
+    six = runs([GOOD_NOISE] * 4 + [BAD_NOISE] * 2, [GOOD_SNR] * 6)
+    assert verdict(sfp["S4"], six) == "holds"
+    assert verdict(sfp["S4"], runs([GOOD_NOISE] * 3 + [BAD_NOISE] * 3, [GOOD_SNR] * 6)) == "fails"
+
+
+def test_too_few_seeds_and_no_records(sfp):
+    for claim in ("S1", "S3", "S4"):
+        assert verdict(sfp[claim], runs([GOOD_NOISE] * 2, [GOOD_SNR] * 2)) == "undecided"
+        assert verdict(sfp[claim], pd.DataFrame()) == "not measured"
+
+
+def test_a_part_that_was_not_measured_leaves_the_claim_undecided(sfp):
+    records = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3).drop(
+        columns=[f"SNR_block@{layer}" for layer in LAYERS.split()]
+    )
+    finding = claims.find(sfp["S4"], records, "quick", np.random.default_rng(0))
+    assert finding.verdict == "undecided"
+    assert "snr_ratio not measured" in finding.why
+
+
+def test_interval_rule(sfp):
+    good = [(0.3, 0.6, 0.9)] * 3
+    mixed = [(0.3, 0.6, 0.9), (0.3, 0.6, 0.9), (0.9, 0.6, 0.89)]
+    bad = [(0.9, 0.6, 0.3)] * 3
+    noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
+    assert verdict(sfp["S1"], runs(noise, snr, good)) == "holds"
+    assert verdict(sfp["S1"], runs(noise, snr, mixed)) == "undecided"
+    assert verdict(sfp["S1"], runs(noise, snr, bad)) == "fails"
+
+
+def test_one_failing_arm_fails_the_claim(sfp):
+    good = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
+    other = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, network="other")
+    finding = claims.find(sfp["S4"], pd.concat([good, other]), "quick", np.random.default_rng(0))
+    assert finding.verdict == "fails"
+    assert "other" in finding.why
+    assert [e.arm.split(",")[0] for e in finding.headline] == ["net", "other"]
+
+
+def test_a_claim_that_rests_on_others(sfp):
+    noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
+    small, large = runs(noise, snr, labels=10), runs(noise, snr, labels=40)
+    assert verdict(sfp["S6"], small, others=sfp) == "undecided"  # one number of labels only
+    assert verdict(sfp["S6"], pd.concat([small, large]), others=sfp) == "holds"
+    middle = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=20)
+    assert verdict(sfp["S6"], pd.concat([small, middle, large]), others=sfp) == "holds"
+    largest = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=50)
+    assert verdict(sfp["S6"], pd.concat([small, large, largest]), others=sfp) == "fails"
+
+
+def test_report_only_is_never_a_pass(sfp):
+    both = pd.concat([runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3, labels=k) for k in (10, 40)])
+    finding = claims.find(sfp["S7"], both, "quick", np.random.default_rng(0))
+    assert finding.verdict == "undecided"
+    assert "reported only" in finding.why
+    assert finding.headline[0].value == pytest.approx(1.0)
+    assert finding.headline[0].control == pytest.approx(4.0)
+
+
+def planted(**changes):
+    fields = {"rule": Rule("interval", "t", 0.90), "seeds": 3}
+    return Claim("X", "c", "s", PaperNumber(None, "t", "u"), "w", "snr_ratio", "c", **(fields | changes))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((1.00, 1.01, 0.99), "holds"),
+        ((2.00, 2.01, 1.99), "fails"),
+        ((0.50, 0.51, 0.49), "fails"),
+        ((1.19, 1.20, 1.21), "undecided"),
+        ((0.1, 1.0, 1.9), "undecided"),  # the interval holds the whole band
+    ],
+)
+def test_equivalence(values, expected):
+    condition = Condition("snr_ratio", "within", low=0.8, high=1.2)
+    records = runs([GOOD_NOISE] * 3, [(1.0, 1.0, value) for value in values])
+    assert verdict(planted(conditions=(condition,)), records) == expected
+
+
+def test_bounds_that_depend_on_the_number_of_seeds():
+    condition = Condition(
+        "snr_ratio", "within", low=0.99, high=1.01, fewer_than=5, low_fewer=0.8, high_fewer=1.2
+    )
+    for seeds, expected in ((3, "holds"), (5, "fails")):
+        values = 1.1 + 0.001 * np.arange(seeds)
+        records = runs([GOOD_NOISE] * seeds, [(1.0, 1.0, value) for value in values])
+        assert verdict(planted(conditions=(condition,)), records) == expected
+
+
+def test_estimate_rule_needs_no_interval():
+    condition = Condition("snr_ratio", ">=", bound=2.0)
+    records = runs([GOOD_NOISE], [(1.0, 1.0, 2.0)])
+    claim = planted(conditions=(condition,), rule=Rule("estimate"), seeds=1)
+    assert verdict(claim, records) == "holds"
+    assert verdict(planted(conditions=(condition,), seeds=1), records) == "undecided"
+
+
+def test_ordering_of_networks(sfp):
+    """S8: the better network has the better SNR in every seed, or in none."""
+    noise = [GOOD_NOISE] * 3
+    low = runs(noise, [(0.5, 0.7, 1.0)] * 3, [(0.3, 0.6, 0.8)] * 3, "low")
+    high = runs(noise, [(0.5, 0.7, 2.0)] * 3, [(0.3, 0.6, 0.9)] * 3, "high")
+    turned = high.assign(**{"SNR_block@features.3": 0.5})
+    assert verdict(sfp["S8"], pd.concat([low, high]), "cifar") == "holds"
+    assert verdict(sfp["S8"], pd.concat([low, turned]), "cifar") == "fails"
+    assert verdict(sfp["S8"], low, "cifar") == "not measured"
+
+
+def test_error_against_labels(sfp):
+    rng = np.random.default_rng(3)
+    counts = (3, 5, 10, 20, 40, 100)
+    base = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
+    straight = base.assign(
+        **{f"largest_error@K{k}": 0.02 + 0.005 * k + 1e-3 * rng.normal(size=3) for k in counts}
+    )
+    saturated = base.assign(**{f"largest_error@K{k}": 0.5 * (1 - np.exp(-k / 3)) for k in counts})
+    few = base.assign(**{f"largest_error@K{k}": 0.01 * k for k in counts[:4]})
+    assert verdict(sfp["S5"], straight) == "holds"
+    assert verdict(sfp["S5"], saturated) == "fails"
+    assert verdict(sfp["S5"], few) == "not measured"
+
+
+def test_t_interval_against_the_table():
+    """n = 4, s = 1, t(0.975, 3) = 3.182446."""
+    values = np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(5 / 3)
+    low, high = intervals.t_interval(values)
+    assert high == pytest.approx(3.182446 / 2, rel=1e-6)
+    assert low == pytest.approx(-high)
+
+
+def test_bootstrap_of_three_seeds_reaches_from_smallest_to_largest():
+    for seed in range(5):
+        low, high = intervals.bootstrap_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
+        assert (low, high) == pytest.approx((0.2, 0.9), abs=1e-12)
+
+
+def test_bootstrap_of_many_seeds_agrees_with_t():
+    values = np.random.default_rng(1).normal(size=60)
+    boot = intervals.bootstrap_interval(values, np.random.default_rng(2))
+    assert np.allclose(boot, intervals.t_interval(values), atol=0.06)
+    assert math.isclose(sum(boot) / 2, values.mean(), abs_tol=0.05)
