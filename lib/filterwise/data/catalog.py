@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from filterwise.errors import ParameterError, check_choice, near_miss
 
@@ -116,13 +117,14 @@ def describe(name: str) -> SetInfo:
     return CATALOG[name]
 
 
-def check_options(info: SetInfo, options: dict[str, object]) -> dict[str, object]:
+def check_options(info: SetInfo, options: dict[str, Any]) -> dict[str, Any]:
     """The set's options with defaults filled in.
 
     Raises
     ------
     ParameterError
-        An option that the set does not have; the message lists those it has and the nearest.
+        An option that the set does not have; the message lists those it has and the nearest. Or a value of
+        the wrong type.
     """
     for option in options:
         if option not in info.options:
@@ -130,4 +132,15 @@ def check_options(info: SetInfo, options: dict[str, object]) -> dict[str, object
             raise ParameterError(
                 f"{info.name} has no option {option!r}; it has {known}{near_miss(option, info.options)}"
             )
+        value, default = options[option], info.options[option]
+        if value is None and default is None:
+            continue
+        if option == "labels" and info.name != "parts":
+            fits, expected = isinstance(value, (list, tuple, range)), "a list of labels"
+        elif option == "noise":
+            fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        else:
+            fits, expected = isinstance(value, int) and not isinstance(value, bool), "an integer"
+        if not fits:
+            raise ParameterError(f"{option}={value!r} has the wrong type; {info.name} takes {expected}")
     return {**info.options, **options}

@@ -1,7 +1,7 @@
 """Reading the published archives of CIFAR-10, CIFAR-100 and Flowers-102 into the cache.
 
-CIFAR's files are pickles. They are read by an unpickler that builds arrays and plain values only, so that even
-an archive that is not the published one cannot run code.
+CIFAR's files are pickles. They are read by an unpickler that builds arrays and plain values only, so that
+even an archive that is not the published one cannot run code.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import tarfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,20 @@ _CIFAR: dict[str, tuple[str, dict[str, tuple[str, ...]], str, str, str]] = {
         "fine_labels",
     ),
 }
+
+# what a broken archive, or a broken pickle in it, can make Python raise
+_BROKEN = (
+    tarfile.TarError,
+    pickle.UnpicklingError,
+    zlib.error,
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+)
 
 
 def fill(folder: Path, archives: Sequence[Path], info: SetInfo, split: str, size: int | None) -> Meta:
@@ -112,17 +127,7 @@ def _read_cifar(archive: Path, name: str, split: str) -> tuple[np.ndarray, np.nd
                     )
                 images.append(pixels.reshape(-1, 3, 32, 32))
                 labels.append(numbers.astype(np.int64))
-    except DataError:
-        raise
-    except (
-        tarfile.TarError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        pickle.UnpicklingError,
-    ) as error:
+    except _BROKEN as error:
         raise DataError(f"{archive}: not a readable archive of {name}: {error}") from None
     return np.concatenate(images), np.concatenate(labels), label_names
 
@@ -147,9 +152,15 @@ def _read_flowers(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{labels_file}, {splits_file}: not readable as labels and splits: {error}") from None
     names = tuple(str(label) for label in range(102))
-    if numbers.min() < 1 or numbers.max() > len(all_labels) or all_labels.min() < 0 or all_labels.max() > 101:
+    if numbers.min() < 1 or numbers.max() > len(all_labels):
         raise DataError(
-            f"{labels_file}, {splits_file}: image numbers or labels out of range (1 to 102 expected)"
+            f"{splits_file}: image numbers {numbers.min()} to {numbers.max()}; "
+            f"1 to {len(all_labels)} is expected"
+        )
+    if all_labels.min() < 0 or all_labels.max() > 101:
+        raise DataError(
+            f"{labels_file}: labels from {all_labels.min() + 1} to {all_labels.max() + 1}; "
+            "1 to 102 is expected"
         )
     row_of = {f"jpg/image_{number:05d}.jpg": row for row, number in enumerate(numbers)}
     images = np.lib.format.open_memmap(
@@ -166,7 +177,7 @@ def _read_flowers(
                     resize = (shorter_side_for(size), size)
                     images[row] = decode(stream.read(), where, 3, LARGEST_PHOTO_SIDE, resize)[0]
                     found += 1
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except _BROKEN as error:
         raise DataError(f"{pictures}: not a readable archive of flowers102: {error}") from None
     if found != len(numbers):
         raise DataError(f"{pictures}: has {found} of the {len(numbers)} images of the split {split!r}")

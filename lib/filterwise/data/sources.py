@@ -24,7 +24,7 @@ ROOT_VARIABLE = "FILTERWISE_DATA"
 
 
 @overload
-def load(  # type: ignore[overload-overlap]
+def load(
     name: Literal["imagenet"],
     split: str = ...,
     root: str | os.PathLike[str] | None = ...,
@@ -63,9 +63,9 @@ def load(
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
-    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these. ``imagenet``
-    is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where it has no
-    folder ``test``, the split "test" is the folder ``val``, whose labels are public.
+    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these.
+    ``imagenet`` is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where
+    it has no folder ``test``, the split "test" is the folder ``val``, whose labels are public.
 
     Parameters
     ----------
@@ -74,8 +74,8 @@ def load(
     root : folder that holds the sets; "" counts as not given
     cache : cache folder; else the environment variable FILTERWISE_CACHE, else ~/.cache/filterwise
     mirror : address to download from instead; else the environment variable FILTERWISE_MIRROR
-    **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each label;
-        ``labels``: only these labels, relabelled (for ``parts``: how many); ``size`` of resized photographs
+    **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each
+        label; ``labels``: only these labels, relabelled (for ``parts``: how many); ``size`` of photographs
 
     Raises
     ------
@@ -85,7 +85,7 @@ def load(
         The set is nowhere to be found (the message lists where it was looked for), or its source is broken.
 
     >>> load("parts", split="test", n=20, labels=5)
-    ImageSet(parts, test: 20 images (1, 16, 16), 5 labels, embedded (procedural), digest 0a4b36bbc7b1)
+    ImageSet(parts, test: 20 images (1, 16, 16), 5 labels, embedded (procedural), digest d29ee7cdb632)
     >>> load("cifar01")
     Traceback (most recent call last):
     filterwise.errors.ParameterError: name='cifar01' is not known; choose from ...; did you mean 'cifar10'?
