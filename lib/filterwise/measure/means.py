@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, overload
 
 import torch
@@ -70,12 +70,13 @@ def class_means(
 ) -> Tensor: ...  # fmt: skip
 @overload
 def class_means(
-    net: nn.Module, layers: Sequence[str], ds: ImageSet, batch: int = ..., device: str | torch.device = ...,
+    net: nn.Module, layers: list[str] | tuple[str, ...], ds: ImageSet, batch: int = ...,
+    device: str | torch.device = ...,
     pool: int | None = ..., memory: int = ...,
 ) -> dict[str, Tensor]: ...  # fmt: skip
 def class_means(
     net: nn.Module,
-    layers: str | Sequence[str],
+    layers: str | list[str] | tuple[str, ...],
     ds: ImageSet,
     batch: int = 500,
     device: str | torch.device = "auto",
