@@ -1,32 +1,42 @@
-"""Routes: the paths of non-zero gradient from an output back through the pools (Meir et al. 2023, mechanism).
+"""Routes: the paths of non-zero gradient from an output back through the pools (Meir et al. 2023).
 
-A max pool passes the gradient to one winner per window, an average pool to all of its window. In a series that
-pools a map of s x s to one number, A the product of the average pools' sizes, A^2 positions carry a gradient of
-1/A^2 each, whatever the order; the order decides where they are: max first leaves one winner in each small block
-all over the map, average first one whole block of A x A.
+A max pool passes the gradient to one winner per window, an average pool to all of its window. Where a series
+pools a map of s x s to one number, and A is the product of its average pools' sizes, A^2 positions carry a
+gradient of 1/A^2 each, whatever the order. The order decides where they are: max first leaves one winner in
+each small block all over the map, average first one whole block of A x A.
+
+This file holds the operators; the routes in a whole network are in ``network_routes.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
-from filterwise.measure.hooks import check_layers, measuring, measuring_device
-from filterwise.models import Block, layer_names, parse_order, pool_series
+from filterwise.measure.network_routes import RouteMaps, gradient_sparsity, route_maps
+from filterwise.models import parse_order, pool_series
 from filterwise.models.pooling import order_name, shrink
+
+__all__ = [
+    "REFERENCE_ORDERS",
+    "RouteMaps",
+    "Routes",
+    "gradient_sparsity",
+    "order_gap",
+    "pool_series",
+    "route_maps",
+    "route_table",
+    "routes",
+    "spread",
+]
 
 #: The head orders of the reference table: all of total 8 with one or two steps, and one of three.
 REFERENCE_ORDERS = ("MP8", "AP8", "MP2-AP4", "AP4-MP2", "MP4-AP2", "AP2-MP4", "MP2-AP2-MP2")
-
-_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 
 @dataclass(frozen=True)
@@ -87,8 +97,8 @@ def routes(x: Tensor, order: str, tolerance: float = 1e-6) -> Routes:
     side = shrink(steps)
     if not x.is_floating_point() or x.ndim < 2 or x.shape[-2:] != (side, side):
         raise ParameterError(
-            f"x of shape {tuple(x.shape)} and {x.dtype} is not allowed: order={order!r} pools floating-point maps "
-            f"of {side}x{side} to one number"
+            f"x of shape {tuple(x.shape)} and {x.dtype} is not allowed: order={order!r} pools floating-point "
+            f"maps of {side}x{side} to one number"
         )
     maps = x.detach().reshape(-1, 1, side, side)
     with torch.enable_grad():
@@ -133,6 +143,28 @@ def spread(mask: Tensor) -> Tensor:
     return variance.sqrt()
 
 
+def order_gap(x: Tensor, average: int, maximum: int) -> Tensor:
+    """AP(MP(x)) - MP(AP(x)) of maps x (..., s, s), s = average * maximum; shape (...).
+
+    Positive in the mean over maps of exchangeable pixels, but not for every map: the windows of the two
+    orders hold different pixels, and one bright window of the average pool is all that AP first needs. ("The
+    mean of maxima is at least the maximum of means" holds map by map where both take the same groups, that is
+    for an average over the pixels at the same place of all blocks.)
+
+    Raises
+    ------
+    ParameterError
+        If the sizes are below 2, or the maps are not s x s.
+
+    >>> bright = torch.zeros(4, 4)
+    >>> bright[:2, :2] = 1
+    >>> order_gap(bright, 2, 2), order_gap(torch.arange(16.0).reshape(4, 4), 2, 2)
+    (tensor(-0.7500), tensor(-2.5000))
+    """
+    maxima_first, means_first = f"MP{maximum}-AP{average}", f"AP{average}-MP{maximum}"
+    return routes(x, maxima_first).output - routes(x, means_first).output
+
+
 def route_table(
     orders: Sequence[str] = REFERENCE_ORDERS, draws: int = 2000, size: int = 8, seed: int = 0
 ) -> pd.DataFrame:
@@ -170,161 +202,3 @@ def route_table(
             }
         )
     return pd.DataFrame(rows)
-
-
-@dataclass(frozen=True)
-class RouteMaps:
-    """Where the winning logit's gradient arrives, per image.
-
-    Attributes
-    ----------
-    layer : str
-        The last convolutional layer; its activations are taken before its pool.
-    winners : Tensor int64 (N,)
-        Label of the largest logit.
-    activation, gradient : Tensor (N, F, h, w)
-        Activations of that layer and d logit / d activation.
-    input_gradient : Tensor (N, C, H, W)
-        d logit / d image.
-    """
-
-    layer: str
-    winners: Tensor
-    activation: Tensor
-    gradient: Tensor
-    input_gradient: Tensor
-
-    @property
-    def mask(self) -> Tensor:
-        """The routes through the layer, bool (N, F, h, w): gradient where the unit is active.
-
-        Behind a unit that its ReLU has silenced no route goes on, even where its gradient is not zero.
-        """
-        return (self.gradient != 0) & (self.activation != 0)
-
-    @property
-    def input_mask(self) -> Tensor:
-        """The routes' ends in the image, bool (N, C, H, W)."""
-        return self.input_gradient != 0
-
-    @property
-    def contribution(self) -> Tensor:
-        """abs(activation * gradient), (N, F, h, w)."""
-        return (self.activation * self.gradient).abs()
-
-
-def route_maps(
-    net: nn.Module, images: Tensor, layer: str | None = None, device: str | torch.device = "auto"
-) -> RouteMaps:
-    """Which positions of the last convolutional layer, and of the image, carry the winning logit's gradient.
-
-    Parameters
-    ----------
-    images : Tensor (N, C, H, W)
-        uint8 images are scaled to [-1, 1], as in training.
-    layer : str, optional
-        Another measurable layer. Its activations are taken before its pool.
-
-    Raises
-    ------
-    ParameterError
-        On an unknown layer.
-
-    >>> from filterwise import models
-    >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1)), inner=(), order="AP2-MP4")
-    >>> route_maps(net, torch.zeros(3, 3, 8, 8)).gradient.shape
-    torch.Size([3, 8, 8, 8])
-    """
-    name = layer_names(net)[-1] if layer is None else layer
-    check_layers(net, name)
-    device = measuring_device(net, device)
-    with measuring(net, device), torch.enable_grad(), _before_pools(net, [name]) as caught:
-        x = _floating(images.to(device)).requires_grad_()
-        logits = net(x)
-        best, winners = logits.max(1)
-        gradient, input_gradient = torch.autograd.grad(best.sum(), [caught[name], x])
-    return RouteMaps(name, winners.cpu(), caught[name].detach().cpu(), gradient.cpu(), input_gradient.cpu())
-
-
-def gradient_sparsity(
-    net: nn.Module, images: Tensor, labels: Tensor, batch: int = 100, device: str | torch.device = "auto"
-) -> pd.DataFrame:
-    """Share of units with a non-zero gradient of the loss, layer by layer.
-
-    The units are those of each measurable layer before its pool; the loss is the cross-entropy. The weights'
-    own gradients are not touched.
-
-    Parameters
-    ----------
-    images : Tensor (N, C, H, W)
-        uint8 images are scaled to [-1, 1], as in training.
-    labels : Tensor int64 (N,)
-
-    Returns
-    -------
-    DataFrame
-        layer; active: share of units with an activation; gradient: share that the pools above pass a gradient
-        to; routes: share with both, where the gradient goes on.
-
-    Raises
-    ------
-    ParameterError
-        If there are no images, or not one label for each.
-
-    >>> from filterwise import models
-    >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1)), inner=(), order="AP4-MP2")
-    >>> gradient_sparsity(net, torch.rand(5, 3, 8, 8), torch.arange(5))["gradient"][1]
-    0.25
-    """
-    check_at_least("batch", batch, 1)
-    if len(images) == 0 or labels.shape != (len(images),):
-        raise ParameterError(
-            f"labels of shape {tuple(labels.shape)} for {len(images)} images are not allowed; "
-            "give at least one image, and one label for each"
-        )
-    names = layer_names(net)
-    device = measuring_device(net, device)
-    counts = torch.zeros(len(names), 4, dtype=torch.int64)
-    with measuring(net, device), torch.enable_grad(), _before_pools(net, names) as caught:
-        for some, targets in zip(images.split(batch), labels.split(batch), strict=True):
-            logits = net(_floating(some.to(device)).requires_grad_())
-            loss = functional.cross_entropy(logits, targets.to(device), reduction="sum")
-            gradients = torch.autograd.grad(loss, [caught[name] for name in names])
-            for row, (name, gradient) in enumerate(zip(names, gradients, strict=True)):
-                active, passed = caught[name] != 0, gradient != 0
-                sums = [part.sum().item() for part in (active, passed, active & passed)]
-                counts[row] += torch.tensor([*sums, gradient.numel()])
-    shares = (counts[:, :3] / counts[:, 3:]).tolist()
-    return pd.DataFrame(shares, columns=["active", "gradient", "routes"]).assign(layer=names)[
-        ["layer", "active", "gradient", "routes"]
-    ]
-
-
-def _floating(images: Tensor) -> Tensor:
-    return images.detach().clone() if images.is_floating_point() else scale(images)
-
-
-@contextmanager
-def _before_pools(net: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Catches each layer's activations where its pool reads them; of a layer without a pool, its output."""
-    caught: dict[str, Tensor] = {}
-
-    def reader(name: str) -> Callable[..., None]:
-        return lambda _module, inputs: caught.update({name: inputs[0]})
-
-    def keeper(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, output: caught.update({name: output})
-
-    handles = []
-    for name in names:
-        module = net.get_submodule(name)
-        pool = module.pool if isinstance(module, Block) else module
-        if isinstance(module, Block) or isinstance(pool, _POOLS):
-            handles.append(pool.register_forward_pre_hook(reader(name)))
-        else:
-            handles.append(module.register_forward_hook(keeper(name)))
-    try:
-        yield caught
-    finally:
-        for handle in handles:
-            handle.remove()
