@@ -12,6 +12,7 @@ from filterwise.measure.clustering import Noise, assign_clusters, cluster_sizes,
 from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
 from filterwise.measure.hooks import Capture, measuring
 from filterwise.measure.means import class_means
+from filterwise.measure.routes import gradient_sparsity, route_maps, route_table
 from filterwise.measure.summary import filter_table, label_coverage, layer_summary, layer_summary_of
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "clusters",
     "field_chunks",
     "filter_table",
+    "gradient_sparsity",
     "label_coverage",
     "label_fields",
     "layer_summary",
@@ -32,4 +34,6 @@ __all__ = [
     "noise",
     "permutation",
     "rank_one_share",
+    "route_maps",
+    "route_table",
 ]
