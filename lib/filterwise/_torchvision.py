@@ -8,13 +8,16 @@ and the import is done again.
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import sys
 import warnings
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import torch
+from torch import nn
 
 from filterwise.errors import FilterwiseError
 
@@ -50,6 +53,25 @@ def load() -> ModuleType:
         return _import()
     except (ImportError, RuntimeError) as error:
         raise _missing(f"torchvision does not work with torch {torch.__version__}") from error
+
+
+def picklable(kind: type[nn.Module]) -> None:
+    """Let networks of a torchvision class be sent to a process in which torchvision was not loaded yet.
+
+    Unpickling imports the classes of all layers; before the first of them :func:`load` has to come.
+    """
+    copyreg.pickle(kind, _reduce)
+
+
+def _reduce(net: nn.Module) -> tuple[Any, ...]:
+    # What is called here is called before the state, and with it the layers, is unpickled.
+    return _shell, (type(net).__module__, type(net).__qualname__), net.__dict__
+
+
+def _shell(module: str, name: str) -> nn.Module:
+    load()
+    kind = getattr(importlib.import_module(module), name)
+    return kind.__new__(kind)
 
 
 def _import() -> ModuleType:

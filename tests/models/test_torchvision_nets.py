@@ -1,7 +1,12 @@
 """EfficientNet-B0 and VGG-16 with batch norm against torchvision's own, and weight files."""
 
+import copy
 import importlib.util
+import json
 import math
+import pickle
+import subprocess
+import sys
 from urllib.error import URLError
 
 import pytest
@@ -91,6 +96,23 @@ def test_efficientnet_draws_as_torchvision_describes():
     assert not head.bias.any()
     again = build("efficientnet_b0", seed=3)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), again.parameters(), strict=True))
+
+
+def test_efficientnet_reaches_a_fresh_process(tmp_path):
+    net = build("efficientnet_b0", width=0.25, labels=3).eval()
+    (tmp_path / "net.pickle").write_bytes(pickle.dumps(net))
+    script = "import pickle, sys, torch; net = pickle.load(open(sys.argv[1], 'rb'))\n"
+    script += "print(net(torch.ones(1, 3, 32, 32)).tolist(), net.layer_names)"
+    command = [sys.executable, "-c", script, str(tmp_path / "net.pickle")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    values, layers = done.stdout.strip().split("] ", 1) if done.stdout else ("", done.stderr)
+    with torch.no_grad():
+        expected = net(torch.ones(1, 3, 32, 32))
+    torch.testing.assert_close(torch.tensor(json.loads(values + "]")), expected)
+    assert layers == str(tuple(layer_names(net)))
+    copied = copy.deepcopy(net)
+    assert copied is not net
+    assert copied.features[0][0].weight is not net.features[0][0].weight
 
 
 def test_efficientnet_grey_and_narrow():

@@ -73,6 +73,7 @@ def efficientnet_b0(
     stride = (1 if size <= SMALL else 2) if first_strides is None else first_strides
     checks.filters("width", 16, width)  # torchvision rounds to a multiple of 8 and never down to none
     models = _torchvision.load().models
+    _torchvision.picklable(models.EfficientNet)
     stages = [
         models.efficientnet.MBConvConfig(
             expansion, kernel, stride if stage == 3 else step, inputs, outputs, blocks, width_mult=width

@@ -79,7 +79,9 @@ def vgg16_bn(
         raise ParameterError(f"dropout={dropout!r} is not allowed; it must be at least 0 and below 1")
     checks.check_count("size", size, 32)
     check_weights(weights, ("imagenet", "random"))
-    net: Any = _torchvision.load().models.vgg16_bn(weights=None, num_classes=labels, dropout=dropout)
+    models = _torchvision.load().models
+    _torchvision.picklable(models.VGG)
+    net: Any = models.vgg16_bn(weights=None, num_classes=labels, dropout=dropout)
     if channels != 3:
         net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
     net.layer_names = _block_ends(net.features)
