@@ -1,0 +1,127 @@
+"""One pass over the training images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from filterwise.errors import TrainingDiverged
+from filterwise.training.device import Timer, own_randomness
+from filterwise.training.feed import Feed, epoch_seed
+from filterwise.training.step import Step
+
+# Logits are kept and counted together, so that a step costs no operation for it; 4 MB at a time.
+_KEPT = 1 << 20
+
+
+class Tally:
+    """Losses and right answers of an epoch, kept on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._losses: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
+        self._right: list[Tensor] = []
+        self._kept = 0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """One step's mean loss, logits (batch, K) and labels (batch,); no waiting for the device."""
+        self._losses.append(loss)
+        self._sizes.append(len(labels))
+        self._logits.append(logits)
+        self._labels.append(labels)
+        self._kept += logits.numel()
+        if self._kept >= _KEPT:
+            self._count()
+
+    def _count(self) -> None:
+        if self._logits:
+            self._right.append((torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum())
+        self._logits, self._labels, self._kept = [], [], 0
+
+    def losses(self) -> list[float]:
+        """Mean loss of every step; waits for the device."""
+        return torch.stack(self._losses).tolist()
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy over all images."""
+        self._count()
+        images = sum(self._sizes)
+        loss = math.fsum(loss * size for loss, size in zip(self.losses(), self._sizes, strict=True)) / images
+        return loss, int(torch.stack(self._right).sum()) / images
+
+
+def train_epoch(
+    net: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    feed: Feed,
+    epoch: int,
+    step: Step,
+    after_step: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Train for one epoch; returns its row of the history, the test columns NaN.
+
+    Parameters
+    ----------
+    epoch : counted from 0
+
+    Raises
+    ------
+    TrainingDiverged
+        A loss is not finite.
+    """
+    recipe, steps = feed.recipe, feed.steps
+    tally, rates = Tally(), []
+    net.train()
+    with Timer(feed.device) as timer, own_randomness(epoch_seed(feed.seed, epoch, 1), feed.device):
+        for number, (images, labels) in enumerate(feed.epoch(epoch), start=epoch * steps):
+            rate = recipe.learning_rate(number, steps)
+            rates.append(rate)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss, logits = step(net, images, labels)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            tally.add(loss, logits, labels)
+            after_step()
+    losses = tally.losses()
+    for place, loss in enumerate(losses):
+        if not math.isfinite(loss):
+            before = f"the last finite loss was {losses[place - 1]:.6g}" if place else "it was the first step"
+            raise TrainingDiverged(
+                f"the loss is {losses[place]} in epoch {epoch + 1}, step {place + 1} of {steps}, "
+                f"at learning rate {rates[place]:g}; {before}"
+            )
+    loss, accuracy = tally.means()
+    return {
+        "epoch": epoch + 1,
+        "lr": max(rates),
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "test_loss": math.nan,
+        "test_accuracy": math.nan,
+        "seconds": timer.seconds,
+        "cpu_seconds": timer.cpu_seconds,
+    }
+
+
+def check_finite(net: nn.Module, row: dict[str, Any], weights: bool) -> None:
+    """Refuse a network that the epoch's last step broke: by its test loss, and if asked by its weights.
+
+    Raises
+    ------
+    TrainingDiverged
+    """
+    finite = math.isfinite(row["test_loss"]) or math.isnan(row["test_accuracy"])
+    if finite and weights:
+        finite = all(bool(torch.isfinite(weight).all()) for weight in net.parameters())
+    if not finite:
+        raise TrainingDiverged(
+            f"the network is no longer finite after epoch {row['epoch']} at learning rate {row['lr']:g}; "
+            f"the last finite loss was {row['train_loss']:.6g}"
+        )

@@ -1,0 +1,66 @@
+"""What a training left behind: one row an epoch, and what it was run with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from filterwise.training.policy import Policy
+
+COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "seconds",
+    "cpu_seconds",
+)
+
+
+@dataclass(frozen=True)
+class History:
+    """Record of one training.
+
+    Attributes
+    ----------
+    table : DataFrame, one row an epoch: ``epoch`` from 1, ``lr``, the largest of the epoch;
+        ``train_loss`` and ``train_accuracy`` as met on the way, augmented and in training
+        mode; ``test_loss`` and ``test_accuracy`` of the network after the epoch, in float32 and evaluation
+        mode, NaN where it was not evaluated; ``seconds`` and ``cpu_seconds`` of training alone
+    policy : device, precision and memory format that were used
+    """
+
+    table: pd.DataFrame
+    policy: Policy
+
+    @property
+    def final(self) -> dict[str, Any]:
+        """The last epoch's row: what this book reports."""
+        return _row(self.table.iloc[-1])
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of highest test accuracy (the first of equals); without a test set, of train accuracy.
+
+        Higher than `final` by selection, and shown only beside it.
+        """
+        column = "test_accuracy" if self.table["test_accuracy"].notna().any() else "train_accuracy"
+        return _row(self.table.loc[self.table[column].idxmax()])
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds of training, evaluation and checkpoints not counted."""
+        return float(self.table["seconds"].sum())
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of this process during training, all threads together."""
+        return float(self.table["cpu_seconds"].sum())
+
+
+def _row(row: pd.Series[Any]) -> dict[str, Any]:
+    return {str(name): int(value) if name == "epoch" else float(value) for name, value in row.items()}

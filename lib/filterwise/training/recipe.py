@@ -1,0 +1,229 @@
+"""A training recipe as data: every number that decides how a network learns, checked when it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from numbers import Integral, Real
+from types import MappingProxyType
+from typing import Any
+
+from filterwise.errors import ParameterError, check_choice
+
+SCHEDULES = ("step", "cosine", "pieces")
+PRECISIONS = ("auto", "float32", "bfloat16")
+MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    r"""How a network is trained; the defaults are the papers' recipe for the VGG family.
+
+    Stochastic gradient descent with momentum :math:`\mu` and L2 term :math:`\alpha` on every weight,
+    cross-entropy, the last partial batch used.
+
+    Parameters
+    ----------
+    epochs : passes over the training images
+    batch : images in a step
+    lr : learning rate :math:`\eta`; the peak where there is a warm-up
+    momentum : :math:`\mu`
+    nesterov : Nesterov's variant of momentum
+    weight_decay : :math:`\alpha`, on all weights, biases and batch-normalisation parameters alike
+    schedule : ``"step"``: times ``decay`` every ``decay_every`` epochs; ``"cosine"``: from ``lr`` down to 0
+        over the steps after the warm-up; ``"pieces"``: ``lr`` until the first of ``milestones``
+    decay, decay_every : q and :math:`\Delta t` of the step schedule
+    warmup_steps : steps in which the learning rate rises in a straight line to that of the schedule
+    milestones : (epoch, learning rate) pairs of the schedule "pieces": from that epoch, counted from 0, on
+    label_smoothing : share of the target that is spread over all labels
+    flip : mirror each image with probability 1/2
+    shift : largest shift in pixels, both directions; uncovered pixels are 0 after scaling
+    precision : of the forward pass; "auto" leaves it to the device policy
+    memory_format : of images and weights; "auto" leaves it to the device policy
+
+    Raises
+    ------
+    ParameterError
+        A value is of the wrong type, out of its range, or set although the schedule does not use it.
+
+    >>> Recipe(epochs=40).learning_rate(step=20 * 500, steps_per_epoch=500)
+    0.006
+    >>> Recipe(schedule="cosin")
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: schedule='cosin' is not known; choose from 'step', 'cosine', 'pieces'; did you mean 'cosine'?
+    """
+
+    epochs: int = 300
+    batch: int = 100
+    lr: float = 0.01
+    momentum: float = 0.95
+    nesterov: bool = True
+    weight_decay: float = 1e-3
+    schedule: str = "step"
+    decay: float = 0.6
+    decay_every: int = 20
+    warmup_steps: int = 0
+    milestones: tuple[tuple[int, float], ...] = ()
+    label_smoothing: float = 0.0
+    flip: bool = True
+    shift: int = 4
+    precision: str = "auto"
+    memory_format: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("epochs", 1),
+            ("batch", 1),
+            ("decay_every", 1),
+            ("warmup_steps", 0),
+            ("shift", 0),
+        ):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+        # 1 and 1.0 are kept as one value, so that equal recipes have equal JSON
+        for name, high in (
+            ("lr", math.inf),
+            ("momentum", 1.0),
+            ("weight_decay", math.inf),
+            ("decay", math.inf),
+            ("label_smoothing", 1.0),
+        ):
+            object.__setattr__(self, name, _number(name, getattr(self, name), high))
+        for name in ("nesterov", "flip"):
+            if not isinstance(getattr(self, name), bool):
+                raise ParameterError(
+                    f"{name}={getattr(self, name)!r} is not allowed; choose from True, False"
+                )
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("memory_format", self.memory_format, MEMORY_FORMATS)
+        if self.nesterov and self.momentum == 0:
+            raise ParameterError("nesterov=True needs momentum above 0; set nesterov=False for plain descent")
+        object.__setattr__(self, "milestones", _pieces(self.milestones))
+        self._check_schedule()
+
+    def _check_schedule(self) -> None:
+        if self.milestones and self.schedule != "pieces":
+            raise ParameterError(
+                f"milestones={self.milestones!r} is used by schedule='pieces' only, not {self.schedule!r}"
+            )
+        if self.schedule == "pieces" and not self.milestones:
+            raise ParameterError("schedule='pieces' needs milestones, such as ((100, 0.005), (150, 0.001))")
+        if self.schedule == "step":
+            return
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("decay", "decay_every") and value != field.default:
+                raise ParameterError(
+                    f"{field.name}={value!r} is used by schedule='step' only, not {self.schedule!r}"
+                )
+
+    def learning_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Learning rate of training step ``step``, counted from 0 over the whole training.
+
+        With a warm-up of w steps, step s < w has (s + 1) / w of the schedule's value. "cosine" has
+        lr (1 + cos(pi (s - w) / (n - w))) / 2 at step s >= w of n, so that it would be 0 at step n.
+        """
+        epoch, total = step // steps_per_epoch, self.epochs * steps_per_epoch
+        rate = self.lr
+        if self.schedule == "step":
+            rate = self.lr * self.decay ** (epoch // self.decay_every)
+        elif self.schedule == "pieces":
+            rate = next((rate for start, rate in reversed(self.milestones) if epoch >= start), self.lr)
+        elif step >= self.warmup_steps:
+            done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+            rate = self.lr * 0.5 * (1 + math.cos(math.pi * done))
+        if step < self.warmup_steps:
+            rate *= (step + 1) / self.warmup_steps
+        return rate
+
+    def replace(self, **changes: Any) -> Recipe:
+        """The recipe with some values changed; unknown names are refused.
+
+        >>> RECIPES["lenet"].replace(epochs=5).epochs
+        5
+        """
+        return Recipe.from_dict({**self.to_dict(), **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; `from_dict` turns them back into an equal recipe."""
+        values = dataclasses.asdict(self)
+        values["milestones"] = [list(piece) for piece in self.milestones]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """A recipe from plain values; what is left out keeps its default.
+
+        Raises
+        ------
+        ParameterError
+            A name is unknown (the near miss is named), or a value is not allowed.
+
+        >>> Recipe.from_dict(Recipe(epochs=3).to_dict()) == Recipe(epochs=3)
+        True
+        """
+        if not isinstance(values, Mapping):
+            raise ParameterError(f"a recipe is made from a mapping of names to values, not {values!r}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            check_choice("recipe parameter", name, known)
+        return cls(**values)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ParameterError(f"{name}={value!r} is not allowed; it must be an integer of at least {least}")
+    return int(value)
+
+
+def _number(name: str, value: object, high: float) -> float:
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < high:
+        bound = f"below {high:g}" if high < math.inf else "finite"
+        raise ParameterError(
+            f"{name}={value!r} is not allowed; it must be a number of at least 0 and {bound}"
+        )
+    return float(value)
+
+
+def _pieces(pieces: object) -> tuple[tuple[int, float], ...]:
+    if not isinstance(pieces, tuple | list) or not all(
+        isinstance(piece, tuple | list) and len(piece) == 2 for piece in pieces
+    ):
+        raise ParameterError(f"milestones={pieces!r} is not allowed; give (epoch, learning rate) pairs")
+    checked = tuple(
+        (_whole("milestones' epoch", epoch, 1), _number("milestones' learning rate", rate, math.inf))
+        for epoch, rate in pieces
+    )
+    if any(first[0] >= second[0] for first, second in zip(checked, checked[1:], strict=False)):
+        raise ParameterError(f"milestones={pieces!r} is not allowed; the epochs must rise")
+    return checked
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        # whole VGG networks: eta 0.01, mu 0.95, alpha 1e-3, x0.6 every 20 of 300 epochs
+        "group": Recipe(),
+        # LeNet-5: eta in three pieces; mu and alpha are this book's choice, as the paper does not give them
+        "lenet": Recipe(
+            epochs=200,
+            momentum=0.9,
+            weight_decay=5e-4,
+            schedule="pieces",
+            milestones=((100, 0.005), (150, 0.001)),
+        ),
+        # fully connected head on a frozen layer: eta 0.01, mu 0.975, alpha 1e-3, x0.975 every epoch
+        "head": Recipe(epochs=200, momentum=0.975, decay=0.975, decay_every=1),
+        # miniatures on few images: six epochs, small batches, warm-up and cosine
+        "mini": Recipe(
+            epochs=6,
+            batch=50,
+            lr=0.02,
+            momentum=0.9,
+            weight_decay=5e-4,
+            schedule="cosine",
+            warmup_steps=20,
+            shift=2,
+        ),
+    }
+)
