@@ -1,8 +1,9 @@
 """Strict parameters for chapters: papermill takes any name and any type, a chapter does not.
 
-A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each. ``filterwise
-run`` checks against it before a kernel starts (:func:`read`, :func:`check_values`). Within the chapter the first
-code cell after it calls :func:`check` with ``globals()``, so that plain papermill fails there with the same message.
+A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each.
+``filterwise run`` checks against it before a kernel starts (:func:`read`, :func:`check_values`). Within the
+chapter the first code cell after it calls :func:`check` with ``globals()``, so that plain papermill fails
+there with the same message.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
     >>> schema = parse('profile: str = "quick"\\nseed: int = 0')
     >>> check_values(schema, {"seedz": 1})
     Traceback (most recent call last):
-    filterwise.errors.ParameterError: parameter='seedz' is not known; choose from 'profile', 'seed'; did you mean 'seed'?
+    filterwise.errors.ParameterError: parameter='seedz' is not known; choose from 'profile', 'seed'; did you
+    mean 'seed'?
     >>> check_values(schema, {"profile": "papr"})
     Traceback (most recent call last):
     filterwise.errors.ParameterError: profile='papr' is not known; ...; did you mean 'paper'?

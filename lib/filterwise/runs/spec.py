@@ -1,0 +1,239 @@
+"""The specification of a run: plain values, and the keys under which its result is found."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filterwise.errors import ParameterError, check_at_least, check_choice, near_miss
+from filterwise.runs import datasets
+from filterwise.runs.code_digest import TRAINING_CODE, code_digest
+from filterwise.runs.plain import Options, Plain, canonical, digest, options, plain
+from filterwise.training import Recipe
+
+_LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The names of a run: ``key`` of its stored result, ``spec_key`` of its meaning.
+
+    ``spec_key`` covers the specification and the content of the data; ``key`` also the code. ``settings``
+    covers the specification alone, and so needs no data.
+    """
+
+    key: str
+    spec_key: str
+    settings: str
+    code: str
+    data: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training, described by plain values.
+
+    Parameters
+    ----------
+    model
+        A name of ``filterwise.models.names()``.
+    data
+        A name of ``filterwise.data.names()``.
+    recipe
+        How it is trained.
+    seed
+        Seed of the initial weights, of the order of the images and of the augmentation.
+    labels
+        Number of labels K; ``None`` takes all labels of the data set. See :mod:`filterwise.runs.datasets`.
+    model_options, data_options
+        Further options as a mapping; stored as sorted pairs, so that a run can be hashed.
+
+    Raises
+    ------
+    ParameterError
+        At once, for a name that is not known (with the near miss) or a value that is not plain.
+
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), model_options={"d1": 4}, data_options={"n": 200})
+    >>> run.model_options
+    (('d1', 4),)
+    >>> Run.from_dict(run.to_dict()) == run
+    True
+    >>> Run("lenet6", "parts", Recipe(epochs=1))
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: model='lenet6' is not known; ... did you mean 'lenet5'?
+    """
+
+    model: str
+    data: str
+    recipe: Recipe
+    seed: int = 0
+    labels: int | None = None
+    model_options: Options | Mapping[str, Any] = ()
+    data_options: Options | Mapping[str, Any] = ()
+
+    def __post_init__(self) -> None:
+        from filterwise import data, models
+
+        check_choice("model", self.model, models.names())
+        check_choice("data", self.data, data.names())
+        if not isinstance(self.recipe, Recipe):
+            raise ParameterError(f"recipe={self.recipe!r} must be a filterwise.training.Recipe")
+        _check_integer("seed", self.seed)
+        check_at_least("seed", self.seed, 0)
+        if self.seed > _LARGEST_SEED:
+            raise ParameterError(f"seed={self.seed!r} is too large; it must be at most {_LARGEST_SEED}")
+        if self.labels is not None:
+            _check_integer("labels", self.labels)
+            check_at_least("labels", self.labels, 2)
+        for name in ("model_options", "data_options"):
+            object.__setattr__(self, name, options(name, getattr(self, name)))
+        _check_model_options(self.model, self.model_kwargs)
+        datasets.check_options(self.data, self.labels, self.data_kwargs)
+
+    @property
+    def model_kwargs(self) -> dict[str, Any]:
+        """The model's options as a dictionary."""
+        return dict(self.model_options)
+
+    @property
+    def data_kwargs(self) -> dict[str, Any]:
+        """The data set's options as a dictionary."""
+        return dict(self.data_options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, nested, ready for JSON."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "labels": self.labels,
+            "model_options": self.model_kwargs,
+            "data_options": self.data_kwargs,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Run:
+        """The inverse of :meth:`to_dict`.
+
+        Raises
+        ------
+        ParameterError
+            For a name that is not known or missing.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            check_choice("name in run", name, names)
+        for name in ("model", "data", "recipe"):
+            if name not in values:
+                raise ParameterError(
+                    f"a run needs {name!r}; given are {', '.join(map(repr, values)) or 'no values'}"
+                )
+        recipe = values["recipe"]
+        return cls(**{**values, "recipe": recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe)})
+
+    def replace(self, **changes: Any) -> Run:
+        """A copy with other values; dotted names reach inside, as in :func:`filterwise.runs.grid`.
+
+        >>> Run("lenet5", "parts", Recipe()).replace(**{"recipe.epochs": 2, "seed": 4}).recipe.epochs
+        2
+        """
+        values = self.to_dict()
+        for name, value in changes.items():
+            head, _, tail = name.partition(".")
+            check_choice("name in run", head, values)
+            if not tail:
+                values[head] = value
+            elif head not in ("recipe", "model_options", "data_options"):
+                raise ParameterError(f"{name!r} is not known: {head!r} has no parts")
+            else:
+                if head == "recipe" and tail not in values["recipe"]:
+                    raise ParameterError(f"{name!r} is not known{near_miss(tail, values['recipe'])}")
+                values[head] = {**values[head], tail: value}
+        return Run.from_dict(values)
+
+    def keys(self, data_root: str | Path | None = None) -> Keys:
+        """All names of this run. Opens the data set, because its content is part of them."""
+        settings = canonical({**self.to_dict(), "recipe": _recipe_values(self.recipe)})
+        data = datasets.digest_of(self, data_root)
+        code = code_digest(TRAINING_CODE)
+        return Keys(digest(settings, data, code), digest(settings, data), self.settings, code, data)
+
+    @property
+    def settings(self) -> str:
+        """Digest of the specification alone."""
+        return digest(canonical({**self.to_dict(), "recipe": _recipe_values(self.recipe)}))
+
+    @property
+    def key(self) -> str:
+        """Digest of the specification, the content of the data and the code that trains."""
+        return self.keys().key
+
+    @property
+    def spec_key(self) -> str:
+        """:attr:`key` without the code."""
+        return self.keys().spec_key
+
+
+def _recipe_values(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for a key. A field that was added later, with the default doing what was done before, is
+    marked ``metadata={"omit_at_default": True}`` and leaves the keys of older records as they were."""
+    values = recipe.to_dict()
+    for field in dataclasses.fields(recipe):
+        if field.metadata.get("omit_at_default") and values.get(field.name) == field.default:
+            del values[field.name]
+    return values
+
+
+def _check_model_options(model: str, given: Mapping[str, Any]) -> None:
+    from filterwise import models
+
+    known = [*models.options(model), "width", "init"]
+    for name, value in given.items():
+        if name in ("labels", "seed", "channels", "size"):
+            hint = f"set Run({name}=...) instead" if name in ("labels", "seed") else "the images set it"
+            raise ParameterError(f"model_options[{name!r}]={value!r} cannot be given: {hint}")
+        if name not in known:
+            raise ParameterError(
+                f"model_options[{name!r}]={value!r}: {model!r} has no such option; it has {', '.join(known)}"
+                f"{near_miss(name, known)}"
+            )
+
+
+def _check_integer(parameter: str, value: object) -> None:
+    if type(value) is not int:
+        raise ParameterError(f"{parameter}={value!r} is a {type(value).__name__}; it must be an int")
+
+
+def grid(run: Run, **axes: Iterable[Any]) -> list[Run]:
+    """All combinations of values, the last axis running fastest.
+
+    Parameters
+    ----------
+    run
+        What all have in common.
+    axes
+        A name of :class:`Run` and its values; a dotted name reaches inside (``"recipe.lr"``,
+        ``"model_options.d1"``).
+
+    Raises
+    ------
+    ParameterError
+        For a name that is not known or an axis without values.
+
+    >>> runs = grid(Run("lenet5", "parts", Recipe()), seed=range(2), **{"model_options.d1": [6, 12]})
+    >>> [(run.seed, run.model_kwargs["d1"]) for run in runs]
+    [(0, 6), (0, 12), (1, 6), (1, 12)]
+    """
+    runs = [run]
+    for name, given in axes.items():
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise ParameterError(f"{name}={given!r} must be a list of values")
+        values: list[Plain] = [plain(name, value) for value in given]
+        if not values:
+            raise ParameterError(f"{name}=[] has no values")
+        runs = [each.replace(**{name: value}) for each in runs for value in values]
+    return runs

@@ -1,0 +1,253 @@
+"""Many runs: several at a time, resumed after a kill, one failure at a time.
+
+On this machine the engine is joblib's processes. The same sweep moves to a cluster with the extra
+``cluster``::
+
+    from dask_jobqueue import SLURMCluster
+    from dask.distributed import Client
+    from joblib import parallel_config
+
+    # One run a process (threads_per_worker=1 by processes=cores would share a GPU between threads).
+    cluster = SLURMCluster(queue="gpu", cores=1, processes=1, memory="16GB", walltime="04:00:00",
+                           job_extra_directives=["--gres=gpu:1", "--cpus-per-task=4"])
+    cluster.adapt(maximum_jobs=20)
+    with Client(cluster), parallel_config(backend="dask", wait_for_workers_timeout=3600):
+        table = fw.runs.sweep(runs, threads=4, data_root="/project/images", root="/project/runs").table
+
+The folders of runs and data must be seen by all nodes under the same names, and their file system must have
+working file locks. A worker that is killed, by the walltime too, has its run resumed by another one from the
+last checkpoint. From the command line: ``filterwise sweep ... --dask tcp://scheduler:8786``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from filterwise.errors import DataError, FilterwiseError, ParameterError, RunError
+from filterwise.runs import cost, execute, pool, store
+from filterwise.runs.bar import Bar
+from filterwise.runs.spec import Keys, Run
+
+_METRICS = ("accuracy", "loss", "best_accuracy", "best_epoch", "train_accuracy", "train_loss", "epochs")
+#: Columns that say how a row was made, not what came out: they differ between machines and between calls.
+CIRCUMSTANCES = ("device", "torch", "threads", "seconds", "status", "error")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended with an error."""
+
+    run: Run
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """``table``: one row a run, in the order given. ``failures``: what went wrong, and where."""
+
+    table: pd.DataFrame
+    failures: tuple[Failure, ...] = ()
+
+    def check(self) -> SweepResult:
+        """Itself, if no run failed.
+
+        Raises
+        ------
+        RunError
+            Lists the runs that failed.
+        """
+        if self.failures:
+            listed = "; ".join(f"{describe(failure.run)}: {failure.error}" for failure in self.failures)
+            raise RunError(f"{len(self.failures)} of {len(self.table)} runs failed: {listed}")
+        return self
+
+
+@dataclass(frozen=True)
+class _Task:
+    run: Run
+    root: str
+    data_root: str | None
+    checkpoint_every: int
+
+
+def sweep(
+    runs: Iterable[Run],
+    jobs: int | None = None,
+    *,
+    root: str | Path | None = None,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    per_device: int = 1,
+    threads: int | None = None,
+    checkpoint_every: int = 5,
+    progress: bool = True,
+) -> SweepResult:
+    """Run what is not stored yet, and tabulate all.
+
+    Parameters
+    ----------
+    runs
+        What to run; :func:`filterwise.runs.grid` makes such lists.
+    jobs
+        Runs at a time. Default: one a device, or on the CPU one for every two cores.
+    root, data_root
+        Where runs are stored, where the images are.
+    device
+        ``auto``, ``cpu``, ``cuda``, ... With several CUDA devices every worker sees one of them only.
+    per_device
+        Runs at a time on one CUDA device.
+    threads
+        CPU threads of each worker. Default: the cores divided among the workers.
+    checkpoint_every
+        Epochs between checkpoints, which is what a killed sweep loses at most of each run in flight.
+    progress
+        Show a bar with the time left.
+
+    Returns
+    -------
+    SweepResult
+        A run that fails does not stop the others; it is in ``failures`` and has an ``error`` in the table.
+
+    Raises
+    ------
+    ParameterError
+        If there are no runs, or one of the numbers is too small.
+
+    >>> import tempfile
+    >>> from filterwise.training import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = sweep([run], jobs=1, root=folder, device="cpu", progress=False).table
+    >>> table[["model", "seed", "epochs", "status"]].values.tolist()
+    [['lenet5', 0, 1, 'run']]
+    """
+    listed = _checked(runs)
+    workers, place = pool.plan(jobs, device, per_device, threads)
+    folder = store.runs_root(root)
+    rows: dict[int, dict[str, Any]] = {}
+    failures: dict[int, Failure] = {}
+    waiting: dict[str, list[int]] = {}  # one key, all rows that ask for it
+    for index, run in enumerate(listed):
+        try:
+            found, keys = execute.stored(run, folder, data_root)
+        except (DataError, ParameterError) as error:
+            failures[index] = Failure(run, str(error), "")
+            continue
+        if found is not None:
+            rows[index] = _row(found, "stored")
+        else:
+            waiting.setdefault(keys.key, []).append(index)
+    tasks = [
+        _Task(listed[indices[0]], str(folder), str(data_root) if data_root else None, checkpoint_every)
+        for indices in waiting.values()
+    ]
+    hopes = [_hope(task.run, device, place.threads, data_root) for task in tasks] if progress else []
+    with Bar(hopes, workers, "sweep", progress) as bar:
+        for outcome in pool.outcomes(_train, tasks, workers, place, folder) if tasks else ():
+            indices = list(waiting.values())[outcome.index]
+            for index in indices:
+                if outcome.answer is not None:
+                    rows[index] = outcome.answer
+                else:
+                    failures[index] = Failure(listed[index], outcome.error, outcome.traceback)
+            bar.done(outcome.index, (outcome.answer or {}).get("seconds"))
+    for index, failure in failures.items():
+        rows[index] = {"status": "failed", "error": failure.error}
+    table = _columns_of(listed).join(pd.DataFrame([rows[index] for index in range(len(listed))]))
+    return SweepResult(table, tuple(failures[index] for index in sorted(failures)))
+
+
+def queue(
+    runs: Iterable[Run],
+    *,
+    root: str | Path | None = None,
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """What a sweep would do: one row a run with its ``status`` (stored, resumes, missing) and estimated
+    seconds."""
+    listed = _checked(runs)
+    folder = store.runs_root(root)
+    rows = []
+    for run in listed:
+        found, keys = execute.stored(run, folder, data_root)
+        started = execute.partial_folder(folder, keys).is_dir()
+        status = "stored" if found else "resumes" if started else "missing"
+        hope = 0.0 if found else estimate(run, device, threads, data_root)
+        rows.append({"status": status, "estimated_seconds": hope, "key": keys.key})
+    return _columns_of(listed).join(pd.DataFrame(rows))
+
+
+def estimate(run: Run, device: str, threads: int | None, data_root: str | Path | None) -> float:
+    """Estimated seconds of a run on the device that it would get."""
+    from filterwise.training import pick_device
+
+    return cost.seconds(run, pick_device(device).type, threads, data_root)
+
+
+def _hope(run: Run, device: str, threads: int | None, data_root: str | Path | None) -> float:
+    try:
+        return estimate(run, device, threads, data_root)
+    except FilterwiseError:
+        return 0.0  # a network that cannot be built fails in its own turn
+
+
+def describe(run: Run) -> str:
+    """A run in a few words, for lists and messages.
+
+    >>> from filterwise.training import Recipe
+    >>> describe(Run("lenet5", "parts", Recipe(), seed=3, model_options={"d1": 4}))
+    'lenet5 d1=4 on parts, seed 3'
+    """
+    given = "".join(f" {option}={value}" for option, value in run.model_kwargs.items())
+    labels = f" ({run.labels} labels)" if run.labels else ""
+    return f"{run.model}{given} on {run.data}{labels}, seed {run.seed}"
+
+
+def _checked(runs: Iterable[Run]) -> list[Run]:
+    listed = list(runs)
+    if not listed:
+        raise ParameterError("runs=[] has nothing to run")
+    for run in listed:
+        if not isinstance(run, Run):
+            raise ParameterError(f"runs holds {run!r}, which is a {type(run).__name__} and not a Run")
+    return listed
+
+
+def _train(task: _Task, device: str) -> dict[str, Any]:
+    result = execute.result(
+        task.run, task.root, data_root=task.data_root, device=device, checkpoint_every=task.checkpoint_every
+    )
+    return _row(result, "run")
+
+
+def _row(result: store.Result, status: str) -> dict[str, Any]:
+    metrics = {metric: result.metrics[metric] for metric in _METRICS if metric in result.metrics}
+    keys: Keys = result.keys
+    made = {column: result.provenance.get(column) for column in ("device", "torch", "threads", "seconds")}
+    return {**metrics, "key": keys.key, "spec_key": keys.spec_key, **made, "status": status, "error": ""}
+
+
+def _columns_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """What distinguishes the runs: their names, all options given, and the parts of the recipe that
+    differ."""
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {"model": run.model, "data": run.data, "labels": run.labels, "seed": run.seed}
+        row |= {f"model_options.{option}": value for option, value in run.model_kwargs.items()}
+        row |= {f"data_options.{option}": value for option, value in run.data_kwargs.items()}
+        rows.append(row)
+    for field in dataclasses.fields(runs[0].recipe):
+        values = [getattr(run.recipe, field.name) for run in runs]
+        if any(value != values[0] for value in values):
+            for row, value in zip(rows, values, strict=True):
+                row[f"recipe.{field.name}"] = value
+    return pd.DataFrame(rows)
