@@ -24,7 +24,7 @@ _MARK = ".built-from"
 
 @dataclass(frozen=True)
 class Built:
-    """A built book: its first page, its chapters, seconds for everything, whether pages were rendered just now."""
+    """A built book: first page, chapters, seconds for everything, whether pages were rendered just now."""
 
     index: Path
     chapters: tuple[Executed, ...]
@@ -33,7 +33,7 @@ class Built:
 
 
 def find_root(start: str | Path | None = None) -> Path:
-    """The book's folder: the nearest one with a ``_toc.yml`` at or above ``start`` (default: the current folder).
+    """The book's folder: the nearest with a ``_toc.yml`` at or above ``start`` (default: current folder).
 
     Raises
     ------
@@ -60,7 +60,7 @@ def build(
     Parameters
     ----------
     root : the repository; found from the current folder when not given.
-    out : folder for the pages; ``root/_build/html`` when not given. It is replaced whole, and only by a good build.
+    out : folder for the pages; ``root/_build/html`` when not given. Replaced whole, by a good build only.
     parameters : papermill parameters of every chapter; ``{"profile": "quick"}`` when not given.
     force : execute every chapter again and render every page again.
     work : folder that Sphinx works in; ``root/_build/book`` when not given.
@@ -118,7 +118,10 @@ def _mark(folder: Path) -> dict[str, str]:
 
 
 def _render(source: Path, work: Path, fresh: bool) -> None:
-    """Run Jupyter Book on the staged folder; a failure forgets what it read, or the next run would pass in silence."""
+    """Run Jupyter Book on the staged folder.
+
+    After a failure nothing that was read is kept: the next run would skip the page that warned, and pass.
+    """
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(source), "--path-output", str(work)]
     command += ["-W", "-n", "--keep-going", "-q", *(["--all"] if fresh else [])]

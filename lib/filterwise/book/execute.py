@@ -1,4 +1,4 @@
-"""Chapters are executed by papermill, each in a process of its own, and kept while nothing they depend on changes."""
+"""Chapters are executed by papermill, each in its own process, and kept while what they depend on stays."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def execute(
     Raises
     ------
     BookError
-        The chapter is missing or no notebook, has no such parameter, or one of its cells failed; the notebook as far
-        as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.
+        The chapter is missing or no notebook, has no such parameter, or one of its cells failed; the
+        notebook as far as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.
     """
     source = root / chapter
     if not source.is_file():

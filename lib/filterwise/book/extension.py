@@ -38,7 +38,7 @@ _MATHJAX = {
     },
     "menuSettings": {"assistiveMML": True},
 }
-# Menus in other languages, a renderer whose fonts are not in the package, and a speech engine that is not loaded.
+# Menus in other languages, a renderer without its fonts in the package, and a speech engine never loaded.
 _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
     "localization", "SVG", "mathmaps", "mathjax-sre.js", "wgxpath.install.js"
 )

@@ -41,10 +41,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def ledger_sources() -> list[Path]:
     """The committed files that the ledger is computed from."""
-    data = Path(__file__).resolve().parents[3] / "data"
-    return sorted([*(data / "claims").glob("*.yml"), *(data / "records").glob("*/*.csv")])
+    from filterwise.claims import claims_folder
+    from filterwise.runs.records import records_root
+
+    return sorted([*claims_folder().glob("*.yml"), *records_root().glob("*/*.csv")])
 
 
 def ledger() -> str:
-    """Every claim with the paper's number, what was measured, and the verdict for each profile."""
-    return "The ledger."
+    """Every claim with the paper's number, what was measured, and the verdict for each profile.
+
+    The page that holds it has the title, so the ledger's own is left out.
+    """
+    from filterwise.claims import ledger_page
+
+    lines = ledger_page().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("# "))

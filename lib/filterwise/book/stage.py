@@ -1,4 +1,4 @@
-"""The folder that Sphinx reads: prose, settings and executed chapters, rewritten only where something changed."""
+"""The folder that Sphinx reads: prose, settings and executed chapters, rewritten only where changed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def stage(root: Path, where: Path, executed: Mapping[str, Path]) -> bool:
 
 
 def _settings(root: Path) -> bytes:
-    """``_config.yml`` without execution: "auto" would run every chapter again that has one cell without output."""
+    """``_config.yml`` without execution: "auto" runs every chapter again that has a cell without output."""
     content = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     content.setdefault("execute", {})["execute_notebooks"] = "off"
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()

@@ -1,0 +1,144 @@
+"""One filter's label matrix: as measured, clipped, and reordered with its clusters boxed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+from matplotlib.patches import Patch, Rectangle
+
+from filterwise.errors import ParameterError
+from filterwise.figures import style
+from filterwise.measure import clip, clusters, permutation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+# Up to so many labels their names fit beside the rows.
+_NAMED_LABELS = 12
+# Strength is opacity, so that a field of 0 has the colour of the page, light or dark.
+_STRENGTH = LinearSegmentedColormap.from_list("strength", [style.TEAL, f"{style.INK}00", style.RED])
+
+NOTHING, SIGNAL, INTERNAL, EXTERNAL = range(4)
+
+
+def classify(B: NDArray[np.bool_], found: Sequence[Sequence[int]]) -> NDArray[np.int8]:
+    """What each entry of a clipped matrix is: 0 none, 1 in a cluster, 2 internal noise, 3 external noise.
+
+    Parameters
+    ----------
+    B : bool (K, K), row = input label.
+    found : the clusters of ``B``.
+
+    Returns
+    -------
+    int8 (K, K). Internal noise is a 1 outside the blocks whose column (output label) is in some cluster.
+
+    >>> B = np.array([[True, False, True], [True, True, False], [False, False, False]])
+    >>> classify(B, [(0,), (1,)]).tolist()
+    [[1, 0, 3], [2, 1, 0], [0, 0, 0]]
+    """
+    kinds = np.where(B, EXTERNAL, NOTHING).astype(np.int8)
+    inside = [label for members in found for label in members]
+    columns = np.zeros(len(B), dtype=bool)
+    columns[inside] = True
+    kinds[B & columns[None, :]] = INTERNAL
+    for members in found:
+        kinds[np.ix_(members, members)] = SIGNAL
+    return kinds
+
+
+def filter_matrices(
+    fields: Mapping[str, Tensor], label_names: Sequence[str] = (), threshold: float = 0.3
+) -> style.BookFigure:
+    """A row of three pictures for each filter: fields, clipped fields, clipped fields with clusters first.
+
+    Parameters
+    ----------
+    fields : title of the row, such as ``"layer 3, filter 17"`` -> M^f (K, K), row = input label.
+    label_names : K names; numbers when not given. They are drawn up to 12 labels.
+    threshold : theta of the clipping.
+
+    Raises
+    ------
+    ParameterError
+        No matrix, a matrix that is not square, names that do not fit, a threshold outside [0, 1).
+    """
+    if not fields:
+        raise ParameterError("fields is empty; give at least one matrix")
+    with style.context():
+        figure = style.new(height=0.35 + 2.45 * len(fields))
+        axes = figure.subplots(len(fields), 3, squeeze=False)
+        for row, (title, M) in zip(axes, fields.items(), strict=True):
+            labels = len(M)
+            names = [str(name) for name in label_names] or [str(label) for label in range(labels)]
+            if len(names) != labels:
+                raise ParameterError(f"label_names has {len(names)} names for {labels} labels")
+            B = clip(M, threshold).numpy()
+            found = clusters(B)
+            order = permutation(found, labels)
+            image = _fields(row[0], M)
+            kinds = classify(B, found)
+            _kinds(row[1], kinds)
+            _kinds(row[2], kinds[np.ix_(order, order)])
+            _boxes(row[2], found)
+            for ax, shown in zip(row, (range(labels), range(labels), order), strict=True):
+                _label(ax, [names[label] for label in shown])
+            row[0].set_title(title)
+            row[1].set_title(f"clipped at {threshold:g}")
+            row[2].set_title("clusters first")
+            row[0].set_ylabel("input label")
+            bar = figure.colorbar(image, ax=row[0], shrink=0.75, pad=0.02, ticks=[-1, 0, 1])
+            bar.outline.set_visible(False)
+        for ax in axes[-1]:
+            ax.set_xlabel("output label")
+        kinds_shown = (
+            ("in a cluster", style.SIGNAL),
+            ("internal noise", style.INTERNAL),
+            ("external noise", style.EXTERNAL),
+        )
+        figure.legend(
+            handles=[Patch(color=color, label=name) for name, color in kinds_shown],
+            loc="outside upper right",
+            ncols=3,
+        )
+    figure.alt = (
+        f"Matrices of {len(fields)} filters: fields, clipped at {threshold:g}, and reordered by cluster."
+    )
+    return figure
+
+
+def _fields(ax: Axes, M: Tensor) -> Any:
+    values = M.detach().double().cpu().numpy()
+    # As the clipping divides; a matrix without a positive entry is divided by its largest size instead.
+    shown = values / (values.max() if values.max() > 0 else np.abs(values).max() or 1.0)
+    return ax.imshow(shown, cmap=_STRENGTH, vmin=-1, vmax=1, interpolation="nearest")
+
+
+def _kinds(ax: Axes, kinds: NDArray[np.int8]) -> None:
+    # A ground of faint ink, so that zeros have a place on any page.
+    cells = ListedColormap([f"{style.INK}1a", style.SIGNAL, style.INTERNAL, style.EXTERNAL])
+    ax.imshow(kinds, cmap=cells, vmin=-0.5, vmax=3.5, interpolation="nearest")
+
+
+def _boxes(ax: Axes, found: Sequence[Sequence[int]]) -> None:
+    start = 0
+    for members in found:
+        size = len(members)
+        ax.add_patch(
+            Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor=style.INK, linewidth=2)
+        )
+        start += size
+
+
+def _label(ax: Axes, names: Sequence[str]) -> None:
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    few = len(names) <= _NAMED_LABELS
+    ax.set_xticks(range(len(names)) if few else [], names if few else [], rotation=90, fontsize=8)
+    ax.set_yticks(range(len(names)) if few else [], names if few else [], fontsize=8)

@@ -1,0 +1,58 @@
+"""A figure that reacts: live widgets where a kernel answers, a static twin where none does."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+def kernel_answers() -> bool:
+    """Whether widgets would respond here: in a Jupyter kernel, with ipywidgets, outside a build of the book.
+
+    The environment variable ``FILTERWISE_STATIC=1`` says no; the book sets it for chapters that it executes.
+
+    >>> kernel_answers()
+    False
+    """
+    if os.environ.get("FILTERWISE_STATIC", "") not in ("", "0"):
+        return False
+    if importlib.util.find_spec("IPython") is None or importlib.util.find_spec("ipywidgets") is None:
+        return False
+    from IPython.core.getipython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
+class Twin:
+    """Something to show as the last value of a cell, in one of two forms.
+
+    Attributes
+    ----------
+    live : makes the widget; called only where a kernel answers.
+    html : makes the twin, HTML that needs neither kernel nor connection.
+    """
+
+    def __init__(self, live: Callable[[], Any], html: Callable[[], str]) -> None:
+        self.live = live
+        self.html = html
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import HTML, display
+
+        display(self.live() if kernel_answers() else HTML(self.html()))
+
+
+def show(live: Callable[[], Any], twin: Callable[[], str]) -> Twin:
+    """Pair a live widget with its static twin; the value of a cell shows the one that works there.
+
+    Parameters
+    ----------
+    live : makes an ipywidgets widget.
+    twin : makes HTML with everything it needs inside.
+
+    >>> show(lambda: None, lambda: "<p>the same numbers, drawn once</p>").html()
+    '<p>the same numbers, drawn once</p>'
+    """
+    return Twin(live, twin)
