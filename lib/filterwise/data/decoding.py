@@ -83,7 +83,8 @@ def decode(
                 )
             encoding = picture.format or "unknown"
             mode = "RGB" if channels == 3 else "L"
-            pixels = picture.convert(mode)
+            picture.load()
+            pixels: Image.Image = picture if picture.mode == mode else picture.convert(mode)
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
