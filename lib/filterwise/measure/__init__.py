@@ -9,14 +9,19 @@ Works on any ``nn.Module`` by the name of a layer. The path of one measurement::
 """
 
 from filterwise.measure.clustering import Noise, assign_clusters, cluster_sizes, clusters, noise, permutation
+from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
+from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
 from filterwise.measure.hooks import Capture, measuring
 from filterwise.measure.means import class_means
 from filterwise.measure.routes import gradient_sparsity, route_maps, route_table
 from filterwise.measure.summary import filter_table, label_coverage, layer_summary, layer_summary_of
 
 __all__ = [
+    "HEAD_RECIPE",
     "Capture",
+    "Features",
+    "Head",
     "Noise",
     "assign_clusters",
     "class_means",
@@ -25,6 +30,7 @@ __all__ = [
     "clusters",
     "field_chunks",
     "filter_table",
+    "frozen_features",
     "gradient_sparsity",
     "label_coverage",
     "label_fields",
@@ -33,6 +39,7 @@ __all__ = [
     "measuring",
     "noise",
     "permutation",
+    "probe_heads",
     "rank_one_share",
     "route_maps",
     "route_table",

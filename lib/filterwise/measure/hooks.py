@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from filterwise.errors import ParameterError, near_miss
-from filterwise.training.device import pick_device
+from filterwise.training import pick_device
 
 
 class _StopForward(BaseException):

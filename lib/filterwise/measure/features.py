@@ -1,0 +1,154 @@
+"""A frozen network's features of a whole image set, kept in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from filterwise.errors import DataError, ParameterError, check_choice
+from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.means import float_batches, label_counts
+
+if TYPE_CHECKING:
+    from filterwise.data import ImageSet
+
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Features:
+    """Outputs of layers for every image, and the images' labels.
+
+    Attributes
+    ----------
+    values
+        By layer, (N, F, P), in float16 or float32, on the device they were computed on.
+    labels
+        (N,), int64, on the same device.
+    label_names
+        The K names.
+    """
+
+    values: dict[str, Tensor]
+    labels: Tensor
+    label_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def only_labels(self, labels: list[int]) -> Features:
+        """The images of these labels, relabelled 0, 1, ... in the order given."""
+        new = torch.full((len(self.label_names),), -1, device=self.labels.device)
+        new[torch.tensor(labels, device=self.labels.device)] = torch.arange(
+            len(labels), device=self.labels.device
+        )
+        chosen = torch.nonzero(new[self.labels] >= 0).flatten()
+        return Features(
+            {layer: values[chosen] for layer, values in self.values.items()},
+            new[self.labels[chosen]],
+            tuple(self.label_names[label] for label in labels),
+        )
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """float32 features (B, F, P) by layer and labels (B,), in ``order`` (a permutation of the images)."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size) if order is None else order[start : start + size]
+            yield {layer: values[part].float() for layer, values in self.values.items()}, self.labels[part]
+
+    def class_means(self) -> dict[str, Tensor]:
+        """As the function ``class_means``, from the stored features: (K, F, P) by layer, float32, CPU.
+
+        Raises
+        ------
+        DataError
+            A label without images.
+        """
+        if int(torch.bincount(self.labels, minlength=len(self.label_names)).min()) == 0:
+            raise DataError(f"some of the {len(self.label_names)} labels have no image, so no mean")
+        counts = torch.bincount(self.labels, minlength=len(self.label_names)).double()
+        means = {}
+        for layer, values in self.values.items():
+            kind = torch.float32 if values.device.type == "mps" else torch.float64
+            sums = torch.zeros(len(counts), *values.shape[1:], dtype=kind, device=values.device)
+            for start in range(0, len(values), 500):
+                part = slice(start, start + 500)
+                sums.index_add_(0, self.labels[part], values[part].to(kind))
+            means[layer] = (sums.cpu() / counts.cpu().view(-1, 1, 1)).float()
+        return means
+
+
+def frozen_features(
+    net: nn.Module,
+    layers: str | list[str] | tuple[str, ...],
+    ds: ImageSet,
+    batch: int = 500,
+    device: str | torch.device = "auto",
+    pool: int | None = None,
+    dtype: str = "float16",
+    memory: int = 2**32,
+) -> Features:
+    """Outputs of named layers for all images, without augmentation, in evaluation mode.
+
+    Parameters
+    ----------
+    net, layers, ds, batch, device, pool
+        As in ``class_means``.
+    dtype
+        ``float16`` halves the memory and rounds each activation to 11 bits (relative error up to 5e-4; values
+        above 65,504 do not fit and are refused); ``float32`` keeps it.
+    memory
+        Bytes that the features may take: N * F * P * 2 or 4 bytes, summed over the layers.
+
+    Raises
+    ------
+    ParameterError
+        Features beyond ``memory``; an unknown layer or dtype; activations that are not finite in ``dtype``.
+    DataError
+        A set without images.
+
+    >>> import filterwise as fw
+    >>> ds = fw.data.load("digit-pairs", split="test", n=200)
+    >>> net = fw.models.build("lenet5", labels=100, channels=1)
+    >>> frozen_features(net, ["features.1"], ds).values["features.1"].shape
+    torch.Size([200, 6, 196])
+    """
+    check_choice("dtype", dtype, _DTYPES)
+    kind = _DTYPES[dtype]
+    label_counts(ds, complete=False)
+    where = measuring_device(net, device)
+    with measuring(net, where), Capture(net, layers, pool) as capture:
+        values: dict[str, Tensor] = {}
+        start = 0
+        for images, _ in float_batches(ds, batch, where):
+            if not values:
+                values = _empty(capture.shapes(images), len(ds), kind, memory, where)
+            for layer, fields in capture(images).items():
+                values[layer][start : start + len(images)] = fields
+            start += len(images)
+    for layer, stored in values.items():
+        if not all(bool(torch.isfinite(part).all()) for part in stored.split(1000)):
+            raise ParameterError(
+                f"activations of layer {layer!r} are not finite in dtype={dtype!r}; use dtype='float32' "
+                "unless the network itself gives NaN or infinity"
+            )
+    return Features(values, ds.labels.to(where), tuple(ds.label_names))
+
+
+def _empty(
+    shapes: dict[str, tuple[int, int]], images: int, dtype: torch.dtype, memory: int, device: torch.device
+) -> dict[str, Tensor]:
+    needed = {
+        layer: images * filters * positions * dtype.itemsize for layer, (filters, positions) in shapes.items()
+    }
+    if sum(needed.values()) > memory:
+        listed = ", ".join(f"{layer!r} {size / 2**30:.2f}" for layer, size in needed.items())
+        raise ParameterError(
+            f"features of {images} images need {sum(needed.values()) / 2**30:.2f} GiB ({listed}), more than "
+            f"memory={memory / 2**30:.2f} GiB; give fewer layers, fewer images, pool=7, float16, "
+            "more memory, or cache=False"
+        )
+    return {layer: torch.empty(images, *shape, dtype=dtype, device=device) for layer, shape in shapes.items()}

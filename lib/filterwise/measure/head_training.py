@@ -1,0 +1,168 @@
+"""Gradient descent on linear heads, one for each layer, all on the same batches."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from filterwise.errors import TrainingDiverged
+from filterwise.training import Recipe
+
+#: One batch: the features (B, F, P) by layer, and the labels (B,).
+Batch = tuple[Mapping[str, Tensor], Tensor]
+
+
+def generator_for(seed: int, what: str) -> torch.Generator:
+    """A generator on the CPU that depends on the seed and on what it is for, and on nothing else.
+
+    So a layer's head starts the same whichever other layers are measured beside it.
+
+    >>> first, second = (generator_for(0, "features.8") for _ in range(2))
+    >>> bool(torch.rand(1, generator=first) == torch.rand(1, generator=second))
+    True
+    """
+    digest = hashlib.sha256(f"{seed}/{what}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def initial_weight(labels: int, filters: int, positions: int, generator: torch.Generator) -> Tensor:
+    """Head weights (K, F, P) from U(-b, b) with b = 1 / sqrt(F*P).
+
+    >>> weight = initial_weight(10, 4, 25, torch.Generator().manual_seed(0))
+    >>> weight.shape, bool(weight.abs().max() <= 0.1)
+    (torch.Size([10, 4, 25]), True)
+    """
+    bound = 1 / math.sqrt(filters * positions)
+    return torch.empty(labels, filters, positions).uniform_(-bound, bound, generator=generator)
+
+
+class HeadTrainer:
+    """Heads of several layers, trained side by side; their gradients do not meet.
+
+    Parameters
+    ----------
+    shapes
+        (F, P) by layer.
+    labels
+        K.
+    recipe
+        Schedule, momentum, weight decay, label smoothing and number of epochs; the rest is the caller's.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, int]],
+        labels: int,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.shapes, self.labels = recipe, dict(shapes), labels
+        self.weights = {
+            layer: initial_weight(labels, *shape, generator_for(seed, f"head {layer}"))
+            .flatten(1)
+            .to(device)
+            .requires_grad_()
+            for layer, shape in shapes.items()
+        }
+        self.optimiser = torch.optim.SGD(
+            list(self.weights.values()),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
+        self.rows: dict[str, list[dict[str, float]]] = {layer: [] for layer in shapes}
+        self._step = 0
+
+    def train(
+        self,
+        epoch_batches: Callable[[int], Iterator[Batch]],
+        steps_an_epoch: int,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        """Run all epochs; ``epoch_batches(epoch)`` gives that epoch's batches.
+
+        Raises
+        ------
+        TrainingDiverged
+            A loss stopped being finite; names the layer and the epoch.
+        """
+        for epoch in range(self.recipe.epochs):
+            begin = time.perf_counter()
+            sums = self._epoch(epoch_batches(epoch), steps_an_epoch)
+            seconds = time.perf_counter() - begin
+            for layer, (loss, correct, images) in sums.items():
+                if not math.isfinite(loss):
+                    raise TrainingDiverged(
+                        f"the head of layer {layer!r} diverged in epoch {epoch + 1} (loss {loss}); lower "
+                        f"lr={self.recipe.lr!r}"
+                    )
+                self.rows[layer].append(
+                    {
+                        "epoch": epoch + 1,
+                        "lr": self.optimiser.param_groups[0]["lr"],
+                        "loss": loss / images,
+                        "train_accuracy": correct / images,
+                        "seconds": seconds,
+                    }
+                )
+            if progress is not None:
+                progress(epoch + 1)
+
+    def _epoch(self, batches: Iterator[Batch], steps_an_epoch: int) -> dict[str, tuple[float, float, int]]:
+        """Sums over the epoch's images of loss and right answers, by layer, and the number of images."""
+        totals: dict[str, Tensor] = {}
+        seen = 0
+        for features, labels in batches:
+            rate = self.recipe.learning_rate(self._step, steps_an_epoch)
+            for group in self.optimiser.param_groups:
+                group["lr"] = rate
+            losses = []
+            for layer, weight in self.weights.items():
+                outputs = functional.linear(features[layer].flatten(1), weight)
+                loss = functional.cross_entropy(outputs, labels, label_smoothing=self.recipe.label_smoothing)
+                losses.append(loss)
+                right = (outputs.detach().argmax(dim=1) == labels).sum()
+                part = torch.stack([loss.detach() * len(labels), right.to(loss.dtype)])
+                totals[layer] = totals[layer] + part if layer in totals else part
+            self.optimiser.zero_grad()
+            torch.stack(losses).sum().backward()
+            self.optimiser.step()
+            self._step += 1
+            seen += len(labels)
+        return {layer: (*(float(value) for value in total), seen) for layer, total in totals.items()}  # type: ignore[misc]
+
+    def heads(self) -> dict[str, Tensor]:
+        """Weights (K, F, P) by layer, on the CPU."""
+        return {
+            layer: weight.detach().cpu().view(self.labels, *self.shapes[layer]).clone()
+            for layer, weight in self.weights.items()
+        }
+
+    def histories(self) -> dict[str, pd.DataFrame]:
+        """By layer: one row an epoch with ``epoch``, ``lr``, ``loss``, ``train_accuracy``, ``seconds``."""
+        return {layer: pd.DataFrame(rows) for layer, rows in self.rows.items()}
+
+
+@torch.no_grad()
+def confusion(weights: Mapping[str, Tensor], batches: Iterator[Batch], labels: int) -> dict[str, Tensor]:
+    """How often images of label i are given label j, int64 (K, K), by layer.
+
+    >>> batch = ({"x": torch.eye(2).unsqueeze(2)}, torch.tensor([0, 0]))
+    >>> confusion({"x": torch.eye(2)}, iter([batch]), labels=2)["x"].tolist()
+    [[1, 1], [0, 0]]
+    """
+    counts = {layer: torch.zeros(labels * labels, dtype=torch.int64) for layer in weights}
+    for features, true in batches:
+        for layer, weight in weights.items():
+            chosen = functional.linear(features[layer].flatten(1), weight.flatten(1)).argmax(dim=1)
+            counts[layer] += torch.bincount((true * labels + chosen).cpu(), minlength=labels * labels)
+    return {layer: table.view(labels, labels) for layer, table in counts.items()}

@@ -1,0 +1,81 @@
+"""One pass against the paper's own procedure: every other filter silenced, the network run again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from filterwise import models
+from filterwise.data import ImageSet, scale
+from filterwise.errors import ParameterError
+from filterwise.measure import class_means, label_fields
+from filterwise.measure.reference import silence_and_rerun
+
+
+def random_set(n: int, labels: int, size: int, channels: int = 3) -> ImageSet:
+    generator = torch.Generator().manual_seed(4)
+    images = torch.randint(0, 256, (n, channels, size, size), generator=generator, dtype=torch.uint8)
+    own = torch.cat([torch.arange(labels), torch.randint(0, labels, (n - labels,), generator=generator)])
+    return ImageSet(images, own, tuple(str(label) for label in range(labels)), "random")
+
+
+@pytest.mark.parametrize("layer", ["features.1", "features.4", "features.6"])
+def test_one_pass_equals_silence_and_rerun_on_a_small_vgg(layer: str) -> None:
+    net = models.build("vgg", labels=5, size=16, stages=((8, 2), (8, 2), (16, 2)), plan="V")
+    ds = random_set(23, 5, 16)
+    mean = class_means(net, layer, ds)
+    weight = torch.randn(mean.shape, generator=torch.Generator().manual_seed(5))
+    fast, slow = label_fields(mean, weight), silence_and_rerun(net, layer, weight, ds, batch=6)
+    assert slow.shape == (mean.shape[1], 5, 5)
+    largest = slow.abs().amax(dim=(1, 2))
+    assert bool((largest > 0).any())
+    assert bool(((fast - slow).abs().amax(dim=(1, 2)) <= 1e-5 * largest).all())
+
+
+def test_the_oracle_itself_against_a_network_with_a_silenced_head() -> None:
+    """The whole thing as one module, its head's weights zeroed in place, image by image."""
+    torch.manual_seed(0)
+    head = nn.Linear(4 * 9, 3, bias=False)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), head)
+    ds = random_set(10, 3, 8)
+    found = silence_and_rerun(net, "2", head.weight, ds, filters=[2, 0])
+    original = head.weight.detach().clone()
+    for row, f in enumerate((2, 0)):
+        with torch.no_grad():
+            silenced = torch.zeros_like(original)
+            silenced[:, f * 9 : (f + 1) * 9] = original[:, f * 9 : (f + 1) * 9]
+            head.weight.copy_(silenced)
+            outputs = torch.cat([net(scale(image[None])) for image in ds.images])
+        for label in range(3):
+            expected = outputs[ds.labels == label].mean(dim=0)
+            torch.testing.assert_close(found[row, label], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_tokens_too() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Linear(16, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            patches = x.unfold(2, 4, 4).unfold(3, 4, 4).flatten(1, 3).flatten(2)
+            return self.embed(patches).relu()
+
+    net = nn.Sequential(Tokens())
+    ds = random_set(12, 4, 8, channels=1)
+    mean = class_means(net, "0", ds)
+    assert mean.shape == (4, 6, 4)
+    weight = torch.randn(4, 24, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(
+        label_fields(mean, weight), silence_and_rerun(net, "0", weight, ds), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_refusals() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    ds = random_set(6, 3, 4)
+    with pytest.raises(ParameterError, match="does not fit layer '1'"):
+        silence_and_rerun(net, "1", torch.zeros(3, 17), ds)
+    with pytest.raises(ParameterError, match=r"filters=\[4\]"):
+        silence_and_rerun(net, "1", torch.zeros(3, 16), ds, filters=[0, 4])
