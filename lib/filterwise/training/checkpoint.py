@@ -103,8 +103,8 @@ def save(folder: str | Path, checkpoint: Checkpoint) -> Path:
 def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Checkpoint | None:
     """The checkpoint in ``folder``, or None where there is none.
 
-    ``weights`` is the digest of the network's state now. It must be that which the training began with, or the
-    checkpoint's own, as it is after a training was broken off in this process.
+    ``weights`` is the digest of the network's state now. It must be that which the training began with, or
+    the checkpoint's own, as it is after a training was broken off in this process.
 
     A file that is broken (cut short, bytes changed) is set aside as ``checkpoint.broken`` with a warning, and
     counts as none: the training begins anew, which costs time but never a wrong number.
@@ -133,8 +133,8 @@ def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Check
         stored, wanted = checkpoint.identity.get(name), identity.get(name)
         if stored != wanted:
             raise RunError(
-                f"the checkpoint {path} is of another training: {name} is {stored!r} there and {wanted!r} here; "
-                "give another folder, or resume=False to begin anew"
+                f"the checkpoint {path} is of another training: {name} is {stored!r} there and "
+                f"{wanted!r} here; give another folder, or resume=False to begin anew"
             )
     if weights not in (checkpoint.began, _digest(checkpoint.weights)):
         raise RunError(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 import torch
+from torch import nn
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
 
@@ -26,7 +27,7 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     device(type='cpu')
     >>> pick_device("cdua")
     Traceback (most recent call last):
-    filterwise.errors.ParameterError: device='cdua' is not known; choose from 'auto', 'cpu', 'cuda', 'mps', 'cuda:1'; did you mean 'cuda'?
+    filterwise.errors.ParameterError: device='cdua' is not known; choose from ...; did you mean 'cuda'?
     """
     if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
@@ -48,6 +49,12 @@ def pick_device(device: str | torch.device = "auto") -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise ParameterError("device='mps' is absent; this machine or this torch has no Metal device")
     return torch.device(name)
+
+
+def place(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> nn.Module:
+    """Move a network, in place, to a device and a memory format."""
+    # torch's own annotation of `to` does not know memory_format
+    return net.to(device=device, memory_format=memory_format)  # type: ignore[call-overload]
 
 
 def synchronize(device: torch.device) -> None:

@@ -90,18 +90,18 @@ def train_epoch(
             tally.add(loss, logits, labels)
             after_step()
     losses = tally.losses()
-    for place, loss in enumerate(losses):
-        if not math.isfinite(loss):
+    for place, value in enumerate(losses):
+        if not math.isfinite(value):
             before = f"the last finite loss was {losses[place - 1]:.6g}" if place else "it was the first step"
             raise TrainingDiverged(
-                f"the loss is {losses[place]} in epoch {epoch + 1}, step {place + 1} of {steps}, "
+                f"the loss is {value} in epoch {epoch + 1}, step {place + 1} of {steps}, "
                 f"at learning rate {rates[place]:g}; {before}"
             )
-    loss, accuracy = tally.means()
+    mean, accuracy = tally.means()
     return {
         "epoch": epoch + 1,
         "lr": max(rates),
-        "train_loss": loss,
+        "train_loss": mean,
         "train_accuracy": accuracy,
         "test_loss": math.nan,
         "test_accuracy": math.nan,

@@ -87,7 +87,8 @@ def evaluate(
     >>> class Set(SimpleNamespace):
     ...     def __len__(self):
     ...         return len(self.labels)
-    >>> ds = Set(images=torch.zeros(4, 3, 4, 4, dtype=torch.uint8), labels=torch.tensor([0, 1, 0, 1]), name="grey")
+    >>> images = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
+    >>> ds = Set(images=images, labels=torch.tensor([0, 1, 0, 1]), name="grey")
     >>> result = evaluate(net, ds, device="cpu")
     >>> result.accuracy, result.n, sorted(result.per_label.tolist())
     (0.5, 4, [0.0, 1.0])

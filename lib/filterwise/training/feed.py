@@ -1,4 +1,9 @@
-"""Batches of an image set that lives on the device as bytes: order and augmentation of every epoch."""
+"""Batches of an image set that lives on the device as bytes: order and augmentation of every epoch.
+
+The images lie in memory one after the other, and behind them all of them mirrored. A row of a mirrored and
+shifted image is then a run of consecutive bytes somewhere in there, so that a whole batch is picked, mirrored
+and shifted by one ``index_select``. What a run reads beyond its image is 0 after scaling.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.augmentation import augment
+from filterwise.data.augmentation import Draw, draw, scale
 from filterwise.training.recipe import Recipe
+
+# Images whose places are worked out together; more saves little and costs memory.
+_TOGETHER = 2000
 
 
 def epoch_seed(seed: int, epoch: int, purpose: int = 0) -> int:
@@ -18,20 +26,28 @@ def epoch_seed(seed: int, epoch: int, purpose: int = 0) -> int:
     >>> epoch_seed(0, 1) == epoch_seed(0, 1), epoch_seed(0, 1) == epoch_seed(1, 0)
     (True, False)
     """
-    words = np.random.SeedSequence([seed, epoch, purpose]).generate_state(2, np.uint32)
+    high, low = np.random.SeedSequence([seed, epoch, purpose]).generate_state(2, np.uint32)
     # 63 bits: the generators of all devices take them
-    return int(words[0]) << 31 | int(words[1]) >> 1
+    return int(high) << 31 | int(low) >> 1
 
 
 class Feed:
     """Training batches in a new order every epoch, augmented on the device.
 
-    The draws come from a generator on the CPU, so they are the same whatever the device.
+    The draws come from a generator on the CPU, so they are the same whatever the device. Held on the device:
+    the images as bytes, twice if they are mirrored.
 
     Parameters
     ----------
     images : uint8 (N, C, H, W)
     labels : int64 (N,)
+    seed : of the run
+    memory_format : of the batches
+
+    >>> white = torch.full((5, 1, 2, 2), 255, dtype=torch.uint8)
+    >>> feed = Feed(white, torch.arange(5), Recipe(batch=2, shift=0), seed=0)
+    >>> [(tuple(images.shape), images.unique().tolist()) for images, labels in feed.epoch(0)]
+    [((2, 1, 2, 2), [1.0]), ((2, 1, 2, 2), [1.0]), ((1, 1, 2, 2), [1.0])]
     """
 
     def __init__(
@@ -40,16 +56,26 @@ class Feed:
         labels: Tensor,
         recipe: Recipe,
         seed: int,
-        device: torch.device,
+        device: torch.device | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        self.recipe, self.seed, self.device = recipe, seed, device
-        self.count = len(labels)
-        self.labels = labels.to(device)
-        images = images.to(device)
-        # channels_last is kept as (N, H, W, C), since picking images out of it then copies whole images
+        self.recipe, self.seed = recipe, seed
+        self.device = device or torch.device("cpu")
+        self.count, channels, self.height, self.width = images.shape
+        self.channels = channels
         self.last = memory_format is torch.channels_last
-        self.images = images.permute(0, 2, 3, 1).contiguous() if self.last else images.contiguous()
+        # a line lies side by side in memory: a row of one channel, or in channels_last memory of all
+        self.step, self.planes = (channels, 1) if self.last else (1, channels)
+        self.run = self.width * self.step
+        self.labels = labels.to(self.device)
+        images = images.to(self.device)
+        rows, column = (images.permute(0, 2, 3, 1), 2) if self.last else (images, 3)
+        copies = [rows.reshape(-1), rows.flip(column).reshape(-1)] if recipe.flip else [rows.reshape(-1)]
+        # for the runs that begin before the first image or end after the last
+        guard = images.new_zeros(recipe.shift * self.step)
+        memory = torch.cat([guard, *copies, guard])
+        self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
+        self._tables = self._make_tables()
 
     @property
     def steps(self) -> int:
@@ -59,16 +85,72 @@ class Feed:
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images float32 (batch, C, H, W) on [-1, 1] and labels int64 (batch,), step by step.
 
+        The same as ``flip_and_shift(scale(images[order]), generator)`` cut into batches, where ``order`` is
+        the permutation that ``generator``, seeded by `epoch_seed`, gives first.
+
         Parameters
         ----------
         epoch : counted from 0
         """
+        recipe = self.recipe
         generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
         order = torch.randperm(self.count, generator=generator).to(self.device)
-        labels = self.labels.index_select(0, order)
-        batch, flip, shift = self.recipe.batch, self.recipe.flip, self.recipe.shift
-        for start in range(0, self.count, batch):
-            images = self.images.index_select(0, order[start : start + batch])
-            if self.last:
-                images = images.permute(0, 3, 1, 2)
-            yield augment(images, generator, flip, shift), labels[start : start + batch]
+        flips, shifts = draw(self.count, generator, recipe.flip, recipe.shift)
+        flips = None if flips is None else flips.to(self.device)
+        shifts = None if shifts is None else shifts.to(self.device)
+        together = max(1, _TOGETHER // recipe.batch) * recipe.batch
+        for first in range(0, self.count, together):
+            part = slice(first, first + together)
+            chosen = order[part]
+            drawn = Draw(None if flips is None else flips[part], None if shifts is None else shifts[:, part])
+            labels = self.labels.index_select(0, chosen)
+            begins, edges = self._places(chosen, drawn)
+            for start in range(0, len(chosen), recipe.batch):
+                batch = slice(start, start + recipe.batch)
+                yield self._images(begins[batch], [edge[batch] for edge in edges]), labels[batch]
+
+    def _make_tables(self) -> tuple[Tensor, ...]:
+        """By shift + largest shift, one row each: where each line's source row begins, (., H); then what is
+        taken off a covered value (1, else 0), and what it is divided by (127.5, else infinity), each as a
+        factor for the row (., H) and one for the column (., run)."""
+        reach = self.recipe.shift
+        moves = torch.arange(-reach, reach + 1, device=self.device)[:, None]
+        y = torch.arange(self.height, device=self.device) - moves
+        x = torch.arange(self.width, device=self.device) - moves
+        in_rows = ((y >= 0) & (y < self.height)).to(torch.float32)
+        in_columns = ((x >= 0) & (x < self.width)).to(torch.float32).repeat_interleave(self.step, dim=1)
+        starts = y.clamp(0, self.height - 1) * self.run
+        return starts, -in_rows, in_columns, 1 / in_rows, 127.5 / in_columns
+
+    def _places(self, chosen: Tensor, drawn: Draw) -> tuple[Tensor, list[Tensor]]:
+        """Where the images' lines begin, int64 (n, planes * H); their factors of offset and divisor."""
+        plane = self.height * self.run
+        origin = chosen * (plane * self.planes) + self.recipe.shift * self.step
+        if drawn.flips is not None:
+            origin += drawn.flips * (self.count * plane * self.planes)
+        lines, *factors = self._tables
+        edges: list[Tensor] = []
+        if drawn.shifts is not None:
+            down, right = drawn.shifts + self.recipe.shift
+            origin -= drawn.shifts[1] * self.step
+            lines = lines.index_select(0, down)
+            for rows, columns in (factors[:2], factors[2:]):
+                edges += [rows.index_select(0, down)[:, None, :, None]]
+                edges += [columns.index_select(0, right)[:, None, None]]
+        planes = torch.arange(0, plane * self.planes, plane, device=self.device)
+        begins = (origin[:, None] + planes)[:, :, None] + lines[:, None]
+        return begins.view(len(chosen), -1), edges
+
+    def _images(self, begins: Tensor, edges: list[Tensor]) -> Tensor:
+        count = len(begins)
+        lines = torch.index_select(self._windows, 0, begins.reshape(-1))
+        lines = lines.view(count, self.planes, self.height, self.run)
+        if edges:
+            offset, divisor = edges[0] * edges[1], edges[2] * edges[3]
+            # scaling and fill in one pass: x / 127.5 - 1 where the image covers, x / infinity - 0 elsewhere
+            images = torch.addcdiv(offset, lines.to(torch.float32), divisor)
+        else:
+            images = scale(lines)
+        if self.last:
+            return images.view(count, self.height, self.width, self.channels).permute(0, 3, 1, 2)
+        return images

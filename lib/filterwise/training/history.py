@@ -49,7 +49,7 @@ class History:
         Higher than `final` by selection, and shown only beside it.
         """
         column = "test_accuracy" if self.table["test_accuracy"].notna().any() else "train_accuracy"
-        return _row(self.table.loc[self.table[column].idxmax()])
+        return _row(self.table.iloc[int(self.table[column].argmax())])
 
     @property
     def seconds(self) -> float:

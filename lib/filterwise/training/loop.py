@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.training import checkpoint as checkpoints
 from filterwise.training import policy_store
-from filterwise.training.device import fastest_kernels, pick_device
+from filterwise.training.device import fastest_kernels, pick_device, place
 from filterwise.training.epoch import check_finite, train_epoch
 from filterwise.training.evaluation import evaluate, evaluation_mode
 from filterwise.training.feed import Feed
@@ -63,7 +62,7 @@ def fit(
     evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
     progress : True or False; None shows a bar on a terminal and a line an epoch elsewhere
     resume : go on from the folder's checkpoint; False begins anew
-    step : another backward pass, see `Step`. It is not run for timing, so that without a word in the recipe it
+    step : another backward pass, see `Step`. It is not run for timing, so without a word in the recipe it
         gets float32 and contiguous memory
     after_epoch : called with each new row of the history; what it raises ends the training, resumable
 
@@ -101,17 +100,14 @@ def fit(
     else:
         form = _form(net, (min(recipe.batch, len(train)), *train.shape), where, recipe, step)
 
-    net.to(where, memory_format=form.memory_format)
+    place(net, where, form.memory_format)
     optimiser = sgd(net, recipe)
     rows: list[dict[str, Any]] = []
     if start is not None:
         checkpoints.restore(net, optimiser, start)
         rows, began = list(start.rows), start.began
     feed = Feed(train.images, train.labels, recipe, seed, where, form.memory_format)
-    if step is None:
-        one_step = backprop(recipe, where, form.dtype)
-    else:
-        one_step = custom(step, where, form.dtype)
+    one_step = backprop(recipe, where, form.dtype) if step is None else custom(step, where, form.dtype)
 
     def boundary() -> checkpoints.Checkpoint | None:
         if checkpoint is None:
@@ -126,7 +122,7 @@ def fit(
                 final = epoch + 1 == recipe.epochs
                 if final:
                     # so that a later `evaluate` computes what the last row says, to the bit
-                    net.to(memory_format=torch.contiguous_format)
+                    place(net, where, torch.contiguous_format)
                 if test is not None and (final or (epoch + 1) % evaluate_every == 0):
                     result = evaluate(net, test, device=where)
                     row.update(test_loss=result.loss, test_accuracy=result.accuracy)
@@ -150,7 +146,7 @@ def fit(
                 checkpoints.save(checkpoint, last)
         raise
     finally:
-        net.to(memory_format=torch.contiguous_format)
+        place(net, where, torch.contiguous_format)
     return History(pd.DataFrame(rows, columns=list(COLUMNS)), form)
 
 

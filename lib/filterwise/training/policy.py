@@ -1,7 +1,7 @@
 """Precision and memory format for a network on a device: timed once, then remembered.
 
-Which of the forms is fastest cannot be read off a flag: channels_last and bfloat16 win on one processor and lose
-on the next. So a few real training steps of a copy of the network are timed, and the choice is kept in a
+Which of the forms is fastest cannot be read off a flag: channels_last and bfloat16 win on one processor and
+lose on the next. So a few real training steps of a copy of the network are timed, and the choice is kept in a
 small JSON file per machine, torch, network and batch shape, so that later runs compute in the same form.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from filterwise.training import policy_store
-from filterwise.training.device import Timer, own_randomness, pick_device
+from filterwise.training.device import Timer, own_randomness, pick_device, place
 from filterwise.training.recipe import Recipe
 from filterwise.training.step import backprop, sgd
 
@@ -81,9 +81,9 @@ def policy(
 ) -> Policy:
     """Choose precision and memory format for training ``net`` on batches of ``shape``.
 
-    What the recipe fixes is taken as it is. Where a choice is left, training steps of a copy are timed, unless
-    a choice for this machine, torch, network and shape is on file. Neither the network nor any random state
-    is touched.
+    What the recipe fixes is taken as it is. Where a choice is left, training steps of a copy are timed,
+    unless a choice for this machine, torch, network and shape is on file. Neither the network nor any random
+    state is touched.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class _Probe:
         self, net: nn.Module, images: Tensor, device: torch.device, recipe: Recipe, form: Form
     ) -> None:
         chosen = _policy(device, form, "")
-        self.net = copy_of(net).to(device, memory_format=chosen.memory_format).train()
+        self.net = place(copy_of(net), device, chosen.memory_format).train()
         self.images = images.to(memory_format=chosen.memory_format)
         self.labels = torch.zeros(len(images), dtype=torch.int64, device=device)
         self.step = backprop(recipe, device, chosen.dtype)
@@ -194,7 +194,7 @@ def _time(
 
 
 def copy_of(net: nn.Module) -> nn.Module:
-    """A deep copy that shares nothing with ``net``; networks under ``torch.nn.utils.prune`` can be copied too."""
+    """A deep copy that shares nothing with ``net``; masks by ``torch.nn.utils.prune`` are no hindrance."""
     for module in net.modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, prune.BasePruningMethod):

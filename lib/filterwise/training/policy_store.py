@@ -37,7 +37,7 @@ def machine() -> str:
 
 
 def signature(net: nn.Module) -> str:
-    """Digest of a network's modules, their options and the shapes of its state; not of the weights' values."""
+    """Digest of a network's modules, their options and the shapes of its state; not of its values."""
     shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in net.state_dict().items()]
     text = f"{type(net).__module__}.{type(net).__qualname__}\n{net!r}\n{shapes}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -86,7 +86,7 @@ def write(key: Mapping[str, Any], choice: Form, seconds: Mapping[Form, float]) -
             temporary.unlink(missing_ok=True)
     except OSError as error:
         warnings.warn(
-            f"the choice of precision and memory format is not kept, the next run may choose otherwise: {error}",
+            f"the choice of precision and memory format is not kept, the next run may differ: {error}",
             RuntimeWarning,
             stacklevel=3,
         )

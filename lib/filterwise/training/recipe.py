@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -51,7 +52,7 @@ class Recipe:
     0.006
     >>> Recipe(schedule="cosin")
     Traceback (most recent call last):
-    filterwise.errors.ParameterError: schedule='cosin' is not known; choose from 'step', 'cosine', 'pieces'; did you mean 'cosine'?
+    filterwise.errors.ParameterError: schedule='cosin' is not known; ...; did you mean 'cosine'?
     """
 
     epochs: int = 300
@@ -195,7 +196,7 @@ def _pieces(pieces: object) -> tuple[tuple[int, float], ...]:
         (_whole("milestones' epoch", epoch, 1), _number("milestones' learning rate", rate, math.inf))
         for epoch, rate in pieces
     )
-    if any(first[0] >= second[0] for first, second in zip(checked, checked[1:], strict=False)):
+    if any(first[0] >= second[0] for first, second in itertools.pairwise(checked)):
         raise ParameterError(f"milestones={pieces!r} is not allowed; the epochs must rise")
     return checked
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from filterwise.training.recipe import Recipe
 
 #: ``step(net, images, labels) -> (loss, logits)``: leaves the gradients in ``.grad`` of the parameters and
-#: returns the mean loss (0-dimensional) and the logits (images, labels), both detached. It runs under autocast
-#: where the policy's precision is bfloat16. The loop clears the gradients and moves the weights.
+#: returns the mean loss (0-dimensional) and the logits (images, labels), both detached. It runs under
+#: autocast where the policy's precision is bfloat16. The loop clears the gradients and moves the weights.
 Step = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
