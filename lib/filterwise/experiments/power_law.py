@@ -1,0 +1,251 @@
+"""Chapter 3: networks of growing width, and what each of them costs and gets wrong.
+
+Meir et al., Sci. Rep. 13, 5423 (2023). The error of a LeNet with d1 and d2 filters, d2/d1 fixed, is claimed
+to fall as eps(d1) = A d1^-rho, and that of a VGG-16 with all depths scaled by d1 alike. This module lists the
+trainings; :mod:`filterwise.measure` fits the curves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filterwise import data
+from filterwise.errors import check_choice
+from filterwise.experiments.curves import history_arrays, network_row
+from filterwise.experiments.widths import (
+    CONSERVED_RATIO,
+    LENET_RATIO,
+    SCANNED_RATIOS,
+    at_budget,
+    lenet_macs,
+    second_layer,
+)
+from filterwise.runs import Job, Result, Run
+from filterwise.training import Recipe
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training on a curve, and what the record says of it.
+
+    ``kind`` is ``main`` (the curve itself), ``ratio`` or ``variant`` (another curve, claim L5), ``budget``
+    (the scan of d2/d1, claim L6), ``control`` or ``tuning`` (no part of a curve). No fit may see a
+    ``held_out`` width.
+    """
+
+    family: str
+    d1: int
+    run: Run
+    variant: str = "main"
+    kind: str = "main"
+    ratio: float = LENET_RATIO
+    budget: float | None = None
+    held_out: bool = False
+
+    @property
+    def name(self) -> str:
+        """E.g. ``lenet d1=6 seed 0``."""
+        what = self.family if self.variant == "main" else f"{self.family}, {self.variant},"
+        return f"{what} d1={self.d1} seed {self.run.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images and recipes of one profile, from which its points are made."""
+
+    data: str
+    data_options: dict[str, Any]
+    lenet: Recipe
+    vgg: Recipe
+    init: str = "torch"
+
+    def lenet_point(
+        self,
+        d1: int,
+        seed: int,
+        ratio: float = LENET_RATIO,
+        d2: int | None = None,
+        options: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
+        **about: Any,
+    ) -> Point:
+        """LeNet of one width, with other ``options`` of the network and ``changes`` of the recipe."""
+        d2 = second_layer(d1, ratio) if d2 is None else d2
+        network = {"init": self.init, "d1": d1, "d2": d2, **(options or {})}
+        recipe = replace(self.lenet, **(changes or {}))
+        run = Run("lenet5", self.data, recipe, seed, None, network, self.data_options)
+        return Point("lenet", d1, run, ratio=ratio, **about)
+
+    def vgg_point(self, d1: int, seed: int, **about: Any) -> Point:
+        """VGG-16 of one width, its hidden FC layers 64 d1 wide."""
+        run = Run("vgg16", self.data, self.vgg, seed, None, {"d1": d1, "init": self.init}, self.data_options)
+        return Point("vgg16", d1, run, ratio=2.0, **about)
+
+    def scan(self, d1: int, seed: int, ratios: Iterable[float] = SCANNED_RATIOS) -> list[Point]:
+        """The scan of d2/d1 at the cost of (d1, 2.8 d1)."""
+        channels, size, _ = data.describe(self.data).shape
+        budget = lenet_macs(d1, second_layer(d1, CONSERVED_RATIO), channels, size)
+        points = []
+        for ratio in ratios:
+            first, second = at_budget(budget, ratio, channels, size)
+            about = {
+                "variant": f"ratio {ratio:g} at the cost of {d1}",
+                "kind": "budget",
+                "budget": float(budget),
+            }
+            points.append(self.lenet_point(first, seed, ratio, second, **about))
+        return points
+
+    def ratio_curve(self, ratio: float, widths: Iterable[int], seed: int) -> list[Point]:
+        """Another fixed ratio d2/d1 (claim L5)."""
+        return [self.lenet_point(d1, seed, ratio, variant=f"ratio {ratio:g}", kind="ratio") for d1 in widths]
+
+    def variant_curve(self, variant: str, widths: Iterable[int], seed: int) -> list[Point]:
+        """Another LeNet, of :data:`VARIANTS` (claim L5)."""
+        options, changes = VARIANTS[variant]
+        about: dict[str, Any] = {
+            "options": options,
+            "changes": changes,
+            "variant": variant,
+            "kind": "variant",
+        }
+        return [self.lenet_point(d1, seed, **about) for d1 in widths]
+
+
+#: Variants of LeNet for claim L5: options of the network, changes of the recipe.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "average pools": ({"pool": "average"}, {}),
+    "3x3 kernels": ({"kernel": 3}, {}),
+    "scaled FC": ({"fc": "scaled"}, {}),
+    "no augmentation": ({}, {"flip": False, "shift": 0}),
+}
+
+_COSINE = Recipe(
+    epochs=16, batch=50, lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup_steps=400,
+    flip=True, shift=4,
+)  # fmt: skip
+_FEW = replace(_COSINE, epochs=3, warmup_steps=20, flip=False, shift=2)
+QUICK = Study("mnist5k", {"n": 2_000}, _FEW, _FEW)
+# The peak rate was looked at beforehand, at both ends of width (10,000 images, 8 epochs, batch 100): rates of
+# 0.02, 0.05, 0.1 left errors of 0.554, 0.485, 0.477 at d1 = 6 and 0.461, 0.389, 0.378 at d1 = 48. A rate of
+# 0.05 at batch 50 is as large a step an image as 0.1 at batch 100; it left 0.460 at d1 = 6. He's initial
+# weights at that rate silence all units of the narrowest nets, so PyTorch's own are used.
+CIFAR = Study("cifar10", {"n": 20_000}, _COSINE, _COSINE)
+PAPER = Study(
+    "cifar10",
+    {},
+    Recipe(
+        epochs=200,
+        batch=100,
+        lr=0.01,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="pieces",
+        milestones=((100, 0.005), (150, 0.001)),
+    ),
+    Recipe(epochs=300, batch=100, lr=0.01, momentum=0.95, weight_decay=1e-3, decay=0.6, decay_every=20),
+    init="he",
+)
+
+
+def points(profile: str) -> list[list[Point]]:
+    """What a profile trains, in the order of importance: one list a priority.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such profile.
+
+    >>> [point.name for point in points("cifar")[0][:2]]
+    ['lenet d1=6 seed 0', 'lenet d1=12 seed 0']
+    """
+    check_choice("profile", profile, _POINTS)
+    return _POINTS[profile]()
+
+
+def _quick() -> list[list[Point]]:
+    return [
+        [QUICK.lenet_point(d1, seed) for seed in range(3) for d1 in (1, 2, 4, 8, 16)],
+        [point for seed in range(2) for point in QUICK.scan(5, seed, (0.7, 2.8, 5.6))],
+    ]
+
+
+def _cifar() -> list[list[Point]]:
+    s, widths = CIFAR, (6, 12, 24, 48)
+    twice = {"changes": {"epochs": 2 * s.lenet.epochs}, "variant": "twice the epochs", "kind": "control"}
+    return [
+        [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
+        [s.lenet_point(3, seed) for seed in range(3)],
+        [s.lenet_point(d1, 0, **twice) for d1 in (6, 48)],
+        [point for seed in range(2) for point in s.scan(8, seed)],
+        [s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8)],
+        [s.lenet_point(96, 0, held_out=True)],
+        [s.vgg_point(16, 0), *s.ratio_curve(1.5, widths, 0), *s.variant_curve("average pools", widths, 0)],
+        [*s.ratio_curve(5.0, widths, 0), *s.variant_curve("3x3 kernels", widths, 0)],
+        [point for seed in range(2) for point in s.scan(16, seed)],
+        [s.lenet_point(96, seed, held_out=True) for seed in (1, 2)],
+    ]
+
+
+def _paper() -> list[list[Point]]:
+    s, widths = PAPER, (6, 12, 24, 48, 96, 192)
+    tuning = [
+        replace(point, run=point.run.replace(data_options={"held_out": 0.2}))
+        for d1 in (6, 192)
+        for decay in (1e-4, 5e-4, 1e-3, 5e-3)
+        for point in [
+            s.lenet_point(d1, 0, changes={"weight_decay": decay}, variant=f"decay {decay:g}", kind="tuning")
+        ]
+    ]
+    return [
+        [s.lenet_point(d1, seed) for d1 in widths for seed in range(5 if d1 < 192 else 3)],
+        [s.vgg_point(d1, seed) for d1 in (4, 8, 16, 32, 64) for seed in range(3)],
+        [s.lenet_point(384, 0, held_out=True)],
+        tuning,
+        [point for ratio in (1.5, 2.8, 5.0) for point in s.ratio_curve(ratio, widths, 0)],
+        [point for variant in VARIANTS for point in s.variant_curve(variant, widths, 0)],
+        [point for d1 in (8, 16, 32, 64) for seed in range(3) for point in s.scan(d1, seed)],
+    ]
+
+
+_POINTS = {"quick": _quick, "cifar": _cifar, "paper": _paper}
+
+
+def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
+    """Chapter 3's list for ``filterwise record 3-power-law``; what matters most comes first.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such profile.
+    """
+    return [
+        Job(point.name, point.run, partial(measure, point=point), priority=priority)
+        for priority, group in enumerate(points(profile))
+        for point in group
+    ]
+
+
+def measure(result: Result, point: Point) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the record of one training says: the quantities of :mod:`filterwise.claims.quantities_power_law`.
+
+    Arrays are the training curves, kept for the first seed.
+    """
+    row = {
+        "family": point.family,
+        "variant": point.variant,
+        "variant_kind": point.kind,
+        "d1": point.d1,
+        "d2": point.run.model_kwargs.get("d2"),
+        "ratio": point.ratio,
+        "budget": point.budget,
+        "held_out": int(point.held_out),
+        **network_row(result),
+    }
+    return row, history_arrays(result) if point.run.seed == 0 else {}
