@@ -94,7 +94,7 @@ class Study:
         points = []
         for ratio in ratios:
             first, second = at_budget(budget, ratio, channels, size)
-            about = {
+            about: dict[str, Any] = {
                 "variant": f"ratio {ratio:g} at the cost of {d1}",
                 "kind": "budget",
                 "budget": float(budget),
@@ -178,7 +178,11 @@ def _quick() -> list[list[Point]]:
 
 def _cifar() -> list[list[Point]]:
     s, widths = CIFAR, (6, 12, 24, 48)
-    twice = {"changes": {"epochs": 2 * s.lenet.epochs}, "variant": "twice the epochs", "kind": "control"}
+    twice: dict[str, Any] = {
+        "changes": {"epochs": 2 * s.lenet.epochs},
+        "variant": "twice the epochs",
+        "kind": "control",
+    }
     return [
         [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
         [s.lenet_point(3, seed) for seed in range(3)],
