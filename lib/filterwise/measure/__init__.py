@@ -13,8 +13,11 @@ from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
 from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
 from filterwise.measure.hooks import Capture, measuring
+from filterwise.measure.inputs import InputFields, coverage_and_accuracy, input_fields
 from filterwise.measure.means import class_means
+from filterwise.measure.robustness import order_sweep, threshold_sweep
 from filterwise.measure.routes import gradient_sparsity, route_maps, route_table
+from filterwise.measure.subsets import error_against_labels, error_line, maximal_errors
 from filterwise.measure.summary import filter_table, label_coverage, layer_summary, layer_summary_of
 
 __all__ = [
@@ -22,25 +25,33 @@ __all__ = [
     "Capture",
     "Features",
     "Head",
+    "InputFields",
     "Noise",
     "assign_clusters",
     "class_means",
     "clip",
     "cluster_sizes",
     "clusters",
+    "coverage_and_accuracy",
+    "error_against_labels",
+    "error_line",
     "field_chunks",
     "filter_table",
     "frozen_features",
     "gradient_sparsity",
+    "input_fields",
     "label_coverage",
     "label_fields",
     "layer_summary",
     "layer_summary_of",
+    "maximal_errors",
     "measuring",
     "noise",
+    "order_sweep",
     "permutation",
     "probe_heads",
     "rank_one_share",
     "route_maps",
     "route_table",
+    "threshold_sweep",
 ]

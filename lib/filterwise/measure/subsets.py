@@ -1,0 +1,214 @@
+"""Error against the number of labels K: heads trained on subsets of the labels, one frozen network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import nn
+
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.measure.features import Features, frozen_features
+from filterwise.measure.head_training import HeadTrainer, confusion, generator_for
+from filterwise.measure.heads import HEAD_RECIPE
+from filterwise.measure.summary import layer_summary_of
+from filterwise.training import Recipe
+
+if TYPE_CHECKING:
+    from filterwise.data import ImageSet
+
+_SUMMARY = ("N_c", "C_s", "n", "SNR_block", "SNR_label", "SNR_mf", "share_without_cluster")
+
+
+class Line(NamedTuple):
+    """A straight line through errors at several K: error = intercept + slope * K, with correlation r."""
+
+    slope: float
+    intercept: float
+    r: float
+
+
+def error_against_labels(
+    net: nn.Module,
+    layer: str,
+    train: ImageSet,
+    test: ImageSet,
+    counts: Sequence[int] = (3, 5, 10, 20, 50, 100),
+    draws: int = 4,
+    recipe: Recipe = HEAD_RECIPE,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    pool: int | None = None,
+    equal: str = "epochs",
+    threshold: float = 0.3,
+    dtype: str = "float16",
+    memory: int = 2**32,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Train only the head, on K random labels at a time, for several K (claims S5 and S7).
+
+    The network is trained once, on all labels, and stays frozen: its features are computed once. For every K,
+    ``draws`` random sets of K labels are taken; a head is trained on each and tested on the same labels, and
+    the layer's clusters and noise are measured among them. Training separate networks with data and steps
+    that grow with K instead would let the number of steps decide.
+
+    Parameters
+    ----------
+    net, layer, device, pool
+        As in ``class_means``.
+    train, test
+        Image sets with the same labels.
+    counts
+        The numbers of labels K, each from 2 to the number there is.
+    draws
+        Random label sets for each K; one where K is all labels.
+    recipe
+        Of the heads; ``flip`` and ``shift`` have to be off, because features are computed once.
+    equal
+        What is the same at every K: ``epochs`` (of fewer images at small K), or ``steps``: every head gets as
+        many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more epochs.
+    threshold
+        theta of ``clip``.
+    dtype, memory
+        Of the stored features, see ``frozen_features``; ``memory`` is for training and test images each.
+
+    Returns
+    -------
+    DataFrame
+        One row a head: ``labels`` (K), ``draw``, ``error`` (1 - accuracy), ``largest_label_error`` (largest
+        error of one of the K labels), ``N_c``, ``C_s``, ``n``, ``n_per_K2`` (n / K^2: n grows like K^2 at
+        fixed quality), the three SNRs, ``share_without_cluster``, ``epochs``, ``steps``.
+
+    Raises
+    ------
+    ParameterError
+        A K that is not possible, labels that differ, augmentation, features beyond ``memory``.
+    DataError
+        A label without test images.
+
+    >>> import filterwise as fw
+    >>> train, test = (fw.data.load("parts", split, labels=4, n=40) for split in ("train", "test"))
+    >>> net = fw.models.build("vgg", labels=4, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> recipe = HEAD_RECIPE.replace(epochs=2, flip=False, shift=0)
+    >>> error_against_labels(net, "features.2", train, test, (2, 4), 3, recipe)["labels"].tolist()
+    [2, 2, 2, 4]
+    """
+    total = len(train.label_names)
+    if tuple(train.label_names) != tuple(test.label_names):
+        raise ParameterError(f"train has {total} labels and test {len(test.label_names)}, or other names")
+    if recipe.flip or recipe.shift:
+        raise ParameterError("features are computed once, so use recipe.replace(flip=False, shift=0)")
+    check_choice("equal", equal, ("epochs", "steps"))
+    if equal == "steps":
+        check_choice("recipe.schedule with equal='steps'", recipe.schedule, ("step", "cosine"))
+    check_at_least("draws", draws, 1)
+    wrong = [count for count in counts if not 2 <= count <= total]
+    if wrong or not len(counts):
+        raise ParameterError(f"counts={list(counts)!r}: each must be from 2 to the {total} labels of the set")
+    stored = [frozen_features(net, layer, ds, 500, device, pool, dtype, memory) for ds in (train, test)]
+    all_steps = -(-len(train) // recipe.batch) * recipe.epochs
+    rows = []
+    for count in counts:
+        for draw in range(1 if count == total else draws):
+            generator = generator_for(seed, f"labels {count} {draw}")
+            labels = sorted(torch.randperm(total, generator=generator)[:count].tolist())
+            own_train, own_test = (features.only_labels(labels) for features in stored)
+            steps = -(-len(own_train) // recipe.batch)
+            own = recipe if equal == "epochs" else _with_steps(recipe, all_steps, steps)
+            measured = _head_on(layer, own_train, own_test, own, seed, draw, threshold)
+            rows.append(
+                {"labels": count, "draw": draw, **measured, "epochs": own.epochs, "steps": own.epochs * steps}
+            )
+            if progress is not None:
+                progress(f"{count} labels, draw {draw + 1}: error {measured['error']:.3f}")
+    return pd.DataFrame(rows)
+
+
+def _with_steps(recipe: Recipe, all_steps: int, steps_an_epoch: int) -> Recipe:
+    """As many epochs as give ``all_steps``, decaying over them as the recipe does over its own."""
+    epochs = max(1, round(all_steps / steps_an_epoch))
+    if recipe.schedule != "step":
+        return recipe.replace(epochs=epochs)
+    decay = recipe.decay ** (recipe.epochs / epochs / recipe.decay_every)
+    return recipe.replace(epochs=epochs, decay=decay, decay_every=1)
+
+
+def _head_on(
+    layer: str, train: Features, test: Features, recipe: Recipe, seed: int, draw: int, threshold: float
+) -> dict[str, float]:
+    """Train one head on features and measure it."""
+    count = len(train.label_names)
+    values = train.values[layer]
+    shape = (values.shape[1], values.shape[2])
+    trainer = HeadTrainer({layer: shape}, count, recipe, seed, values.device)
+    orders = generator_for(seed, f"order {count} {draw}")
+    trainer.train(
+        lambda _epoch: train.batches(
+            recipe.batch, torch.randperm(len(train), generator=orders).to(values.device)
+        ),
+        -(-len(train) // recipe.batch),
+        None,
+    )
+    weights = {name: weight.detach() for name, weight in trainer.weights.items()}
+    table = confusion(weights, test.batches(500), count)[layer]
+    right = table.diagonal().double()
+    summary, _, _ = layer_summary_of(test.class_means()[layer], trainer.heads()[layer], threshold)
+    return {
+        "error": float(1 - right.sum() / table.sum()),
+        "largest_label_error": float((1 - right / table.sum(dim=1)).max()),
+        **{name: float(summary[name]) for name in _SUMMARY},
+        "n_per_K2": float(summary["n"]) / count**2,
+    }
+
+
+def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Both readings of "maximal error rate at K labels", from the rows of :func:`error_against_labels`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
+        (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the
+        label sets.
+
+    >>> rows = {"labels": [3, 3], "error": [0.1, 0.3], "largest_label_error": [0.2, 0.4]}
+    >>> maximal_errors(pd.DataFrame(rows)).round(3).loc[3].tolist()
+    [2.0, 0.2, 0.3, 0.3]
+    """
+    groups = table.groupby("labels")
+    return pd.DataFrame(
+        {
+            "draws": groups.size(),
+            "mean_error": groups["error"].mean(),
+            "largest_error": groups["error"].max(),
+            "largest_label_error": groups["largest_label_error"].mean(),
+        }
+    )
+
+
+def error_line(errors: pd.Series) -> Line:
+    """Least-squares line of an error against K, and the correlation r.
+
+    Parameters
+    ----------
+    errors
+        Indexed by K, such as ``maximal_errors(table)["largest_error"]``; at least 3 values of K.
+
+    Raises
+    ------
+    ParameterError
+        Fewer than 3 different K, or values that are not finite.
+
+    >>> line = error_line(pd.Series({3: 0.1, 5: 0.2, 7: 0.3}))
+    >>> round(line.slope, 6), round(line.r, 6)
+    (0.05, 1.0)
+    """
+    x, y = np.asarray(errors.index, dtype=float), errors.to_numpy(dtype=float)
+    if len(np.unique(x)) < 3 or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ParameterError("errors: at least 3 different numbers of labels with finite errors are needed")
+    fit = stats.linregress(x, y)
+    return Line(float(fit.slope), float(fit.intercept), float(fit.rvalue))
