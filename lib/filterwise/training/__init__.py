@@ -6,11 +6,11 @@ True
 """
 
 from filterwise.training.device import Timer, deterministic, pick_device, synchronize, threads
+from filterwise.training.device_policy import Policy, policy
 from filterwise.training.evaluation import Evaluation, evaluate, evaluation_mode, logits
 from filterwise.training.feed import Feed, epoch_seed
 from filterwise.training.history import History
 from filterwise.training.loop import fit
-from filterwise.training.policy import Policy, policy
 from filterwise.training.recipe import RECIPES, Recipe
 from filterwise.training.step import Step
 

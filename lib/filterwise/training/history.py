@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from filterwise.training.policy import Policy
+from filterwise.training.device_policy import Policy
 
 COLUMNS = (
     "epoch",

@@ -15,11 +15,11 @@ from filterwise.errors import ParameterError, check_at_least
 from filterwise.training import checkpoint as checkpoints
 from filterwise.training import policy_store
 from filterwise.training.device import fastest_kernels, pick_device, place
+from filterwise.training.device_policy import Policy, policy
 from filterwise.training.epoch import check_finite, train_epoch
 from filterwise.training.evaluation import evaluate, evaluation_mode
 from filterwise.training.feed import Feed
 from filterwise.training.history import COLUMNS, History
-from filterwise.training.policy import Policy, policy
 from filterwise.training.progress import Progress
 from filterwise.training.recipe import Recipe
 from filterwise.training.step import Step, backprop, custom, sgd

@@ -1,0 +1,116 @@
+"""Recipes: schedules against torch's own, strict values, plain dictionaries."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from filterwise.errors import ParameterError
+from filterwise.training import RECIPES, Recipe
+
+
+def torch_rates(make_scheduler, lr, steps, per_epoch=1):
+    """The learning rates of torch's own scheduler, one a step; the scheduler moves once in ``per_epoch``."""
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
+    scheduler, rates = make_scheduler(optimiser), []
+    for step in range(steps):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if (step + 1) % per_epoch == 0:
+            scheduler.step()
+    return rates
+
+
+def test_step_schedule_is_torchs():
+    recipe = Recipe(epochs=7, decay=0.6, decay_every=2)
+    want = torch_rates(lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.6), 0.01, 21, per_epoch=3)
+    assert [recipe.learning_rate(step, 3) for step in range(21)] == pytest.approx(want)
+
+
+def test_cosine_schedule_is_torchs():
+    recipe = Recipe(epochs=4, lr=0.1, schedule="cosine")
+    want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20), 0.1, 20)
+    assert [recipe.learning_rate(step, 5) for step in range(20)] == pytest.approx(want)
+
+
+def test_warm_up_rises_to_the_peak_then_the_schedule_begins():
+    recipe = Recipe(epochs=6, lr=0.1, schedule="cosine", warmup_steps=4)
+    rates = [recipe.learning_rate(step, 5) for step in range(30)]
+    assert rates[:5] == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[4:]))
+    assert 0 < rates[-1] < 0.001
+
+
+def test_pieces_are_the_papers_for_lenet():
+    recipe = RECIPES["lenet"]
+    at = [recipe.learning_rate(epoch * 500, 500) for epoch in (0, 99, 100, 149, 150, 199)]
+    assert at == [0.01, 0.01, 0.005, 0.005, 0.001, 0.001]
+
+
+def test_named_recipes_are_the_papers():
+    group, head = RECIPES["group"], RECIPES["head"]
+    assert (group.epochs, group.batch, group.lr, group.momentum, group.weight_decay) == (
+        300,
+        100,
+        0.01,
+        0.95,
+        1e-3,
+    )
+    assert (group.nesterov, group.decay, group.decay_every, group.flip, group.shift) == (
+        True,
+        0.6,
+        20,
+        True,
+        4,
+    )
+    assert (head.lr, head.momentum, head.weight_decay, head.decay, head.decay_every) == (
+        0.01,
+        0.975,
+        1e-3,
+        0.975,
+        1,
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+def test_plain_values_come_back_as_an_equal_recipe(recipe):
+    again = Recipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
+    assert again == recipe
+    assert hash(again) == hash(recipe)
+
+
+def test_equal_recipes_have_equal_json():
+    assert json.dumps(Recipe(lr=1).to_dict()) == json.dumps(Recipe(lr=1.0).to_dict())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "epochs=0 is not allowed; it must be an integer of at least 1"),
+        ({"epochs": 2.0}, "epochs=2.0"),
+        ({"epochs": True}, "epochs=True"),
+        ({"batch": "100"}, "batch='100'"),
+        ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": float("inf")}, "finite"),
+        ({"lr": -0.1}, "lr=-0.1"),
+        ({"momentum": 1.0}, "momentum=1.0 is not allowed; it must be a number of at least 0 and below 1"),
+        ({"momentum": 0}, "nesterov=True needs momentum above 0"),
+        ({"flip": 1}, "flip=1"),
+        ({"shift": -1}, "shift=-1"),
+        ({"schedule": "steps"}, "did you mean 'step'"),
+        ({"precision": "bf16"}, "did you mean 'bfloat16'"),
+        ({"memory_format": "nhwc"}, "choose from 'auto', 'contiguous', 'channels_last'"),
+        ({"milestones": ((3, 0.1),)}, "is used by schedule='pieces' only"),
+        ({"schedule": "pieces"}, "needs milestones"),
+        ({"schedule": "pieces", "milestones": ((5, 0.1), (5, 0.2))}, "the epochs must rise"),
+        ({"schedule": "pieces", "milestones": (5, 0.1)}, "pairs"),
+        ({"schedule": "cosine", "decay": 0.5}, "decay=0.5 is used by schedule='step' only"),
+        ({"learning_rate": 0.1}, "recipe parameter='learning_rate' is not known"),
+        ({"weight_decy": 0.1}, "did you mean 'weight_decay'"),
+    ],
+)
+def test_bad_values_are_refused_by_name(values, message):
+    with pytest.raises(ParameterError) as caught:
+        Recipe.from_dict(values)
+    assert message in str(caught.value)
