@@ -50,6 +50,7 @@ def do_run(options: argparse.Namespace) -> int:
 def do_sweep(options: argparse.Namespace) -> int:
     """``filterwise sweep``: the grid, then its table."""
     from filterwise import runs
+    from filterwise.runs.tables import write_csv
 
     listed = _grid(options)
     common = {
@@ -76,8 +77,7 @@ def do_sweep(options: argparse.Namespace) -> int:
     ]
     print(answer.table[columns].to_string(index=False, float_format="{:.4g}".format))
     if options.table:
-        Path(options.table).parent.mkdir(parents=True, exist_ok=True)
-        answer.table.to_csv(options.table, index=False)
+        write_csv(answer.table, Path(options.table))
     for failure in answer.failures:
         print(f"filterwise: failed: {runs.describe(failure.run)}: {failure.error}", file=sys.stderr)
     return 1 if answer.failures else 0

@@ -20,6 +20,8 @@ from filterwise.errors import RunError, check_at_least
 from filterwise.runs import cost, datasets, store
 from filterwise.runs.spec import Keys, Run
 
+_clock = time.time
+
 
 class Paused(RunError):
     """The deadline came before the last epoch; the next call goes on from the checkpoint."""
@@ -132,7 +134,7 @@ def _fit(
     progress: bool | None,
 ) -> training.History:
     train, test = datasets.train_and_test(run, data_root)
-    if deadline is not None and time.time() >= deadline:
+    if deadline is not None and _clock() >= deadline:
         raise Paused("no time left to begin")
     history = training.fit(
         net,
@@ -153,11 +155,11 @@ def _fit(
 def _stop_in_time(epochs: int, deadline: float) -> Callable[[Mapping[str, Any]], object]:
     """To be called after each epoch; raises if the next one would end too late. ``fit`` keeps a
     checkpoint."""
-    before = time.time()
+    before = _clock()
 
     def after_epoch(row: Mapping[str, Any]) -> None:
         nonlocal before
-        now = time.time()
+        now = _clock()
         took, before = now - before, now
         if row["epoch"] < epochs and now + took > deadline:
             raise Paused(f"paused after epoch {row['epoch']} of {epochs}")

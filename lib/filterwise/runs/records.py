@@ -16,6 +16,7 @@ import pandas as pd
 from filterwise._checkout import checkout
 from filterwise.errors import ParameterError, RunError, check_choice
 from filterwise.runs import store
+from filterwise.runs.tables import read_csv, write_csv
 
 #: The chapters that have records; their short names are what follows the number.
 CHAPTERS = ("1-pooling", "2-tree", "3-power-law", "4-sfp", "5-afcc", "6-rodib", "7-vit-shp")
@@ -97,8 +98,8 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
 def _read(path: Path) -> pd.DataFrame:
     texts = {column: "string" for column in ("name", "data_digest", "settings", "spec_key", "key", "code")}
     try:
-        # Digests such as 12345678 or 1e5 are text, and floats come back as they were written.
-        table = pd.read_csv(path, dtype={**texts, "measure_code": "string"}, float_precision="round_trip")
+        # digests such as 12345678 or 1e5 are text
+        table = read_csv(path, dtype={**texts, "measure_code": "string"})
     except (ValueError, OSError) as error:
         raise RunError(f"{path} is not a table of records: {error}") from error
     missing = [column for column in COLUMNS if column not in table.columns]
@@ -125,16 +126,14 @@ def write_record(
     if missing:
         raise RunError(f"a record needs {', '.join(map(repr, missing))}")
     path = table_path(chapter, profile, root)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with store.lock(store.runs_root(), f"records-{store.name_digest(path.resolve())}"):
         kept = arrays_path(chapter, profile, row["spec_key"], root)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if arrays:
             plain: Any = {name: _array(name, value) for name, value in arrays.items()}
             temporary = kept.with_name(f".{kept.stem}.{uuid.uuid4().hex}.npz")
             try:
-                np.savez_compressed(
-                    temporary, **{name: _array(name, value) for name, value in arrays.items()}
-                )
+                np.savez_compressed(temporary, **plain)
                 os.replace(temporary, kept)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -144,12 +143,7 @@ def write_record(
             table = table[table["spec_key"] != row["spec_key"]]
             rows = pd.concat([table.astype(object), rows.astype(object)], ignore_index=True)
         quantities = [column for column in rows.columns if column not in COLUMNS]
-        temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.csv")
-        try:
-            rows[[*COLUMNS, *quantities]].to_csv(temporary, index=False)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_csv(rows[[*COLUMNS, *quantities]], path)
         if not arrays:
             kept.unlink(missing_ok=True)
     return path

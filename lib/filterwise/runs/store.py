@@ -26,6 +26,7 @@ from filterwise._checkout import checkout
 from filterwise.errors import FilterwiseError, RunError
 from filterwise.runs import datasets
 from filterwise.runs.spec import Keys, Run
+from filterwise.runs.tables import read_csv
 
 if TYPE_CHECKING:
     from filterwise.data import ImageSet
@@ -61,7 +62,7 @@ class Result:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch: epoch, lr, losses, accuracies, seconds."""
-        return pd.read_csv(self.folder / "history.csv", float_precision="round_trip")
+        return read_csv(self.folder / "history.csv")
 
     def network(self) -> nn.Module:
         """The trained network, on the CPU, in evaluation mode.

@@ -1,0 +1,31 @@
+"""CSV tables that come back as they were written."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+# From pandas 3.1 on every float is read back exactly, and asking for it is deprecated.
+_NEW = tuple(int(part) for part in re.findall(r"\d+", pd.__version__)[:2]) >= (3, 1)
+_EXACT: dict[str, Any] = {} if _NEW else {"float_precision": "round_trip"}
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    """A table with floats exactly as they were written."""
+    return pd.read_csv(path, **_EXACT, **options)
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table through a temporary name beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.csv")
+    try:
+        table.to_csv(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
