@@ -1,0 +1,202 @@
+"""One measurement of single-filter performance, layer by layer, for the chapter and for the records alike.
+
+``study`` trains a probe head on every layer of a frozen network, takes the class means of the test images,
+and reads off what each filter alone would answer (Tzach et al. 2023; Meir et al. 2024).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from filterwise import measure, models
+from filterwise.data import ImageSet, scale
+from filterwise.errors import check_at_least
+from filterwise.training import Recipe
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
+#: Entries of a layer's matrices (F, K, K) that a study keeps; above it only the first filters' are kept.
+KEPT_ENTRIES = 2**24
+_SUMMARY = ("N_c", "C_s", "n", "n_in", "n_out", "D", "SNR_block", "SNR_label", "SNR_mf")
+
+
+@dataclass(frozen=True)
+class SfpStudy:
+    """What was measured on one network.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per layer, bottom to top, indexed by its name: ``probe_accuracy``; ``N_c``, ``C_s``, ``n``,
+        ``n_in``, ``n_out``, ``D``, ``SNR_block``, ``SNR_label``, ``SNR_mf`` at the study's threshold;
+        ``no_cluster`` (share of filters); ``filters`` F, ``positions`` P; ``preferred_share``,
+        ``active_share`` (of inputs that the filter answers at all) and ``single_filter_accuracy``, means over
+        filters on all test inputs; ``rank_one_share``; and
+        ``N_c_shuffled``, ``C_s_shuffled``, means over greedy orders drawn at random.
+    thresholds : DataFrame
+        The same averages at other thresholds, columns ``layer, threshold, N_c, ...``.
+    matrices : dict of Tensor
+        M of the filters, (F, K, K) per layer, row = input label; the first filters only where F K K is large.
+    coverage : dict of Tensor
+        S_ij, (K, K) per layer: how many filters raise output j when label i is shown.
+    per_label : dict of Tensor
+        The probe head's accuracy for each label, (K,) per layer.
+    preferred : dict of Tensor
+        Each filter's share of its commonest answer, (F,) per layer.
+    heads : dict
+        The trained heads; ``weight`` (K, F, P).
+    threshold : float
+    """
+
+    table: pd.DataFrame
+    thresholds: pd.DataFrame
+    matrices: dict[str, Tensor]
+    coverage: dict[str, Tensor]
+    per_label: dict[str, Tensor]
+    preferred: dict[str, Tensor]
+    heads: dict[str, measure.Head] = field(repr=False)
+    threshold: float = 0.3
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the measured layers, bottom to top."""
+        return list(self.table.index)
+
+
+def study(
+    net: nn.Module,
+    train: ImageSet,
+    test: ImageSet,
+    layers: Sequence[str] | None = None,
+    *,
+    threshold: float = 0.3,
+    thresholds: Sequence[float] = THRESHOLDS,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    shuffles: int = 10,
+    pool: int | None = None,
+    device: str | torch.device = "auto",
+) -> SfpStudy:
+    """Measure every layer: probe head, class means, label fields, clusters and noise.
+
+    Parameters
+    ----------
+    net : Module
+        A trained network; left as it was found.
+    train, test : ImageSet
+        Heads are trained on ``train``; all else is measured on ``test``.
+    layers : sequence of str, optional
+        Bottom to top; default :func:`filterwise.models.layer_names`.
+    threshold : float
+        theta of the clipping, 0.3 in the papers' script.
+    thresholds : sequence of float
+        Others to show that the picture does not hang on it.
+    recipe : Recipe, optional
+        Of the heads, equal for all layers; default ``measure.HEAD_RECIPE``, the papers'.
+    seed : int
+        Of the heads' weights, the order of images and the shuffled greedy orders.
+    shuffles : int
+        Random greedy orders; they change N_c and C_s, not D.
+    pool : int, optional
+        Average-pool larger maps to pool x pool before the head (224x224 pictures).
+    device : str or device
+
+    Raises
+    ------
+    ParameterError
+        Unknown layers, ``train`` and ``test`` with other labels, or fewer than no shuffles.
+    DataError
+        A label without images.
+
+    >>> import filterwise as fw
+    >>> from filterwise.training import Recipe
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> train, test = (fw.data.load("parts", s, labels=3, n=60) for s in ("train", "test"))
+    >>> found = study(net, train, test, recipe=Recipe(epochs=1), device="cpu")
+    >>> found.table[["filters", "positions"]].astype(int).values.tolist()
+    [[4, 64], [8, 16]]
+    """
+    check_at_least("shuffles", shuffles, 0)
+    names = list(models.layer_names(net) if layers is None else layers)
+    chosen = measure.HEAD_RECIPE if recipe is None else recipe
+    cache = not (chosen.flip or chosen.shift)  # the same features in every epoch
+    heads = measure.probe_heads(net, names, train, test, chosen, seed, device, pool, cache=cache)
+    means = measure.class_means(net, names, test, device=device, pool=pool)
+    answers = measure.input_fields(net, heads, test, device=device, pool=pool)
+    rows, sweeps, matrices, coverage, per_label, preferred = [], [], {}, {}, {}, {}
+    for name in names:
+        summary, _, S = measure.layer_summary_of(means[name], heads[name].weight, threshold)
+        fields = measure.label_fields(*_first_filters(means[name], heads[name].weight))
+        _, filters, positions = means[name].shape
+        shuffled = measure.order_sweep(fields, threshold, shuffles, seed).iloc[1:]
+        rows.append(
+            {
+                "layer": name,
+                "probe_accuracy": heads[name].accuracy,
+                **{quantity: summary[quantity] for quantity in _SUMMARY},
+                "no_cluster": summary["share_without_cluster"],
+                "filters": filters,
+                "positions": positions,
+                "preferred_share": float(answers[name].preferred_share.mean()),
+                "active_share": float(answers[name].active_share.mean()),
+                "single_filter_accuracy": float(answers[name].accuracy.mean()),
+                "rank_one_share": float(measure.rank_one_share(fields).nanmean()),
+                "N_c_shuffled": float(shuffled["N_c"].mean()),
+                "C_s_shuffled": float(shuffled["C_s"].mean()),
+            }
+        )
+        for theta in thresholds:
+            at_theta, _, _ = measure.layer_summary_of(means[name], heads[name].weight, theta)
+            sweeps.append({"layer": name, "threshold": theta, **{q: at_theta[q] for q in _SUMMARY}})
+        matrices[name], coverage[name] = fields, torch.from_numpy(S)
+        per_label[name] = torch.as_tensor(heads[name].per_label)
+        preferred[name] = torch.as_tensor(answers[name].preferred_share)
+    table = pd.DataFrame(rows).set_index("layer")
+    return SfpStudy(table, pd.DataFrame(sweeps), matrices, coverage, per_label, preferred, heads, threshold)
+
+
+def _first_filters(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Class means and weights of as many filters as :data:`KEPT_ENTRIES` allows."""
+    labels = mean.shape[0]
+    kept = max(1, KEPT_ENTRIES // labels**2)
+    return mean[:, :kept], weight[:, :kept]
+
+
+def untrained(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Module:
+    """A control: a copy of a network with its initial weights whose batch norms fit the images.
+
+    Without this step the activations of an untrained network shrink layer by layer in evaluation mode, and
+    its probe heads would lag for a reason that has nothing to do with training.
+
+    Parameters
+    ----------
+    net : Module
+        With initial weights.
+    train : ImageSet
+    images : int
+        The first so many are used, in one batch.
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> control = untrained(net, fw.data.load("parts", labels=3, n=60))
+    >>> bool(torch.equal(control.features[0].conv.weight, net.features[0].conv.weight))
+    True
+    >>> bool((control.features[0].bn.running_mean == 0).all())
+    False
+    """
+    control = copy.deepcopy(net)
+    norms = [m for m in control.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean instead of a running one
+    control.eval()
+    for norm in norms:
+        norm.train()
+    with torch.no_grad():
+        control(scale(train.images[:images].cpu()))
+    return control.eval()

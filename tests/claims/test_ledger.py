@@ -1,0 +1,150 @@
+"""The ledger and its page, from planted record files."""
+
+import math
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from filterwise import claims
+from filterwise.errors import ParameterError
+from filterwise.runs import records
+
+LAYERS = ("features.1", "features.2", "features.3")
+
+
+def plant(root, noise, profile="quick", seeds=3, control=None):
+    """Write sfp records in which noise per filter goes as given; probe accuracy rises."""
+    for seed in range(seeds):
+        row = {column: "x" for column in records.COLUMNS}
+        row |= {
+            "name": f"net seed {seed}",
+            "network": "net",
+            "seed": seed,
+            "data": "planted <set>",
+            "labels": 10,
+        }
+        row |= {"epochs": 1, "accuracy": 0.9, "seconds": 1.0, "measure_seconds": 1.0, "device": "cpu"}
+        row |= {"spec_key": f"{seed:032x}", "key": f"{seed:032x}", "layers": " ".join(LAYERS)}
+        for number, layer in enumerate(LAYERS):
+            row |= {f"n@{layer}": noise[number], f"SNR_block@{layer}": 1.0 / noise[number]}
+            row |= {f"probe_accuracy@{layer}": 0.5 + 0.2 * number}
+            if control:
+                row[f"untrained_n@{layer}"] = control[number]
+        records.write_record("4-sfp", profile, row, {}, root)
+    return root
+
+
+class Table(HTMLParser):
+    """Counts of tags, and that each is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.counts = [], {}
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append(tag)
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def by_claim(table):
+    return table.set_index("claim")["verdict"].to_dict()
+
+
+def test_ledger_of_planted_records(tmp_path):
+    good = claims.ledger("4-sfp", "quick", records_folder=plant(tmp_path / "good", (20, 9, 2)))
+    bad = claims.ledger("4-sfp", "quick", records_folder=plant(tmp_path / "bad", (20, 19, 18)))
+    assert by_claim(good)["S4"] == "holds"
+    assert by_claim(bad)["S4"] == "fails"
+    assert by_claim(good)["S1"] == "holds"
+    assert by_claim(good)["S5"] == "not measured"
+    assert "S8" not in by_claim(good)  # not testable with one embedded network
+    row = good.set_index("claim").loc["S4"]
+    assert row["value"] == pytest.approx(0.1)
+    assert (row["n"], row["data"], row["device"]) == (3, "planted <set>", "cpu")
+    assert row["ours"].startswith("0.100 ± 0.000")
+    assert "not measured" in row["control"]
+    assert math.isnan(row["paper_value"])
+
+
+def test_control_is_shown_beside_the_value(tmp_path):
+    plant(tmp_path, (20, 9, 2), control=(20, 20, 19))
+    row = claims.ledger("4-sfp", "quick", records_folder=tmp_path).set_index("claim").loc["S4"]
+    assert row["control"].startswith("0.950: ")
+
+
+def test_one_row_per_claim_and_profile(tmp_path):
+    table = claims.ledger(records_folder=tmp_path)
+    assert not table.duplicated(["chapter", "claim", "profile"]).any()
+    assert set(table["verdict"]) == {"not measured"}
+    wanted = sum(len(claim.profiles) for claim in claims.load())
+    assert len(table) == wanted
+
+
+def test_a_missing_paper_number_is_said_to_be_missing():
+    table = claims.ledger()
+    unreadable = table[table["paper_value"].isna()]
+    assert len(unreadable) > 0
+    assert unreadable["paper"].str.contains("not readable").all()
+
+
+def test_verdicts_do_not_depend_on_what_else_is_judged(tmp_path):
+    plant(tmp_path, (20, 9, 2))
+    alone = claims.ledger("4-sfp", "quick", records_folder=tmp_path)
+    together = claims.ledger(records_folder=tmp_path)
+    chosen = together[(together["chapter"] == "4-sfp") & (together["profile"] == "quick")]
+    pd.testing.assert_frame_equal(alone, chosen.reset_index(drop=True))
+
+
+def test_seed_table(tmp_path):
+    plant(tmp_path, (20, 9, 2))
+    table = claims.seed_table("S4", "4-sfp", "quick", records_folder=tmp_path)
+    assert set(table["quantity"]) == {"noise_ratio", "snr_ratio"}
+    noise = table[table["quantity"] == "noise_ratio"]
+    assert noise["seed"].tolist() == [0, 1, 2]
+    assert np.allclose(noise["value"].astype(float), 0.1)
+
+
+def test_unknown_names_have_near_misses(tmp_path):
+    with pytest.raises(ParameterError, match="did you mean 'quick'"):
+        claims.ledger("4-sfp", "quik")
+    with pytest.raises(ParameterError, match="did you mean 'S4'"):
+        claims.seed_table("S44", "4-sfp", "quick")
+
+
+def test_chapter_table_is_closed_html_and_shows_failing_plainly(tmp_path):
+    plant(tmp_path, (20, 19, 18))
+    html = claims.chapter_table("4-sfp", "quick", records_folder=tmp_path)
+    parsed = Table()
+    parsed.feed(html)
+    assert parsed.open == []
+    applicable = [claim for claim in claims.load("4-sfp") if "quick" in claim.profiles]
+    assert parsed.counts["tr"] == len(applicable) + 1
+    assert "✘ fails" in html
+    assert "planted &lt;set&gt;" in html
+    assert "<set>" not in html
+    assert "seed 2: 0.900" in html
+    assert "\n\n" not in html  # a blank line would end the HTML block in markdown
+
+
+def test_ledger_page_lists_every_chapter_and_counts(tmp_path):
+    plant(tmp_path, (20, 9, 2))
+    page = claims.ledger_page(records_folder=tmp_path)
+    for chapter in claims.chapters():
+        assert f"\n## {chapter}" in page
+    quick = claims.ledger("4-sfp", "quick", records_folder=tmp_path)
+    holds = (quick["verdict"] == "holds").sum()
+    assert f"{holds} hold, 0 fail, " in page
+
+
+def test_badges_are_word_and_symbol():
+    shown = [claims.badge(verdict) for verdict in claims.VERDICTS]
+    assert len(set(shown)) == 4
+    for verdict, text in zip(claims.VERDICTS, shown, strict=True):
+        assert verdict in text
+    with pytest.raises(ParameterError, match="did you mean 'holds'"):
+        claims.badge("hold")
