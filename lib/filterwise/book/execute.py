@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filterwise.book.digest import chapter_key, code_cells
-from filterwise.errors import BookError, near_miss
+from filterwise.book.digest import chapter_key
+from filterwise.errors import BookError, ParameterError
+from filterwise.parameters import check_values, read
 
 # Outputs that only a live kernel can serve; the page shows the static twin instead.
 _LIVE_ONLY = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
@@ -71,7 +72,10 @@ def execute(
         say(f"{chapter}: kept from {about['date'][:10]} ({about['seconds']:.0f} s then)")
         return Executed(chapter, kept, ran=False, seconds=about["seconds"])
 
-    _check_parameters(source, chapter, parameters)
+    try:
+        check_values(read(source), parameters)
+    except ParameterError as error:
+        raise BookError(f"{chapter}: {error}") from None
     keep.mkdir(parents=True, exist_ok=True)
     unfinished = keep / f".{kept.stem}.{os.getpid()}.ipynb"
     say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}")
@@ -108,24 +112,20 @@ def with_outputs(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict
         if cell["cell_type"] == "code":
             result = next(ran)
             cell["outputs"], cell["execution_count"] = result["outputs"], result["execution_count"]
+            _describe(cell)
         merged["cells"].append(cell)
         if "parameters" in cell.get("metadata", {}).get("tags", []):
             merged["cells"].append(copy.deepcopy(next(ran)))
     return merged
 
 
-def _check_parameters(source: Path, chapter: str, parameters: Mapping[str, Any]) -> None:
-    import papermill
-
-    cells = code_cells(json.loads(source.read_text(encoding="utf-8")))
-    if not any("parameters" in cell["tags"] for cell in cells):
-        raise BookError(f"{chapter} has no cell tagged 'parameters'")
-    known = list(papermill.inspect_notebook(str(source)))
-    for name in parameters:
-        if name not in known:
-            raise BookError(
-                f"{chapter} has no parameter {name!r}; it has {', '.join(known)}{near_miss(name, known)}"
-            )
+def _describe(cell: dict[str, Any]) -> None:
+    """Give the page's image the description that the figure brought, unless the author wrote one."""
+    for output in cell["outputs"]:
+        alt = output.get("metadata", {}).get("image/svg+xml", {}).get("alt")
+        if alt:
+            options = cell["metadata"].setdefault("mystnb", {})
+            options.setdefault("image", {}).setdefault("alt", alt)
 
 
 def _in_own_process(

@@ -1,25 +1,24 @@
 """The Sphinx extension of the book: MathJax from the installed package, and pages made from measured facts.
 
-Directives
-----------
-``filterwise-ledger``
-    The claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
-``filterwise-status``
-    When, how long and on what each chapter was executed.
+A page that holds one of these lines has it replaced, before it is parsed, by Markdown:
+
+``<!-- filterwise:ledger -->``
+    the claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
+``<!-- filterwise:status -->``
+    when, how long and on what each chapter was executed.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.util.docutils import SphinxDirective
+from sphinx.environment import BuildEnvironment
 
 from filterwise.book import generated
 
@@ -49,43 +48,31 @@ def setup(app: Sphinx) -> dict[str, Any]:
     os.environ.setdefault("FILTERWISE_STATIC", "1")
     app.connect("config-inited", _point_to_mathjax)
     app.connect("build-finished", _copy_mathjax)
-    app.add_directive("filterwise-ledger", Ledger)
-    app.add_directive("filterwise-status", Status)
+    app.connect("source-read", _fill_in)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
-class _Generated(SphinxDirective):
-    """Markdown made by a function, parsed as if it stood in the page."""
-
-    def markdown(self) -> str:
-        raise NotImplementedError
-
-    def run(self) -> list[nodes.Node]:
-        parent = nodes.section()
-        parent.document = self.state.document
-        lines = StringList(self.markdown().splitlines(), source=self.get_source_info()[0])
-        self.state.nested_parse(lines, self.content_offset, parent, match_titles=True)
-        return parent.children
+def _fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Replace the markers of a page, and read the page again when what it shows has changed."""
+    env = app.env
+    for marker, (files, markdown) in _FILLED_IN.items():
+        if f"<!-- filterwise:{marker} -->" in source[0]:
+            found = files(env)
+            for path in found:
+                env.note_dependency(str(path))
+            source[0] = source[0].replace(f"<!-- filterwise:{marker} -->", markdown(found))
 
 
-class Ledger(_Generated):
-    """``filterwise-ledger``: every claim with the paper's number, ours and the verdict."""
-
-    def markdown(self) -> str:
-        for path in generated.ledger_sources():
-            self.env.note_dependency(str(path))
-        return generated.ledger()
+def _chapters(env: BuildEnvironment) -> list[Path]:
+    pages = [Path(env.doc2path(name)) for name in sorted(env.found_docs)]
+    return [page for page in pages if page.suffix == ".ipynb"]
 
 
-class Status(_Generated):
-    """``filterwise-status``: one row a chapter, from what was written down when it was executed."""
-
-    def markdown(self) -> str:
-        notebooks = [Path(self.env.doc2path(name)) for name in sorted(self.env.found_docs)]
-        chapters = [path for path in notebooks if path.suffix == ".ipynb"]
-        for path in chapters:
-            self.env.note_dependency(str(path))
-        return generated.status(chapters)
+# Marker -> the files that the text depends on, and the text.
+_FILLED_IN: dict[str, tuple[Callable[[BuildEnvironment], list[Path]], Callable[[list[Path]], str]]] = {
+    "ledger": (lambda env: generated.ledger_sources(), lambda files: generated.ledger()),
+    "status": (_chapters, generated.status),
+}
 
 
 def _point_to_mathjax(app: Sphinx, config: Config) -> None:

@@ -136,10 +136,9 @@ class BookFigure(Figure):
     def svg(self) -> str:
         """The figure as SVG text; the same numbers give the same text."""
         buffer = io.StringIO()
+        about = {"Date": None, "Creator": None, **({"Title": self.alt} if self.alt else {})}
         with context():
-            self.savefig(
-                buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": self.alt or None}
-            )
+            self.savefig(buffer, format="svg", metadata=about)
         return buffer.getvalue()
 
     def _repr_mimebundle_(
