@@ -1,0 +1,131 @@
+"""The arms of chapter 1's comparisons: one network, several places and orders of its pools, equal weights."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filterwise import data, models
+from filterwise.runs import Run
+from filterwise.training import Recipe
+
+#: The plan and order of the A-VGGs here, fixed before any of them was trained.
+LATE_PLAN, LATE_ORDER = "L2", "AP2-MP4"
+#: The six orders of one or two pools that divide a side by 8.
+HEADS = tuple(models.orders(8))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training, and what the record says of it.
+
+    ``base`` is the network without its pool plan, and what arms of one comparison have in common. It is None
+    where a run belongs to none: the look at learning rates on held-out training images, ``kind`` ``tuning``.
+    """
+
+    network: str
+    base: str | None
+    plan: str
+    order: str
+    run: Run
+    kind: str = "main"
+
+    @property
+    def name(self) -> str:
+        """E.g. ``vgg6 V, 12 epochs, seed 0``."""
+        parts = [f"{self.base or self.network} {self.plan} {self.order}".strip()]
+        parts += [f"rate {self.run.recipe.lr:g}"] if self.kind == "tuning" else []
+        return f"{', '.join(parts)}, {self.run.recipe.epochs} epochs, seed {self.run.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The images, the recipe and the networks of one profile.
+
+    ``networks`` maps a base name (``vgg8``) to a model's name and options.
+    """
+
+    data: str
+    data_options: dict[str, Any]
+    recipe: Recipe
+    networks: dict[str, tuple[str, dict[str, Any]]]
+
+    def arm(
+        self,
+        base: str,
+        plan: str,
+        order: str,
+        seed: int,
+        options: dict[str, Any] | None = None,
+        kind: str = "main",
+        **changes: Any,
+    ) -> Arm:
+        """One arm, with other ``options`` of the network and ``changes`` of the recipe.
+
+        Plan "V" takes no order; a plan such as "after 1 3" lists the stages that keep a pool.
+        """
+        model, common = self.networks[base]
+        options = options or {}
+        chosen = {**common, **_pools(plan, order), **options}
+        run = Run(model, self.data, replace(self.recipe, **changes), seed, None, chosen, self.data_options)
+        family = base + (" ReLU" if options.get("fc_activation") == "relu" else "")
+        family += " no batch norm" if options.get("batch_norm") is False else ""
+        return Arm(_network(base, plan, order), family, plan, order, run, kind)
+
+    def epochs_at_equal_compute(self, base: str, plan: str, order: str) -> int:
+        """Epochs that give plan V the operations of another plan's training."""
+        return round(self.recipe.epochs * self.macs(base, plan, order) / self.macs(base, "V", ""))
+
+    def macs(self, base: str, plan: str, order: str) -> int:
+        """Multiply-accumulates of one image's forward pass."""
+        model, common = self.networks[base]
+        info = data.describe(self.data)
+        options = {**common, **_pools(plan, order)}
+        return _macs(model, info.labels, info.shape, tuple(sorted(options.items())))
+
+    def comparison(self, base: str, seeds: Iterable[int], plan: str, order: str) -> list[Arm]:
+        """V and a late arm at equal epochs, and V again at the late arm's compute."""
+        long = self.epochs_at_equal_compute(base, plan, order)
+        found = []
+        for seed in seeds:
+            found += [self.arm(base, "V", "", seed), self.arm(base, plan, order, seed)]
+            found.append(self.arm(base, "V", "", seed, kind="equal compute", epochs=long))
+        return found
+
+    def heads(self, base: str, seeds: Iterable[int], plan: str, orders: Iterable[str]) -> list[Arm]:
+        """One plan with several head orders."""
+        return [self.arm(base, plan, order, seed) for order in orders for seed in seeds]
+
+    def rates(self, base: str, rates: Iterable[float]) -> list[Arm]:
+        """The same grid of learning rates for V and A-VGG, judged on a fifth of the training images."""
+        found = []
+        for plan, order in (("V", ""), (LATE_PLAN, LATE_ORDER)):
+            for rate in rates:
+                arm = self.arm(base, plan, order, 0, kind="tuning", lr=rate)
+                run = arm.run.replace(**{"data_options.held_out": 0.2})
+                found.append(replace(arm, network=f"{arm.network} tuning", base=None, run=run))
+        return found
+
+
+def _pools(plan: str, order: str) -> dict[str, Any]:
+    if plan == "V":
+        return {"plan": "V"}
+    if plan.startswith("after "):
+        stages = tuple(int(stage) for stage in plan.removeprefix("after ").split())
+        return {"inner": stages, "order": order}
+    return {"plan": plan, "order": order}
+
+
+def _network(base: str, plan: str, order: str) -> str:
+    """The name that figures and claims know an arm by: A-VGG has the plan and order fixed beforehand."""
+    if plan == "V":
+        return base
+    return f"a{base}" if (plan, order) == (LATE_PLAN, LATE_ORDER) else f"a{base} {plan} {order}"
+
+
+@functools.lru_cache(maxsize=64)
+def _macs(model: str, labels: int, shape: tuple[int, int, int], options: tuple[tuple[str, Any], ...]) -> int:
+    net = models.build(model, labels=labels, channels=shape[0], size=shape[1], **dict(options))
+    return models.macs(net, shape)

@@ -1,0 +1,161 @@
+"""Chapter 1: the same network with its pooling spread over the stages, or next to the output.
+
+Meir et al., Sci. Rep. 13, 13385 (2023). Every arm of a comparison has the same weights; a plan says which
+stages keep a 2x2 max pool, an order what pools the rest after the last layer. Late pooling costs more
+operations, so each comparison has two readings: equal epochs, and equal compute (the cheaper arm trained for
+as many more epochs as its operations are fewer).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filterwise.errors import check_choice
+from filterwise.experiments.curves import history_arrays, network_row
+from filterwise.experiments.pool_arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
+from filterwise.experiments.pool_routes import exact_routes, network_routes
+from filterwise.runs import Job, Result
+from filterwise.training import Recipe
+
+DEPTHS = (6, 8, 13, 14, 16)
+_BOTH = (("V", ""), (LATE_PLAN, LATE_ORDER))
+_OTHERS = [order for order in HEADS if order != LATE_ORDER]
+_RELU = {"fc_activation": "relu"}
+
+_MINI = Recipe(
+    epochs=12,
+    batch=50,
+    lr=0.1,
+    momentum=0.9,
+    weight_decay=5e-4,
+    schedule="cosine",
+    warmup_steps=100,
+)
+QUICK = Study(
+    "parts",
+    {"n": 3_000, "n_test": 2_000},
+    replace(_MINI, epochs=4, warmup_steps=20, shift=2),
+    {"vgg-mini": ("vgg", {"stages": ((8, 1), (16, 1), (32, 1), (32, 1))})},
+)
+# An eighth of the papers' filters. The rate was looked at beforehand, for both arms alike, on images kept
+# back (m = 6, 10,000 images, 6 epochs): 0.05, 0.1, 0.2 gave 0.589, 0.610, 0.609 in plan V and 0.596,
+# 0.621, 0.618 in L2.
+CIFAR = Study("cifar10", {"n": 10_000}, _MINI, {f"vgg{m}": (f"vgg{m}", {"width": 0.125}) for m in DEPTHS})
+PAPER = Study("cifar10", {}, Recipe(), {f"vgg{m}": (f"vgg{m}", {"init": "he"}) for m in DEPTHS})
+
+
+def arms(profile: str) -> list[list[Arm]]:
+    """What a profile trains, in the order of importance: one list a priority.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such profile.
+
+    >>> [arm.name for arm in arms("quick")[0][:2]]
+    ['vgg-mini V, 4 epochs, seed 0', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 0']
+    """
+    check_choice("profile", profile, _ARMS)
+    return _ARMS[profile]()
+
+
+def _quick() -> list[list[Arm]]:
+    s, plan = QUICK, "after 2"
+    return [
+        s.comparison("vgg-mini", range(3), plan, LATE_ORDER),
+        s.heads("vgg-mini", range(3), plan, _OTHERS),
+    ]
+
+
+def _cifar() -> list[list[Arm]]:
+    s, seeds = CIFAR, range(3)
+    bare: dict[str, Any] = {"options": {"batch_norm": False}, "kind": "control", "lr": 0.02}
+    return [
+        s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),
+        s.heads("vgg6", seeds, LATE_PLAN, _OTHERS),
+        s.heads("vgg6", seeds, "L3", ("AP2-MP2", "MP2-AP2")),
+        s.rates("vgg6", (0.02, 0.05, 0.1, 0.2)),
+        s.comparison("vgg8", seeds, LATE_PLAN, LATE_ORDER),
+        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in seeds],
+        [s.arm("vgg16", "V", "", seed) for seed in range(5)]
+        + [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed) for seed in (3, 4)],
+        [s.arm("vgg6", *pools, seed, **bare) for pools in _BOTH for seed in seeds],
+        [s.arm("vgg16", LATE_PLAN, LATE_ORDER, seed) for seed in seeds],
+        [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
+        s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
+    ]
+
+
+def _paper() -> list[list[Arm]]:
+    s, bases = PAPER, [f"vgg{m}" for m in DEPTHS]
+    long = {base: s.epochs_at_equal_compute(base, LATE_PLAN, LATE_ORDER) for base in bases}
+    # For claim P2 at equal compute it is A-VGG8 that is the cheaper arm.
+    more = round(s.recipe.epochs * s.macs("vgg16", "V", "") / s.macs("vgg8", LATE_PLAN, LATE_ORDER))
+    return [
+        [s.arm(base, *pools, seed) for base in bases for pools in _BOTH for seed in range(5)],
+        [arm for base in ("vgg6", "vgg8") for arm in s.heads(base, range(3), LATE_PLAN, _OTHERS)],
+        [
+            s.arm(base, "V", "", seed, kind="equal compute", epochs=long[base])
+            for base in bases
+            for seed in range(3)
+        ],
+        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, kind="equal compute", epochs=more) for seed in range(5)],
+        [s.arm(base, LATE_PLAN, LATE_ORDER, seed, _RELU) for base in ("vgg8", "vgg16") for seed in range(3)],
+        [arm for base in bases for arm in s.rates(base, (0.005, 0.01, 0.02))],
+        [arm for base in bases for arm in s.heads(base, range(3), "L3", ("AP2-MP2", "MP2-AP2"))],
+        [arm for base in ("vgg6", "vgg8") for arm in s.heads(base, range(3), "L1", ("AP4-MP4", "MP4-AP4"))],
+        s.heads("vgg6", range(3), "L0", ("AP4-MP8", "MP8-AP4")),
+    ]
+
+
+_ARMS = {"quick": _quick, "cifar": _cifar, "paper": _paper}
+
+
+def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
+    """Chapter 1's list for ``filterwise record 1-pooling``; what matters most comes first.
+
+    The exact part needs no training; it is recorded beside the first network in plan V, a row a seed.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such profile.
+    """
+    listed = arms(profile)
+    first = listed[0][0]
+    return [
+        Job(arm.name, arm.run, partial(measure, arm=arm, exact=_same_but_seed(arm, first)), priority=priority)
+        for priority, group in enumerate(listed)
+        for arm in group
+    ]
+
+
+def _same_but_seed(arm: Arm, other: Arm) -> bool:
+    return arm.run.replace(seed=0) == other.run.replace(seed=0)
+
+
+def measure(result: Result, arm: Arm, exact: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the record of one training says: the quantities of :mod:`filterwise.claims.quantities_pooling`.
+
+    Arrays are the training curves and route maps, kept for the first seed.
+    """
+    routes, maps = network_routes(result)
+    row = {
+        "network": arm.network,
+        "base": arm.base,
+        "plan": arm.plan,
+        "order": arm.order,
+        "arm_kind": arm.kind,
+        "fc_activation": arm.run.model_kwargs.get("fc_activation", "linear"),
+        "width": arm.run.model_kwargs.get("width", 1.0),
+        "lr": arm.run.recipe.lr,
+        **network_row(result),
+        **routes,
+        **(exact_routes(arm.run.seed) if exact else {}),
+    }
+    return row, {**history_arrays(result), **maps} if arm.run.seed == 0 else {}
