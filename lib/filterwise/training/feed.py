@@ -70,12 +70,15 @@ class Feed:
         self.labels = labels.to(self.device)
         images = images.to(self.device)
         rows, column = (images.permute(0, 2, 3, 1), 2) if self.last else (images, 3)
-        copies = [rows.reshape(-1), rows.flip(column).reshape(-1)] if recipe.flip else [rows.reshape(-1)]
-        # for the runs that begin before the first image or end after the last
-        guard = images.new_zeros(recipe.shift * self.step)
-        memory = torch.cat([guard, *copies, guard])
+        copies = [rows, rows.flip(column)] if recipe.flip else [rows]
+        # the guards are for the runs that begin before the first image or end after the last
+        guard, size = recipe.shift * self.step, images.numel()
+        memory = torch.zeros(len(copies) * size + 2 * guard, dtype=torch.uint8, device=self.device)
+        for place, copy in enumerate(copies):
+            memory.narrow(0, guard + place * size, size).view(copy.shape).copy_(copy)
         self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
         self._tables = self._make_tables()
+        self._scratch: dict[str, Tensor] = {}
 
     @property
     def steps(self) -> int:
@@ -142,15 +145,29 @@ class Feed:
         return begins.view(len(chosen), -1), edges
 
     def _images(self, begins: Tensor, edges: list[Tensor]) -> Tensor:
+        """One batch. The images are new memory; what is needed on the way there is used again and again,
+        since on the CPU fresh pages cost more than the arithmetic."""
         count = len(begins)
-        lines = torch.index_select(self._windows, 0, begins.reshape(-1))
+        lines = self._room("lines", count * begins.shape[1], self.run, torch.uint8)
+        torch.index_select(self._windows, 0, begins.reshape(-1), out=lines)
         lines = lines.view(count, self.planes, self.height, self.run)
         if edges:
-            offset, divisor = edges[0] * edges[1], edges[2] * edges[3]
+            images = lines.to(torch.float32)
+            offset = self._room("offset", count, self.height * self.run).view(count, 1, self.height, self.run)
+            divisor = self._room("divisor", count, self.height * self.run).view_as(offset)
+            torch.mul(edges[0], edges[1], out=offset)
+            torch.mul(edges[2], edges[3], out=divisor)
             # scaling and fill in one pass: x / 127.5 - 1 where the image covers, x / infinity - 0 elsewhere
-            images = torch.addcdiv(offset, lines.to(torch.float32), divisor)
+            torch.addcdiv(offset, images, divisor, out=images)
         else:
             images = scale(lines)
         if self.last:
             return images.view(count, self.height, self.width, self.channels).permute(0, 3, 1, 2)
         return images
+
+    def _room(self, name: str, rows: int, columns: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Scratch memory (rows, columns), kept from batch to batch."""
+        held = self._scratch.get(name)
+        if held is None or len(held) < rows:
+            held = self._scratch[name] = torch.empty(rows, columns, dtype=dtype, device=self.device)
+        return held[:rows]
