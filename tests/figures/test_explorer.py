@@ -1,0 +1,205 @@
+"""The explorer's twin: the same matrices, clusters and noise in the page as in the library."""
+
+import base64
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from filterwise.figures import explore
+from filterwise.figures.explorer import levels
+from filterwise.figures.twin import Twin, kernel_answers
+from filterwise.measure import clip, clusters, noise, permutation
+
+NAMES = ["plane", "car", "bird", "</script>", "deer", "dog"]
+
+
+def matrices(filters: int = 30, labels: int = 6, seed: int = 0) -> torch.Tensor:
+    """Fields with clusters in them, one filter that raises nothing, and entries exactly at a threshold."""
+    generator = torch.Generator().manual_seed(seed)
+    M = torch.randn(filters, labels, labels, generator=generator)
+    M[:, :3, :3] += 1.5
+    M[0] = -1.0
+    M[1] = torch.linspace(0, 1, labels * labels).round(decimals=2).reshape(labels, labels)
+    return M
+
+
+def content(html: str) -> dict[str, Any]:
+    found = re.search(r'start\("\w+", (.*)\);\n</script>', html)
+    assert found is not None
+    return json.loads(found[1].replace("<\\/", "</"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_byte_an_entry_clips_exactly_as_the_library(dtype: torch.dtype) -> None:
+    M = matrices().to(dtype)
+    found = levels(M)
+    for step in range(100):
+        np.testing.assert_array_equal(found > step, clip(M, step / 100).numpy())
+
+
+def test_the_page_holds_every_matrix_when_there_is_room_and_spaced_ones_when_not() -> None:
+    M = matrices(30)
+    whole = content(explore({"features.1": M, "features.4": M}, NAMES).html())
+    assert [layer["filters"] for layer in whole["layers"]] == [list(range(30))] * 2
+    data = np.frombuffer(base64.b64decode(whole["layers"][1]["data"]), dtype=np.uint8).reshape(30, 6, 6)
+    np.testing.assert_array_equal(data, levels(M))
+    few = content(explore({"features.1": M}, NAMES, most_bytes=36 * 4).html())["layers"][0]
+    assert (few["filters"], few["of"]) == ([0, 10, 19, 29], 30)
+    np.testing.assert_array_equal(
+        np.frombuffer(base64.b64decode(few["data"]), dtype=np.uint8).reshape(4, 6, 6),
+        levels(M[[0, 10, 19, 29]]),
+    )
+
+
+def test_the_twin_asks_for_nothing_outside_itself() -> None:
+    html = explore({"features.1": matrices()}, NAMES).html()
+    assert not re.search(r"https?://|//cdn|@import|\bsrc=|\bfetch\(|XMLHttpRequest", html)
+    assert html.count("</script>") == 1  # a label's name does not end the script
+
+
+def test_without_a_kernel_the_twin_is_shown_and_never_the_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    assert not kernel_answers()
+    Twin(lambda: pytest.fail("a widget was made"), lambda: "<p>twin</p>")._ipython_display_()
+    assert shown[0].data == "<p>twin</p>"
+
+
+def test_the_building_of_the_book_shows_the_twin_in_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shell:
+        kernel = object()
+
+    monkeypatch.setattr("IPython.core.getipython.get_ipython", Shell)
+    monkeypatch.delenv("FILTERWISE_STATIC", raising=False)
+    assert kernel_answers()
+    monkeypatch.setenv("FILTERWISE_STATIC", "1")
+    assert not kernel_answers()
+
+
+def test_live_widgets_draw_the_filter_that_the_sliders_name() -> None:
+    layer, chosen, theta, picture = (
+        explore({"features.1": matrices(5), "features.2": matrices(9)}, NAMES).live().children
+    )
+    first = picture.value
+    assert "<svg" in first
+    chosen.value = 4
+    assert picture.value != first
+    second = picture.value
+    theta.value = 0.8
+    assert picture.value != second
+    layer.value = "layer 2"
+    assert chosen.max == 8
+
+
+@pytest.fixture(scope="module")
+def page(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path: Path = tmp_path_factory.mktemp("explorer") / "page.html"
+    html = explore({"features.1": matrices(), "features.3": matrices(seed=1)}, NAMES).html()
+    path.write_text(
+        f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
+    )
+    chromium.get(path.as_uri())
+    return chromium
+
+
+ANALYSE = """
+const found = window.filterwiseExplorer.analyse(Uint8Array.from(arguments[0]), arguments[1], arguments[2]);
+return [found.found, found.order, Array.from(found.count), Array.from(found.kinds)];
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("labels", [1, 2, 6, 13])
+def test_clusters_order_and_noise_in_the_page_are_the_librarys(page: Any, labels: int) -> None:
+    from filterwise.figures import classify
+
+    generator = torch.Generator().manual_seed(labels)
+    M = torch.randn(25, labels, labels, generator=generator)
+    M = M + (torch.rand(25, labels, 1, generator=generator) > 0.5) * 1.0
+    compared = 0
+    for matrix, bytes_ in zip(M, levels(M), strict=True):
+        for step in (0, 15, 30, 60, 99):
+            B = clip(matrix, step / 100).numpy()
+            here = clusters(B)
+            there, order, count, kinds = page.execute_script(ANALYSE, bytes_.ravel().tolist(), labels, step)
+            assert [tuple(members) for members in there] == here
+            assert order == permutation(here, labels)
+            s, _, n_in, n_out = noise(B, here)
+            assert count[1:] == [s, n_in, n_out]
+            assert kinds == classify(B, here).ravel().tolist()
+            compared += len(here)
+    assert compared > 0
+
+
+def value_of(page: Any, name: str, value: int) -> tuple[str, str]:
+    """Move a slider as a reader does; the picture and the sentence after it."""
+    page.execute_script(
+        "const e = document.querySelector('input[data-fw=\"' + arguments[0] + '\"]'); e.value = arguments[1];"
+        "e.dispatchEvent(new Event('input', {bubbles: true}));",
+        name, value,
+    )  # fmt: skip
+    return (
+        page.execute_script("return document.querySelector('canvas').toDataURL()"),
+        page.execute_script("return document.querySelector('[data-fw=summary]').textContent"),
+    )
+
+
+@pytest.mark.browser
+def test_every_control_changes_the_picture(page: Any) -> None:
+    orders = [permutation(clusters(B), 6) for B in clip(matrices(), 0.3)]
+    moved = next(f for f in range(2, 30) if orders[f] != list(range(6)))  # 0 and 1 are the same in all layers
+    pictures = [
+        value_of(page, "threshold", 30)[0],
+        value_of(page, "filter", moved)[0],
+        value_of(page, "threshold", 75)[0],
+        value_of(page, "layer", 1)[0],
+    ]
+    assert len(set(pictures)) == 4
+    value_of(page, "layer", 0)
+    reordered, _ = value_of(page, "threshold", 30)
+    page.execute_script("document.querySelector('[data-fw=reorder]').click()")
+    assert page.execute_script("return document.querySelector('canvas').toDataURL()") != reordered
+
+
+@pytest.mark.browser
+def test_the_sentence_beside_the_picture_is_the_librarys_count(page: Any) -> None:
+    B = clip(matrices()[5], 0.3).numpy()
+    value_of(page, "layer", 0)
+    value_of(page, "filter", 5)
+    _, said = value_of(page, "threshold", 30)
+    many = len(clusters(B))
+    assert said == f"{many} cluster{'s' if many > 1 else ''}, noise {noise(B).n}."
+    assert value_of(page, "filter", 0)[1] == "no cluster, noise 0."
+
+
+@pytest.mark.browser
+def test_arrow_keys_move_a_slider_and_every_control_has_a_name(page: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    slider = page.find_element(By.CSS_SELECTOR, "input[data-fw=threshold]")
+    value_of(page, "threshold", 40)
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert slider.get_attribute("value") == "41"
+    assert slider.get_attribute("aria-valuetext") == "0.41"
+    unnamed = "return [...document.querySelectorAll('input')].filter((e) => !e.labels.length).length"
+    assert page.execute_script(unnamed) == 0
+
+
+@pytest.mark.browser
+def test_a_change_to_the_dark_page_redraws_in_its_colours(page: Any) -> None:
+    before, _ = value_of(page, "filter", 3)
+    page.execute_script("document.documentElement.dataset.theme = 'dark'")
+    for _ in range(50):
+        after = page.execute_script("return document.querySelector('canvas').toDataURL()")
+        if after != before:
+            break
+        time.sleep(0.05)
+    page.execute_script("delete document.documentElement.dataset.theme")
+    assert after != before
