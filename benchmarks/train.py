@@ -54,7 +54,7 @@ class OurLoop:
         self.net = place(net, device, self.form.memory_format)
         self.optimiser = sgd(self.net, recipe)
         self.step = backprop(recipe, device, self.form.dtype)
-        self.feed = Feed(images, labels, recipe, 0, device, self.form.memory_format)
+        self.feed = Feed(images, labels, recipe, 0, device, self.form.memory_format, reuse=True)
         self.epochs = 0
         self.device, self.inside = device, 0.0
 

@@ -49,3 +49,20 @@ def test_seeds_of_epochs_and_purposes_are_all_different():
     seeds = {epoch_seed(seed, epoch, what) for seed in range(10) for epoch in range(30) for what in range(3)}
     assert len(seeds) == 10 * 30 * 3
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS, ids=["contiguous", "channels_last"])
+def test_batches_in_the_same_memory_are_the_same_batches(memory_format):
+    images = torch.randint(
+        0, 256, (21, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    feeds = [
+        Feed(images, torch.arange(21), Recipe(batch=8), 0, memory_format=memory_format, reuse=reuse)
+        for reuse in (True, False)
+    ]
+    places = set()
+    for (mine, _), (other, _) in zip(feeds[0].epoch(0), feeds[1].epoch(0), strict=True):
+        assert torch.equal(mine, other)
+        assert mine.stride() == other.stride()
+        places.add(mine.data_ptr())
+    assert len(places) == 1

@@ -77,6 +77,7 @@ def train_epoch(
     """
     recipe, steps = feed.recipe, feed.steps
     tally, rates = Tally(), []
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     net.train()
     with Timer(feed.device) as timer, own_randomness(epoch_seed(feed.seed, epoch, 1), feed.device):
         for number, (images, labels) in enumerate(feed.epoch(epoch), start=epoch * steps):
@@ -86,7 +87,8 @@ def train_epoch(
                 group["lr"] = rate
             loss, logits = step(net, images, labels)
             optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+            for weight in weights:
+                weight.grad = None
             tally.add(loss, logits, labels)
             after_step()
     losses = tally.losses()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.augmentation import Draw, draw, scale
+from filterwise.data.augmentation import Draw, draw
 from filterwise.training.recipe import Recipe
 
 # Images whose places are worked out together; more saves little and costs memory.
@@ -43,6 +43,7 @@ class Feed:
     labels : int64 (N,)
     seed : of the run
     memory_format : of the batches
+    reuse : give every batch in the same memory, overwritten by the next; for those who keep no batch
 
     >>> white = torch.full((5, 1, 2, 2), 255, dtype=torch.uint8)
     >>> feed = Feed(white, torch.arange(5), Recipe(batch=2, shift=0), seed=0)
@@ -58,8 +59,9 @@ class Feed:
         seed: int,
         device: torch.device | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
+        reuse: bool = False,
     ) -> None:
-        self.recipe, self.seed = recipe, seed
+        self.recipe, self.seed, self.reuse = recipe, seed, reuse
         self.device = device or torch.device("cpu")
         self.count, channels, self.height, self.width = images.shape
         self.channels = channels
@@ -145,14 +147,17 @@ class Feed:
         return begins.view(len(chosen), -1), edges
 
     def _images(self, begins: Tensor, edges: list[Tensor]) -> Tensor:
-        """One batch. The images are new memory; what is needed on the way there is used again and again,
-        since on the CPU fresh pages cost more than the arithmetic."""
+        """One batch. Memory is used again wherever it can be: on the CPU fresh pages cost more than the
+        arithmetic."""
         count = len(begins)
         lines = self._room("lines", count * begins.shape[1], self.run, torch.uint8)
         torch.index_select(self._windows, 0, begins.reshape(-1), out=lines)
         lines = lines.view(count, self.planes, self.height, self.run)
-        if edges:
+        if self.reuse:
+            images = self._room("images", count, lines[0].numel()).view(lines.shape).copy_(lines)
+        else:
             images = lines.to(torch.float32)
+        if edges:
             offset = self._room("offset", count, self.height * self.run).view(count, 1, self.height, self.run)
             divisor = self._room("divisor", count, self.height * self.run).view_as(offset)
             torch.mul(edges[0], edges[1], out=offset)
@@ -160,7 +165,7 @@ class Feed:
             # scaling and fill in one pass: x / 127.5 - 1 where the image covers, x / infinity - 0 elsewhere
             torch.addcdiv(offset, images, divisor, out=images)
         else:
-            images = scale(lines)
+            images.div_(127.5).sub_(1)  # as in `scale`
         if self.last:
             return images.view(count, self.height, self.width, self.channels).permute(0, 3, 1, 2)
         return images

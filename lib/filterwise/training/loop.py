@@ -106,7 +106,8 @@ def fit(
     if start is not None:
         checkpoints.restore(net, optimiser, start)
         rows, began = list(start.rows), start.began
-    feed = Feed(train.images, train.labels, recipe, seed, where, form.memory_format)
+    # a step of one's own may keep a batch for later; ours does not
+    feed = Feed(train.images, train.labels, recipe, seed, where, form.memory_format, reuse=step is None)
     one_step = backprop(recipe, where, form.dtype) if step is None else custom(step, where, form.dtype)
 
     def boundary() -> checkpoints.Checkpoint | None:
