@@ -11,6 +11,7 @@ Works on any ``nn.Module`` by the name of a layer. The path of one measurement::
 from filterwise.measure.clustering import Noise, assign_clusters, cluster_sizes, clusters, noise, permutation
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
+from filterwise.measure.fitting import Estimate, PowerLaw, exponent_difference, power_law
 from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
 from filterwise.measure.hooks import Capture, measuring
 from filterwise.measure.inputs import InputFields, coverage_and_accuracy, input_fields
@@ -23,10 +24,12 @@ from filterwise.measure.summary import filter_table, label_coverage, layer_summa
 __all__ = [
     "HEAD_RECIPE",
     "Capture",
+    "Estimate",
     "Features",
     "Head",
     "InputFields",
     "Noise",
+    "PowerLaw",
     "assign_clusters",
     "class_means",
     "clip",
@@ -35,6 +38,7 @@ __all__ = [
     "coverage_and_accuracy",
     "error_against_labels",
     "error_line",
+    "exponent_difference",
     "field_chunks",
     "filter_table",
     "frozen_features",
@@ -49,6 +53,7 @@ __all__ = [
     "noise",
     "order_sweep",
     "permutation",
+    "power_law",
     "probe_heads",
     "rank_one_share",
     "route_maps",
