@@ -25,6 +25,12 @@ def times(table):
     return time
 
 
+@pytest.fixture(autouse=True)
+def _wide_processor(monkeypatch):
+    """One that may have bfloat16 arithmetic, whatever these tests run on."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
 @pytest.fixture
 def clock(monkeypatch):
     def install(**table):
@@ -122,6 +128,12 @@ def test_a_network_without_planes_has_no_memory_format_to_choose(clock):
     clock(**FAST)
     net = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
     assert "channels_last" not in policy(net, SHAPE, "cpu").why
+
+
+def test_a_processor_without_bfloat16_does_not_try_it(make_net, clock, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    clock(**FAST)
+    assert "bfloat16" not in policy(make_net(), SHAPE, "cpu").why
 
 
 def test_plain_values_come_back():

@@ -27,8 +27,8 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 # A form must beat the plainest one, float32 contiguous, by this factor; less is within a timing's noise.
 _MARGIN = 1.05
-_ROUNDS = 5
-_SECONDS = 1.0  # timed per form, about
+_ROUNDS = 8  # at most; the best one counts
+_SECONDS = 0.5  # timed per form, about
 _LONG_STEP = 1.0  # seconds; above it the probe takes fewer images
 
 
@@ -132,8 +132,10 @@ def _forms(net: nn.Module, device: torch.device, recipe: Recipe) -> list[Form]:
     """What may be chosen, the plainest first."""
     precisions, layouts = [recipe.precision], [recipe.memory_format]
     if recipe.precision == "auto":
-        # MPS stays in float32: its autocast covers too few operations to be trusted unseen
-        precisions = ["float32"] if device.type == "mps" else ["float32", "bfloat16"]
+        # MPS stays in float32: its autocast covers too few operations to be trusted unseen. A processor with
+        # vectors of 256 bits or fewer has no bfloat16 arithmetic, so there is nothing to time.
+        narrow = device.type == "cpu" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+        precisions = ["float32"] if device.type == "mps" or narrow else ["float32", "bfloat16"]
     if recipe.memory_format == "auto":
         planes = any(weight.ndim == 4 for weight in net.parameters()) and device.type != "mps"
         layouts = ["contiguous", "channels_last"] if planes else ["contiguous"]
@@ -154,14 +156,14 @@ class _Probe:
         self.optimiser = sgd(self.net, recipe.replace(lr=1e-6))
 
     def seconds(self, steps: int, images_count: int) -> float:
-        """Mean seconds of a step."""
+        """Mean seconds of a step; of processor time on the CPU, which other programs disturb least."""
         images, labels = self.images[:images_count], self.labels[:images_count]
         with Timer(images.device) as timer:
             for _ in range(steps):
                 self.step(self.net, images, labels)
                 self.optimiser.step()
                 self.optimiser.zero_grad(set_to_none=True)
-        return timer.seconds / steps
+        return (timer.cpu_seconds if images.device.type == "cpu" else timer.seconds) / steps
 
 
 def _time(
@@ -179,14 +181,15 @@ def _time(
             first = probe.seconds(1, count)  # also prepares kernels
             if not best and first > _LONG_STEP:
                 count = max(min(8, count), math.floor(count * _LONG_STEP / first))
-            best[form] = probe.seconds(1, count)
-            if best[form] > 2 * min(best.values()):
-                continue  # hopeless, as bfloat16 without hardware for it is
-            probes[form] = probe
+            # bfloat16 without hardware for it is ten times slower: not worth another step
+            hopeless = bool(best) and first > 5 * min(best.values())
+            best[form] = first if hopeless else probe.seconds(1, count)
+            if best[form] <= 2 * min(best.values()):
+                probes[form] = probe
         typical = min(best.values())
         # on a GPU steps overlap with their launching, so that only a row of them shows the true pace
         steps = 10 if device.type == "cuda" else 1
-        rounds = max(1, min(_ROUNDS * 4, math.ceil(_SECONDS / (typical * steps))))
+        rounds = max(1, min(_ROUNDS, math.ceil(_SECONDS / (typical * steps))))
         for _ in range(rounds):
             for form, probe in probes.items():
                 best[form] = min(best[form], probe.seconds(steps, count))
