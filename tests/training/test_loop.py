@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
+from filterwise.data import load_folder
 from filterwise.errors import ParameterError, TrainingDiverged
 from filterwise.training import Feed, Recipe, evaluate, fit
 
@@ -189,6 +191,21 @@ def test_sets_that_do_not_fit_the_network_are_refused(make_net, make_set):
         train(make_net(), make_set(), make_set(size=6))
     with pytest.raises(ParameterError, match="answers with shape"):
         train(nn.Conv2d(2, 3, 3), make_set())
+
+
+def test_a_folder_of_pictures_trains_from_memory_and_is_evaluated_where_it_lies(make_net, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            pixels = torch.randint(0, 256, (20, 20, 3), dtype=torch.uint8, generator=generator)
+            Image.fromarray(pixels.numpy()).save(tmp_path / label / f"{number}.png")
+    pictures = load_folder(tmp_path, size=8)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 2))
+    with pytest.raises(ParameterError, match="in_memory"):
+        train(net, pictures)
+    history = train(net, pictures.in_memory(), pictures)
+    assert history.final["test_accuracy"] == evaluate(net, pictures.in_memory(), device="cpu").accuracy
 
 
 def test_bfloat16_trains_too(make_net, make_set):

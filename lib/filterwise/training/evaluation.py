@@ -16,7 +16,7 @@ from filterwise.errors import ParameterError, check_at_least
 from filterwise.training.device import pick_device
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data import FolderSet, ImageSet
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
-def logits(net: nn.Module, ds: ImageSet, batch: int = 500, device: str | torch.device = "auto") -> Tensor:
+def logits(
+    net: nn.Module, ds: ImageSet | FolderSet, batch: int = 500, device: str | torch.device = "auto"
+) -> Tensor:
     """The network's answers to all images, in their order.
 
     Returns
@@ -60,36 +62,29 @@ def logits(net: nn.Module, ds: ImageSet, batch: int = 500, device: str | torch.d
     Raises
     ------
     ParameterError
-        The set is empty, or device or batch are not allowed.
+        Device or batch are not allowed.
     """
     check_at_least("batch", batch, 1)
-    if len(ds) == 0:
-        raise ParameterError(f"the set {ds.name!r} has no images to evaluate on")
     where = pick_device(device)
     net.to(where)
     with evaluation_mode(net):
-        parts = [net(scale(images.to(where))).float() for images in ds.images.split(batch)]
+        parts = [net(scale(images.to(where))).float() for images, _ in ds.batches(batch)]
     return torch.cat(parts)
 
 
 def evaluate(
-    net: nn.Module, ds: ImageSet, batch: int = 500, device: str | torch.device = "auto"
+    net: nn.Module, ds: ImageSet | FolderSet, batch: int = 500, device: str | torch.device = "auto"
 ) -> Evaluation:
     """Loss, accuracy and accuracy per label of ``net`` on all images of ``ds``, without augmentation.
 
     Raises
     ------
     ParameterError
-        The set is empty, its labels do not fit the network's, or device or batch are not allowed.
+        The labels do not fit the network's, or device or batch are not allowed.
 
-    >>> from types import SimpleNamespace
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2))
-    >>> class Set(SimpleNamespace):
-    ...     def __len__(self):
-    ...         return len(self.labels)
-    >>> images = torch.zeros(4, 3, 4, 4, dtype=torch.uint8)
-    >>> ds = Set(images=images, labels=torch.tensor([0, 1, 0, 1]), name="grey")
-    >>> result = evaluate(net, ds, device="cpu")
+    >>> from filterwise.data import ImageSet
+    >>> ds = ImageSet(torch.zeros(4, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
+    >>> result = evaluate(nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2)), ds, device="cpu")
     >>> result.accuracy, result.n, sorted(result.per_label.tolist())
     (0.5, 4, [0.0, 1.0])
     """

@@ -25,13 +25,13 @@ from filterwise.training.recipe import Recipe
 from filterwise.training.step import Step, backprop, custom, sgd
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data import FolderSet, ImageSet
 
 
 def fit(
     net: nn.Module,
     train: ImageSet,
-    test: ImageSet | None = None,
+    test: ImageSet | FolderSet | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
     device: str | torch.device = "auto",
@@ -151,13 +151,17 @@ def fit(
     return History(pd.DataFrame(rows, columns=list(COLUMNS)), form)
 
 
-def check_sets(net: nn.Module, train: ImageSet, test: ImageSet | None, device: torch.device) -> None:
+def check_sets(
+    net: nn.Module, train: ImageSet, test: ImageSet | FolderSet | None, device: torch.device
+) -> None:
     """Refuse images that the network does not take and labels that it has no output for.
 
     Raises
     ------
     ParameterError
     """
+    if not hasattr(train, "images"):
+        raise ParameterError("train must lie in memory; a folder of pictures gets there by its in_memory()")
     if test is not None and test.shape != train.shape:
         raise ParameterError(f"test has images of shape {test.shape}, train of {train.shape}")
     net.to(device)
@@ -190,7 +194,12 @@ def _form(
 
 
 def _identity(
-    net: nn.Module, train: ImageSet, test: ImageSet | None, recipe: Recipe, seed: int, step: Step | None
+    net: nn.Module,
+    train: ImageSet,
+    test: ImageSet | FolderSet | None,
+    recipe: Recipe,
+    seed: int,
+    step: Step | None,
 ) -> dict[str, Any]:
     """What makes two trainings the same one, as plain values."""
     name = None if step is None else getattr(step, "__qualname__", type(step).__qualname__)
