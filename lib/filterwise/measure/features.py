@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from filterwise.errors import DataError, ParameterError, check_choice
-from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
 
 if TYPE_CHECKING:
@@ -124,9 +124,10 @@ def frozen_features(
         values: dict[str, Tensor] = {}
         start = 0
         for images, _ in float_batches(ds, batch, where):
+            outputs = capture(images)
             if not values:
-                values = _empty(capture.shapes(images), len(ds), kind, memory, where)
-            for layer, fields in capture(images).items():
+                values = _empty(shapes_of(outputs), len(ds), kind, memory, where)
+            for layer, fields in outputs.items():
                 values[layer][start : start + len(images)] = fields
             start += len(images)
     for layer, stored in values.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -11,6 +12,9 @@ from torch.nn import functional
 
 from filterwise.errors import ParameterError, near_miss
 from filterwise.training import pick_device
+
+#: Layers that were seen to run once in a forward pass, and the network in which they were seen.
+_RUNS_ONCE: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
 
 
 class _StopForward(BaseException):
@@ -152,10 +156,12 @@ class Capture:
         self._seen: dict[str, Tensor] = {}
         self._runs: dict[str, int] = {}
         self._stop = False
-        self._probed = False
+        self._checked = False
 
     def __enter__(self) -> Capture:
         modules = dict(self.net.named_modules())
+        known = (_RUNS_ONCE.get(modules[name]) for name in self.layers)
+        self._checked = all(owner is not None and owner() is self.net for owner in known)
         for name in self.layers:
             self._handles.append(modules[name].register_forward_hook(self._hook(name)))
         return self
@@ -191,9 +197,10 @@ class Capture:
             if len(self._seen) < len(self.layers) or any(runs > 1 for runs in self._runs.values()):
                 raise
 
-    def _probe(self, image: Tensor) -> None:
-        """One image through the whole network: does each layer run exactly once?"""
+    def _check(self, image: Tensor) -> None:
+        """One image through the whole network: does each layer run exactly once? Done once for a network."""
         self._forward(image, stop=False)
+        modules = dict(self.net.named_modules())
         for name in self.layers:
             runs = self._runs.get(name, 0)
             if runs == 0:
@@ -202,17 +209,26 @@ class Capture:
                 raise ParameterError(
                     f"layer {name!r} runs {runs} times in one forward pass; name a layer that runs once"
                 )
-        self._probed = True
+            _RUNS_ONCE[modules[name]] = weakref.ref(self.net)
+        self._checked = True
 
-    def shapes(self, image: Tensor) -> dict[str, tuple[int, int]]:
-        """(F, P) of each layer, from a forward pass of one image (1, C, H, W)."""
-        self._probe(image[:1])
-        return {name: (self._seen[name].shape[1], self._seen[name].shape[2]) for name in self.layers}
+    def shapes(self, images: Tensor) -> dict[str, tuple[int, int]]:
+        """(F, P) of each layer, from a forward pass of the first image of (N, C, H, W)."""
+        return shapes_of(self(images[:1]))
 
     def __call__(self, images: Tensor) -> Mapping[str, Tensor]:
         """Outputs (N, F, P) of each layer for the images (N, C, H, W), in the order asked for."""
-        if not self._probed:
-            self._probe(images[:1])
+        if not self._checked:
+            self._check(images[:1])
         self._forward(images, stop=True)
         seen, self._seen = self._seen, {}
         return {name: seen[name] for name in self.layers}
+
+
+def shapes_of(outputs: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+    """(F, P) of each layer's outputs (N, F, P).
+
+    >>> shapes_of({"a": torch.zeros(5, 3, 4)})
+    {'a': (3, 4)}
+    """
+    return {name: (fields.shape[1], fields.shape[2]) for name, fields in outputs.items()}

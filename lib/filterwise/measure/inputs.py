@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from filterwise.errors import ParameterError
 from filterwise.measure.fields import split_head
 from filterwise.measure.heads import Head
-from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
 
 if TYPE_CHECKING:
@@ -130,8 +130,9 @@ def input_fields(
     weights: dict[str, Tensor] = {}
     with measuring(net, where), Capture(net, list(heads), pool) as capture:
         for images, own in float_batches(ds, batch, where):
+            outputs = capture(images)
             if not weights:
-                for layer, (filters, positions) in capture.shapes(images).items():
+                for layer, (filters, positions) in shapes_of(outputs).items():
                     like = torch.empty(labels, filters, positions, device=where)
                     weights[layer] = split_head(like, heads[layer])[1]
                     found[layer] = InputFields(
@@ -140,7 +141,7 @@ def input_fields(
                         torch.zeros(filters, dtype=torch.int64),
                         len(ds),
                     )
-            for layer, fields in capture(images).items():
+            for layer, fields in outputs.items():
                 _count(found[layer], fields, weights[layer], own)
     return found
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import DataError, ParameterError, check_at_least
-from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 
 if TYPE_CHECKING:
     from filterwise.data import ImageSet
@@ -131,9 +131,10 @@ def class_means(
     with measuring(net, where), Capture(net, layers, pool) as capture:
         sums: dict[str, Tensor] = {}
         for images, labels in float_batches(ds, batch, where):
+            outputs = capture(images)
             if not sums:
-                sums = _empty_sums(capture.shapes(images), len(counts), memory, where)
-            for layer, fields in capture(images).items():
+                sums = _empty_sums(shapes_of(outputs), len(counts), memory, where)
+            for layer, fields in outputs.items():
                 _add(sums[layer], fields.flatten(1), labels)
     means = {}
     for layer in capture.layers:
