@@ -1,0 +1,194 @@
+"""What the page of chapter 3 trains and draws: widths of the reader's choice, curves, fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from filterwise import measure, runs
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.experiments import power_law
+from filterwise.experiments.power_law import Point, Study
+from filterwise.experiments.widths import LENET_RATIO
+from filterwise.measure import PowerLaw
+
+FAMILIES = {"lenet": "LeNet", "vgg16": "VGG-16"}
+_STUDIES = {"quick": power_law.QUICK, "cifar": power_law.CIFAR, "paper": power_law.PAPER}
+
+
+def chapter_points(
+    profile: str,
+    seed: int = 0,
+    seeds: int = 1,
+    widths: Sequence[int] = (),
+    ratio: float = LENET_RATIO,
+    pool: str = "max",
+) -> list[Point]:
+    """The LeNets that the page trains; without ``widths`` those of the profile's own main curve.
+
+    Raises
+    ------
+    ParameterError
+        Unknown profile or pool, a width below 1 or fewer than three of them, a ratio that gives d2 = 0.
+
+    >>> [point.name for point in chapter_points("quick", seed=3, widths=[2, 4, 8])]
+    ['lenet d1=2 seed 3', 'lenet d1=4 seed 3', 'lenet d1=8 seed 3']
+    >>> chapter_points("quick", widths=[0, 2, 4])
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: d1=0 is not allowed; it must be an integer of at least 1
+    """
+    check_choice("profile", profile, _STUDIES)
+    check_choice("pool", pool, ("max", "average"))
+    check_at_least("seed", seed, 0)
+    check_at_least("seeds", seeds, 1)
+    study: Study = _STUDIES[profile]
+    chosen = list(widths) or list(dict.fromkeys(point.d1 for point in power_law.points(profile)[0]))
+    if len(set(chosen)) < 3 or len(set(chosen)) < len(chosen):
+        raise ParameterError(
+            f"widths={list(widths)!r} must hold at least 3 different widths; a line needs them"
+        )
+    options = {} if pool == "max" else {"pool": pool}
+    found = [
+        study.lenet_point(d1, seed + one, ratio, options=options) for one in range(seeds) for d1 in chosen
+    ]
+    return [replace(point, ratio=ratio) for point in found]
+
+
+def run_points(
+    points: Sequence[Point], device: str = "auto", data_root: str | Path | None = None
+) -> pd.DataFrame:
+    """Train and measure points, or read them back: one row a run, as in the records."""
+    rows = []
+    for point in points:
+        result = runs.result(point.run, device=device, data_root=data_root)
+        row, _ = power_law.measure(result, point)
+        made = result.provenance
+        common = {
+            "network": point.run.model,
+            "seed": point.run.seed,
+            "data": made["data"],
+            "device": made["device"],
+        }
+        rows.append(
+            {**common, "accuracy": result.metrics["accuracy"], "epochs": result.metrics["epochs"], **row}
+        )
+    return with_errors(pd.DataFrame(rows))
+
+
+def with_errors(records: pd.DataFrame) -> pd.DataFrame:
+    """Records with ``error``, ``train_error`` and ``curve``, the name of what a row belongs to.
+
+    >>> columns = ["family", "variant", "accuracy", "train_accuracy"]
+    >>> records = pd.DataFrame([["lenet", "main", 0.75, 0.875]], columns=columns)
+    >>> with_errors(records)[["curve", "error"]].values.tolist()
+    [['LeNet', 0.25]]
+    """
+    if records.empty:
+        return records.assign(error=[], train_error=[], curve=[])
+    names = records["family"].map(lambda family: FAMILIES.get(family, family))
+    variants = records["variant"]
+    curve = names.where(variants == "main", names + ", " + variants.astype(str))
+    return records.assign(
+        error=1 - records["accuracy"], train_error=1 - records["train_accuracy"], curve=curve
+    )
+
+
+def fits(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
+    """A power law for every curve with at least three widths; widths that are ``held_out`` are not used.
+
+    Single runs are given to :func:`filterwise.measure.power_law`, so that intervals come from seeds where a
+    curve has several, and from the scatter about the line where it has not.
+    """
+    seen = table[~table["held_out"].astype(bool)] if "held_out" in table else table
+    found = {}
+    for curve, part in seen.groupby("curve", sort=False):
+        if part["d1"].nunique() >= 3:
+            found[str(curve)] = measure.power_law(part["d1"], part["error"], seed=seed)
+    return found
+
+
+def fit_table(found: dict[str, PowerLaw], target: float) -> pd.DataFrame:
+    """The fits in rows: exponent, prefactor, R^2, curvature, the better of two shapes, and d1* for an error.
+
+    Raises
+    ------
+    ParameterError
+        If there is no fit, or the target is not between 0 and 1.
+    """
+    if not 0 < target < 1:
+        raise ParameterError(f"target={target!r} is not an error between 0 and 1")
+    if not found:
+        raise ParameterError("there is no curve with three widths to fit")
+    rows = []
+    for curve, fit in found.items():
+        width, least, most = (float(number) for number in fit.solve(target))
+        rows.append(
+            {
+                "curve": curve,
+                "widths": fit.points,
+                "rho": fit.exponent,
+                "rho, 95 %": "{:.3f} to {:.3f}".format(*fit.exponent_interval),
+                "A": fit.prefactor,
+                "R²": fit.r2,
+                "curved": fit.curved,
+                "p plateau": fit.curvature_p["plateau"],
+                "p quadratic": fit.curvature_p["quadratic"],
+                "AIC, logarithm - power": fit.aic["logarithm"] - fit.aic["power"],
+                f"d1* for {target:g}": float(f"{width:.2g}"),
+                "d1*, 95 %": f"{least:.2g} to {most:.2g}",
+            }
+        )
+    return pd.DataFrame(rows).set_index("curve")
+
+
+def held_out_table(table: pd.DataFrame, found: dict[str, PowerLaw]) -> pd.DataFrame:
+    """Widths that no fit saw: the error measured, the line's with its interval, and their ratio."""
+    rows = []
+    held = table[table["held_out"].astype(bool)]
+    for (curve, d1), part in held.groupby(["curve", "d1"], sort=False):
+        if curve not in found:
+            continue
+        value, low, high = (float(number) for number in found[curve].predict(float(str(d1)), runs=len(part)))
+        mean = float(part["error"].mean())
+        rows.append(
+            {
+                "curve": curve,
+                "d1": d1,
+                "n": len(part),
+                "measured": mean,
+                "line": value,
+                "line, 95 %": f"{low:.3f} to {high:.3f}",
+                "measured / line": mean / value,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def macs_at_error(table: pd.DataFrame, errors: Sequence[float]) -> pd.DataFrame:
+    """Million multiply-accumulates that each curve needs for an error, on its fitted line of error on MACs.
+
+    A cell is marked with ``*`` where the error lies outside the curve's measured range.
+    """
+    rows = {}
+    for curve, part in table.groupby("curve", sort=False):
+        means = part.groupby("d1").agg(error=("error", "mean"), macs=("macs", "first"))
+        if len(means) < 3:
+            continue
+        fit = measure.power_law(means["macs"], means["error"])
+        inside = [means["error"].min() <= error <= means["error"].max() for error in errors]
+        cells = [f"{fit.solve(error).value / 1e6:.3g}" for error in errors]
+        rows[str(curve)] = [cell if seen else f"{cell} *" for cell, seen in zip(cells, inside, strict=True)]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[f"{error:g}" for error in errors])
+
+
+def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
+    """Round errors spread over what all curves of a table reach, for :func:`macs_at_error`."""
+    means = table.groupby(["curve", "d1"])["error"].mean().groupby("curve")
+    low, high = float(means.min().max()), float(means.max().min())
+    if low >= high:
+        low, high = float(means.min().min()), float(means.max().max())
+    return [float(f"{error:.2g}") for error in np.geomspace(low, high, count + 2)[1:-1]]
