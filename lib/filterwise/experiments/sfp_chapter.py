@@ -103,5 +103,4 @@ def errors_by_labels(
     recipe = heads.replace(flip=False, shift=0)
     table = measure.error_against_labels(net, layer, train, test, counts, draws, recipe, seed, device)
     wide = measure.maximal_errors(table).rename(columns={"mean_error": "error"})[list(READINGS)]
-    long = wide.rename(columns=READINGS).reset_index().melt("labels", var_name="reading", value_name="error")
-    return long
+    return wide.rename(columns=READINGS).reset_index().melt("labels", var_name="reading", value_name="error")
