@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from filterwise import data, models
+from filterwise.errors import ParameterError
+from filterwise.models import pooling
 from filterwise.runs import Run
 from filterwise.training import Recipe
 
@@ -15,6 +17,7 @@ from filterwise.training import Recipe
 LATE_PLAN, LATE_ORDER = "L2", "AP2-MP4"
 #: The six orders of one or two pools that divide a side by 8.
 HEADS = tuple(models.orders(8))
+_VGG_STAGES = range(5)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,13 @@ class Study:
         options = {**common, **_pools(plan, order)}
         return _macs(model, info.labels, info.shape, tuple(sorted(options.items())))
 
+    def default_order(self, base: str, plan: str) -> str:
+        """The head's series without an order: AP2, then MP of the rest."""
+        stages = len(self.networks[base][1].get("stages", _VGG_STAGES))
+        pools = _pools(plan, "")
+        kept = pooling.inner_stages(stages, None if "inner" in pools else plan, pools.get("inner"))
+        return pooling.order_name(pooling.head_steps(2 ** (stages - len(kept)), None))
+
     def comparison(self, base: str, seeds: Iterable[int], plan: str, order: str) -> list[Arm]:
         """V and a late arm at equal epochs, and V again at the late arm's compute."""
         long = self.epochs_at_equal_compute(base, plan, order)
@@ -113,8 +123,12 @@ def _pools(plan: str, order: str) -> dict[str, Any]:
     if plan == "V":
         return {"plan": "V"}
     if plan.startswith("after "):
-        stages = tuple(int(stage) for stage in plan.removeprefix("after ").split())
-        return {"inner": stages, "order": order}
+        stages = plan.removeprefix("after ").split()
+        if not stages or not all(stage.isdecimal() for stage in stages):
+            raise ParameterError(
+                f"plan={plan!r} is not allowed; list the stages that keep a pool, as in 'after 1 3'"
+            )
+        return {"inner": tuple(int(stage) for stage in stages), "order": order}
     return {"plan": plan, "order": order}
 
 

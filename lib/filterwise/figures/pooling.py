@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
+from filterwise.claims.quantities_pooling import paired
 from filterwise.figures import style
 from filterwise.figures.tables import layer_number, mean_and_spread, need
 
@@ -160,3 +162,31 @@ def gradient_shares(table: pd.DataFrame) -> style.BookFigure:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     figure.alt = f"Sparse gradients by layer for {', '.join(names)}."
     return figure
+
+
+def gain_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Late minus V, paired by seed, at equal epochs and at equal compute: mean, standard error, seeds.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,
+        ``accuracy``, ``device``.
+
+    Raises
+    ------
+    ParameterError
+        A column is missing, or there are no rows.
+    """
+    need(table, "base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device")
+    rows = []
+    for (base, plan, order), late in table[table["plan"] != "V"].groupby(
+        ["base", "plan", "order"], sort=False
+    ):
+        both = paired(late, table[(table["base"] == base) & (table["plan"] == "V")])
+        for column, at in (("value", "equal epochs"), ("control", "equal compute")):
+            found = both[column].dropna().astype(float)
+            error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.nan
+            if len(found):
+                row = {"arm": f"{base} {plan} {order}", "at": at, "late - V": found.mean()}
+                rows.append({**row, "standard error": error, "n": len(found)})
+    return pd.DataFrame(rows, columns=["arm", "at", "late - V", "standard error", "n"])
