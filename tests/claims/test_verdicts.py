@@ -117,6 +117,17 @@ def test_report_only_is_never_a_pass(sfp):
     assert finding.headline[0].control == pytest.approx(4.0)
 
 
+def test_clusters_on_label_subsets_are_an_arm_of_their_own():
+    base = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
+    columns = {
+        f"subset_{name}@K{k}": value * k for name, value in (("C_s", 0.1), ("N_c", 0.05)) for k in (5, 10, 30)
+    }
+    (row,) = claims.measure("cluster_growth_with_labels", base.assign(**columns)).to_dict("records")
+    assert row["value"] == pytest.approx(6.0)
+    assert row["control"] == pytest.approx(6.0)
+    assert row["arm"] == "net, label subsets of planted"
+
+
 def planted(**changes):
     fields = {"rule": Rule("interval", "t", 0.90), "seeds": 3}
     return Claim("X", "c", "s", PaperNumber(None, "t", "u"), "w", "snr_ratio", "c", **(fields | changes))

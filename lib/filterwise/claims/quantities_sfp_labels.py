@@ -66,10 +66,14 @@ def error_line_slope(records: pd.DataFrame) -> pd.DataFrame:
 
 @quantity("cluster_growth_with_labels", digits=2, control="K, most labels over fewest", pooled=True)
 def cluster_growth_with_labels(records: pd.DataFrame) -> pd.DataFrame:
-    """C_s and N_c at the last layer, most labels over fewest: the larger of the two ratios, per network."""
+    """C_s and N_c at the last layer, most labels over fewest: the larger of the two ratios.
+
+    One arm per network that was trained on several numbers of labels, and one per network whose heads were
+    trained on subsets of the labels.
+    """
     table = _last_layer(records, ["N_c", "C_s"])
     rows = []
-    for network, group in table.groupby("network", sort=False):
+    for network, group in [*table.groupby("network", sort=False), *_on_subsets(records)]:
         means = group.groupby("labels")[["N_c", "C_s"]].mean().sort_index()
         if len(means) < 2:
             continue
@@ -106,6 +110,21 @@ def snr_follows_accuracy(records: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _on_subsets(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Clusters at the last layer of a frozen network for K of its labels, a table per network and data."""
+    if not has(records, "network", "data", "seed"):
+        return []
+    rows = []
+    for _, row in records.iterrows():
+        sizes, numbers = (errors_by_labels(row, f"subset_{name}") for name in ("C_s", "N_c"))
+        about = {name: row[name] for name in ("network", "data", "seed")} | {"device": row.get("device", "")}
+        rows += [about | {"labels": k, "C_s": sizes[k], "N_c": numbers[k]} for k in sizes.index]
+    if not rows:
+        return []
+    groups = pd.DataFrame(rows).groupby(["network", "data"], sort=False)
+    return [(f"{one['network'].iloc[0]}, label subsets of {one['data'].iloc[0]}", one) for _, one in groups]
 
 
 def _last_layer(records: pd.DataFrame, names: list[str], keep: list[str] | None = None) -> pd.DataFrame:

@@ -24,12 +24,15 @@ SEEDS = (0, 1, 2)
 SIX_LAYERS = {"stages": ((16, 2), (32, 2), (64, 2))}
 SIX_LAYERS_NAME = "vgg-six"
 
-#: The group's recipe with its 300 epochs, 0.6 every 20, shortened: the rate still falls 15-fold or so.
-QUICK = Recipe(epochs=4, batch=50, lr=0.03, momentum=0.9, decay=0.6, decay_every=1, flip=False, shift=0)
-#: The spec's recipe for the procedural set.
-PARTS = QUICK.replace(epochs=10, lr=0.02, decay_every=2)
+#: The group's recipe, 300 epochs and 0.6 every 20, shortened to 12 and 2: the rate falls 13-fold.
 CIFAR = Recipe(epochs=12, decay=0.6, decay_every=2)
 PAPER = Recipe()
+#: Four epochs are too few for steps: warm-up and cosine reach 0.94 where they reached 0.90 (one seed tried).
+QUICK = Recipe(
+    epochs=4, batch=50, lr=0.03, momentum=0.9, schedule="cosine", warmup_steps=20, flip=False, shift=0
+)
+#: The spec's recipe for the procedural set.
+PARTS = Recipe(epochs=10, batch=50, lr=0.02, momentum=0.9, decay_every=2, flip=False, shift=0)
 
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
@@ -62,7 +65,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
 def _quick(_: str | Path | None) -> list[Job]:
     listed = []
     for seed in SEEDS:
-        run = Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 4000, "n_test": 2000})
+        run = Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 4000})
         listed.append(_job(run, SIX_LAYERS_NAME, 60, head_epochs=5, counts=(3, 5, 10, 20, 50, 100)))
     for labels in (3, 40):
         for seed in SEEDS:

@@ -1,0 +1,155 @@
+"""Chapter 4's jobs and measurement, end to end on the procedural set."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import filterwise as fw
+from filterwise import measure
+from filterwise.errors import ParameterError
+from filterwise.experiments import sfp, sfp_record, sfp_study
+from filterwise.runs.job import check_jobs
+from filterwise.training import Recipe
+
+HEADS = Recipe(epochs=2, momentum=0.9, flip=False, shift=0)
+STAGES = ((4, 1), (8, 1), (12, 1))
+
+
+@pytest.fixture(scope="module")
+def parts():
+    return [fw.data.load("parts", split, labels=4, n=n) for split, n in (("train", 200), ("test", 80))]
+
+
+@pytest.fixture(scope="module")
+def net(parts):
+    torch.set_num_threads(1)
+    net = fw.models.build("vgg", labels=4, channels=1, size=16, seed=1, stages=STAGES)
+    fw.training.fit(
+        net, parts[0], None, Recipe(epochs=2, batch=20, flip=False, shift=0), seed=1, device="cpu"
+    )
+    return net
+
+
+@pytest.fixture(scope="module")
+def found(net, parts):
+    return sfp_study.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
+
+
+def test_study_agrees_with_the_measures_it_is_made_of(found, net, parts):
+    layer = "features.2"
+    heads = measure.probe_heads(net, [layer], *parts, HEADS, 3, "cpu", cache=True)
+    M = measure.label_fields(measure.class_means(net, layer, parts[1], device="cpu"), heads[layer].weight)
+    assert torch.equal(found.matrices[layer], M)
+    summary = measure.layer_summary(M, 0.3)
+    for quantity in ("N_c", "C_s", "n", "n_in", "n_out", "SNR_block", "SNR_label"):
+        assert found.table.loc[layer, quantity] == pytest.approx(summary[quantity], nan_ok=True)
+    assert found.table.loc[layer, "probe_accuracy"] == heads[layer].accuracy
+    assert found.table.loc[layer, "positions"] == 16
+    assert np.array_equal(found.coverage[layer].numpy(), measure.label_coverage(measure.clip(M)))
+    at_threshold = found.thresholds.set_index(["layer", "threshold"]).loc[(layer, 0.3), "n"]
+    assert at_threshold == pytest.approx(summary["n"], nan_ok=True)
+
+
+def test_study_leaves_the_network_as_it_was(net, parts):
+    net.train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    sfp_study.study(net, *parts, ["features.3"], recipe=HEADS, device="cpu", shuffles=0)
+    assert net.training
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_same_seed_same_table(found, net, parts):
+    again = sfp_study.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
+    pd.testing.assert_frame_equal(found.table, again.table)
+
+
+def test_study_refuses_unknown_layers(net, parts):
+    with pytest.raises(ParameterError, match=r"did you mean 'features\.3'"):
+        sfp_study.study(net, *parts, ["feature.3"], recipe=HEADS, device="cpu")
+
+
+def test_large_matrices_are_kept_of_the_first_filters_only(net, parts, monkeypatch, found):
+    monkeypatch.setattr(sfp_study, "KEPT_ENTRIES", 5 * 16)
+    small = sfp_study.study(net, *parts, ["features.3"], recipe=HEADS, seed=3, device="cpu", shuffles=0)
+    assert len(small.matrices["features.3"]) == 5
+    assert (
+        small.table.loc["features.3", "n"] == found.table.loc["features.3", "n"]
+    )  # numbers are of all filters
+
+
+def test_untrained_control_has_activations_of_order_one(parts):
+    """Without fitted batch norms an untrained network's signals shrink layer by layer."""
+    fresh = fw.models.build("vgg", labels=4, channels=1, size=16, seed=1, stages=((16, 3), (16, 3)))
+    control = sfp_study.untrained(fresh, parts[0])
+    last = fw.models.layer_names(fresh)[-1]
+    raw, fitted = (measure.class_means(net, last, parts[1], device="cpu").mean() for net in (fresh, control))
+    assert raw < 0.1 < fitted
+    for name, weight in fresh.named_parameters():
+        assert torch.equal(weight, dict(control.named_parameters())[name])
+
+
+def test_arrays_are_small_and_say_which_filters(found):
+    arrays = sfp_record.kept_arrays(found)
+    for layer in found.layers:
+        matrices, filters = arrays[f"M@{layer}"].astype(float), arrays[f"filters@{layer}"]
+        assert len(matrices) == len(filters)
+        whole = found.matrices[layer][filters.astype(int)].double().numpy()
+        scaled = whole / np.maximum(
+            np.abs(whole).max(axis=(1, 2), keepdims=True), 1e-30
+        )  # a silent filter is 0
+        assert np.abs(matrices - scaled).max() < 1e-3
+        sizes = arrays[f"sizes@{layer}"]
+        clusters = found.table.loc[layer, "N_c"] * (1 - found.table.loc[layer, "no_cluster"])
+        assert sizes.sum() == pytest.approx(clusters * found.table.loc[layer, "filters"])
+    assert all(value.dtype != object for value in arrays.values())
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+def test_jobs_are_distinct_and_can_go_to_another_process(profile):
+    import pickle
+
+    listed = sfp.jobs(profile)
+    check_jobs(listed)
+    assert [job.run.seed for job in listed[:3]] == ([0, 1, 2] if profile != "paper" else [0, 0, 0])
+    for job in listed:
+        again = pickle.loads(pickle.dumps(job.measure))
+        assert again.keywords == job.measure.keywords
+        assert job.cost_seconds > 0
+
+
+def test_cifar_profile_starts_with_three_seeds_of_vgg6_on_cifar10():
+    first = sfp.jobs("cifar")[:3]
+    assert {(job.run.model, job.run.data) for job in first} == {("vgg6", "cifar10")}
+    assert sorted(job.run.seed for job in first) == [0, 1, 2]
+    assert min(job.run.recipe.epochs for job in first) >= 10
+
+
+def test_unknown_profile():
+    with pytest.raises(ParameterError, match="did you mean 'quick'"):
+        sfp.jobs("quik")
+
+
+def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path):
+    """Train, measure, and read the row back with the claims' quantities: none is left unmeasured."""
+    recipe = Recipe(epochs=2, batch=20, flip=False, shift=0)
+    options = {"stages": STAGES}
+    run = fw.runs.Run("vgg", "parts", recipe, 0, 8, options, {"n": 160, "n_test": 80})
+    result = fw.runs.result(run, root=tmp_path, device="cpu")
+    row, arrays = sfp_record.measure_layers(result, "tiny", HEADS, (2, 3, 4, 6, 8))
+    row |= {"data": "parts", "labels": 8, "seed": 0, "device": "cpu", "accuracy": result.metrics["accuracy"]}
+    records = pd.DataFrame([row])
+    assert len(arrays) > 0
+    assert row["network"] == "tiny"
+    single = [
+        "probe_rank_correlation", "last_head_gap", "probe_gain", "preferred_share", "labels_covered",
+        "single_filter_accuracy_in_chances", "filters_without_cluster", "noise_ratio", "snr_ratio",
+        "error_line_correlation", "error_line_slope",
+    ]  # fmt: skip
+    for name in single:
+        table = fw.claims.measure(name, records)
+        assert len(table) == 1, name
+    for name in ("probe_rank_correlation", "noise_ratio", "snr_ratio"):
+        assert fw.claims.measure(name, records)["control"].notna().all(), name
+    assert 0 <= fw.claims.measure("preferred_share", records)["value"][0] <= 1
