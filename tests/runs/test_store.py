@@ -1,13 +1,11 @@
 """Stored runs: whole or not there, trained once, resumed after a kill with the same numbers."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -161,20 +159,21 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(tmp_path, monkeypat
     assert not execute.partial_folder(tmp_path, run.keys()).exists()
 
 
-def hold(root: Path, key: str, ready, release) -> None:
-    with store.lock(root, key):
-        ready.set()
-        release.wait(60)
+HOLD = """
+import sys, filelock
+lock = filelock.FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 def test_one_lock_a_key(tmp_path):
-    context = multiprocessing.get_context("fork")
-    ready, release = context.Event(), context.Event()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons dislike a fork beside threads
-        holder = context.Process(target=hold, args=(tmp_path, "k", ready, release))
-        holder.start()
-    assert ready.wait(30)
+    with store.lock(tmp_path, "k"):
+        (path,) = (tmp_path / ".locks").iterdir()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], **pipes)
+    assert holder.stdout.readline() == "held\n"
     with (
         pytest.raises(RunError, match="being worked on by another process"),
         store.lock(tmp_path, "k", timeout=0.1),
@@ -183,7 +182,7 @@ def test_one_lock_a_key(tmp_path):
     with store.lock(tmp_path, "other", timeout=0.1):
         pass
     holder.kill()  # the system frees the lock of a process that dies
-    holder.join()
+    holder.communicate()
     with store.lock(tmp_path, "k", timeout=10):
         pass
 

@@ -22,6 +22,7 @@ from filterwise.runs.job import Job, check_jobs, plain_row
 
 _DEFAULT_OF_MEASURE = 0.1  # a measurement's share of a job, before one was timed
 _LAST = ("done", "blocked")
+_clock = time.time
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def _pending(
     try:
         keys = job.run.keys(data_root)
     except DataError as error:
+        if (table["settings"] == job.run.settings).any():  # measured where the data is
+            return Pending(job, "done", 0.0, 0.0)
         return Pending(job, "blocked", job.cost_seconds or 0.0, 0.0, str(error))
     old = keys.spec_key in table.index and any(
         table.loc[keys.spec_key, name] != code for name, code in codes.items()
@@ -201,7 +204,7 @@ def record(
     ParameterError
         For a chapter, profile, budget or number that is not allowed. Errors of single jobs are in the answer.
     """
-    deadline = time.time() + parse_budget(budget)
+    deadline = _clock() + parse_budget(budget)
     known = pending(
         chapter, profile, queue=queue, data_root=data_root, root=root, out=out, device=device, stale=stale
     )
@@ -240,7 +243,7 @@ def record(
 def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """Train and measure one job in a worker, if there is time: done, paused or left."""
     job, flag = task.pending.job, Path(task.something_ran)
-    left = task.deadline - time.time()
+    left = task.deadline - _clock()
     if left <= 0 or left < job.minimum_seconds or (flag.exists() and task.pending.seconds > left):
         return "left", {}, {}
     try:
@@ -254,7 +257,7 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     except execute.Paused as pause:
         flag.touch()
         return "paused", {"why": str(pause)}, {}
-    left = task.deadline - time.time()
+    left = task.deadline - _clock()
     if flag.exists() and task.pending.measure_seconds > left:
         return "paused", {"why": "trained; there is no time left to measure"}, {}
     started = time.perf_counter()

@@ -88,11 +88,12 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
     for each in (profile,) if profile is not None else PROFILES:
         path = table_path(chapter, each, root)
         if path.is_file():
-            tables.append(_read(path).assign(profile=each))
+            table = _read(path)
+            # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
+            tables.append(pd.concat([pd.Series(each, table.index, dtype="str", name="profile"), table], axis=1))
     if not tables:
         return pd.DataFrame(columns=["profile", *COLUMNS])
-    joined = pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
-    return joined[["profile", *(column for column in joined.columns if column != "profile")]]
+    return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 
 def _read(path: Path) -> pd.DataFrame:
@@ -194,6 +195,6 @@ def tidy(records: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
     long = long.dropna(subset=["value"])
     long = long.assign(_order=long["_column"].map(order)).sort_values(["_record", "_order"], kind="stable")
-    parts = long["_column"].astype(str).str.rpartition("@")
-    long = long.assign(layer=parts[2], quantity=parts[0])
+    parts = [str(column).rpartition("@") for column in long["_column"]]
+    long = long.assign(layer=[part[2] for part in parts], quantity=[part[0] for part in parts])
     return long[[*others, "layer", "quantity", "value"]].reset_index(drop=True)

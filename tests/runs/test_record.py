@@ -1,0 +1,209 @@
+"""Recording: what is missing, in order, inside the budget, paying at every finished job."""
+
+import sys
+
+import pytest
+from tiny_runs import RUN, breaks, measured
+
+from filterwise.errors import ParameterError, RunError
+from filterwise.runs import Job, arrays, cost, execute, load_records, pending, record, write_record
+from filterwise.runs.record import parse_budget
+
+ENGINE = sys.modules["filterwise.runs.record"]  # the module; the package's name `record` is the function
+JOBS = [Job(f"seed {seed}", RUN.replace(seed=seed), measured, cost_seconds=10.0 - seed) for seed in range(3)]
+
+
+def call(tmp_path, jobs=JOBS, budget="10m", **more):
+    lines = []
+    report = record(
+        "4-sfp", "quick", budget, queue=jobs, root=tmp_path / "runs", out=tmp_path / "records", device="cpu",
+        say=lines.append, **more,
+    )  # fmt: skip
+    return report, lines, load_records("4-sfp", "quick", tmp_path / "records")
+
+
+def states(tmp_path, jobs=JOBS, **more):
+    found = pending(
+        "4-sfp", "quick", queue=jobs, root=tmp_path / "runs", out=tmp_path / "records", device="cpu", **more
+    )
+    return {each.job.name: each.status for each in found}
+
+
+def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
+    assert list(states(tmp_path).items()) == [
+        ("seed 2", "missing"),
+        ("seed 1", "missing"),
+        ("seed 0", "missing"),
+    ]
+    report, lines, table = call(tmp_path)
+    assert report.done == table["name"].tolist() == ["seed 2", "seed 1", "seed 0"]
+    assert len(lines) == 3
+    assert [report.left, report.paused, report.failed, report.blocked] == [[], [], {}, {}]
+    result = execute.stored(JOBS[0].run, tmp_path / "runs")[0]
+    row = table[table["name"] == "seed 0"].iloc[0]
+    assert row["accuracy"] == result.metrics["accuracy"]
+    expected = result.network().state_dict()["features.1.conv.weight"].abs().mean().item()
+    assert row["mean_weight@features.1.conv.weight"] == expected
+    assert row["data"] == "parts"
+    assert row["device"] == "cpu"
+    assert (row["labels"], row["epochs"], row["seed"], row["network"]) == (3, 2, 0, "lenet5")
+    assert row["spec_key"] == JOBS[0].run.spec_key
+    assert (
+        arrays("sfp", "quick", row["spec_key"], tmp_path / "records")["accuracy"]
+        == result.metrics["accuracy"]
+    )
+    monkeypatch.setattr(execute, "result", lambda *_, **__: pytest.fail("done again"))
+    report, lines, again = call(tmp_path)
+    assert not report.done
+    assert not lines
+    assert again.equals(table)
+
+
+def test_a_stopped_call_has_paid_for_what_is_finished(tmp_path):
+    def stops(result):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(tmp_path, [JOBS[2], Job("stops", JOBS[1].run, stops, cost_seconds=20)])
+    assert load_records("sfp", "quick", tmp_path / "records")["name"].tolist() == ["seed 2"]
+    assert states(tmp_path) == {"seed 1": "trained", "seed 0": "missing", "seed 2": "done"}
+    assert not list((tmp_path / "runs").glob(".record-*"))
+
+
+def test_one_failure_does_not_stop_the_others_and_leaves_no_row(tmp_path):
+    jobs = [Job("breaks", RUN, breaks, cost_seconds=0.0), JOBS[1]]
+    report, lines, table = call(tmp_path, jobs)
+    assert report.failed == {"breaks": "ZeroDivisionError: a broken measurement"}
+    assert report.done == table["name"].tolist() == ["seed 1"]
+    assert "breaks: failed: ZeroDivisionError" in lines[0]
+
+
+def test_missing_data_blocks_a_job_unless_it_is_recorded(tmp_path):
+    missing = Job("cifar", RUN.replace(data="cifar10", data_options={}), measured, cost_seconds=1.0)
+    report, _, table = call(tmp_path, [missing, JOBS[1]], data_root=str(tmp_path))
+    assert "cifar10" in report.blocked["cifar"]
+    assert table["name"].tolist() == ["seed 1"]
+    write_record(
+        "sfp", "quick", {**table.iloc[0], "settings": missing.run.settings}, {}, tmp_path / "records"
+    )
+    assert states(tmp_path, [missing], data_root=str(tmp_path)) == {"cifar": "done"}  # where the data was
+
+
+class Clock:
+    """Time that passes only when a job is trained."""
+
+    def __init__(self, monkeypatch, seconds_a_job):
+        self.now = 0.0
+        real = execute.result
+
+        def result(*arguments, **options):
+            self.now += seconds_a_job
+            return real(*arguments, **options | {"deadline": None})
+
+        monkeypatch.setattr(execute, "result", result)
+        monkeypatch.setattr(ENGINE, "_clock", lambda: self.now)
+
+
+def test_no_job_is_started_that_does_not_fit_unless_nothing_ran(tmp_path, monkeypatch):
+    Clock(monkeypatch, seconds_a_job=9.0)
+    report, _, table = call(
+        tmp_path, budget="17s"
+    )  # 9 s are gone, 8 are left, and "seed 1" is said to need 9
+    assert report.done == table["name"].tolist() == ["seed 2"]
+    assert report.left == ["seed 1", "seed 0"]
+    Clock(monkeypatch, seconds_a_job=9.0)
+    report, _, table = call(tmp_path, [JOBS[0]], budget="5s")  # does not fit, but nothing else would be done
+    assert report.done == ["seed 0"]
+
+
+def test_a_job_waits_for_its_minimum(tmp_path, monkeypatch):
+    Clock(monkeypatch, seconds_a_job=1.0)
+    job = Job("in one go", RUN, measured, cost_seconds=1.0, minimum_seconds=60)
+    assert call(tmp_path, [job], budget="30s")[0].left == ["in one go"]
+    assert call(tmp_path, [job], budget="90s")[0].done == ["in one go"]
+
+
+def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monkeypatch):
+    job = Job("long", RUN.replace(**{"recipe.epochs": 4}), measured)
+    clock = iter([0.0, 0.0, 1e12])  # before training, before the first epoch, after it
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "_clock", lambda: next(clock))
+        report, lines, table = call(tmp_path, [job])
+    assert report.paused == ["long"]
+    assert lines == ["long: paused after epoch 1 of 4"]
+    assert len(table) == 0
+    assert states(tmp_path, [job]) == {"long": "resumes"}
+    report, _, table = call(tmp_path, [job])
+    assert report.done == ["long"]
+    assert table["epochs"].tolist() == [4]
+
+
+def test_stale_rows_are_redone_only_when_asked_for(tmp_path, monkeypatch):
+    call(tmp_path, [JOBS[0]])
+    assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
+    monkeypatch.setattr(ENGINE, "MEASURING_CODE", ("filterwise.errors",))
+    assert states(tmp_path, [JOBS[0]]) == {"seed 0": "done"}
+    assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "stale"}
+    report, _, table = call(tmp_path, [JOBS[0]], stale=True)
+    assert report.done == ["seed 0"]
+    assert len(table) == 1
+    assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
+
+
+def bad_row(name, value):
+    return lambda result: ({name: value}, {})
+
+
+@pytest.mark.parametrize(
+    ("measure", "message"),
+    [
+        (bad_row("seed", 1), "'seed', which is a column of every record"),
+        (bad_row("x", [1]), "gives 'x' as list"),
+    ],
+)
+def test_a_row_that_cannot_be_kept_fails_its_job(tmp_path, measure, message):
+    report, _, table = call(tmp_path, [Job("bad", RUN, measure)])
+    assert message in report.failed["bad"]
+    assert len(table) == 0
+
+
+def test_lists_and_jobs_are_checked(tmp_path):
+    with pytest.raises(RunError, match="two jobs have the name 'seed 0'"):
+        call(tmp_path, [JOBS[0], Job("seed 0", JOBS[1].run, measured)])
+    with pytest.raises(RunError, match="'seed 0' and 'again' have the same run"):
+        call(tmp_path, [JOBS[0], Job("again", RUN, measured)])
+    with pytest.raises(ParameterError, match="must be a Run"):
+        Job("x", "lenet5", measured)
+    with pytest.raises(ParameterError, match="function of a result"):
+        Job("x", RUN, 3)
+    with pytest.raises(ParameterError, match="chapter='4-spf' is not known"):
+        record("4-spf", "quick")
+    with pytest.raises(ParameterError, match="did you mean 'quick'"):
+        record("4-sfp", "qick")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("8m", 480), ("1h30m", 5400), ("90s", 90), ("90", 90), (12.5, 12.5)]
+)
+def test_budgets(text, seconds):
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "8 minutes", "-5", "0s", "nan", "1m1h"])
+def test_what_is_no_budget(text):
+    with pytest.raises(ParameterError, match="budget"):
+        parse_budget(text)
+
+
+def test_estimates_follow_what_runs_really_took(own_folders):
+    run = RUN.replace(**{"recipe.epochs": 10})
+    guess = cost.seconds(run, "cpu", threads=1)
+    assert not cost.measured(run.model, "cpu")
+    cost.learn(run, "cpu", elapsed=100 * guess)
+    assert cost.measured(run.model, "cpu")
+    learnt = cost.seconds(run, "cpu")
+    assert 90 * guess < learnt < 120 * guess  # evaluations come on top of the steps
+    assert cost.seconds(run.replace(**{"recipe.epochs": 20}), "cpu") == pytest.approx(2 * learnt)
+    assert cost.rate("vgg6", "cpu") == cost.rate("lenet5", "cpu")  # the best that is known
+    (own_folders / "cache" / "rates.json").write_text("broken")
+    assert cost.seconds(run, "cpu", threads=1) == guess

@@ -1,0 +1,102 @@
+"""Sweeps: one row a run, what is stored is not run again, one failure at a time."""
+
+import pandas as pd
+import pytest
+from tiny_runs import CIRCUMSTANCES, RUN
+
+from filterwise.errors import ParameterError, RunError
+from filterwise.runs import Run, bar, describe, execute, grid, queue, result, sweep
+from filterwise.training import Recipe
+
+RUNS = grid(RUN, seed=range(2), **{"model_options.d1": [2, 3]})
+# a step so long that the loss overflows
+DIVERGES = RUN.replace(**{"recipe.lr": 1e30, "recipe.momentum": 0.0, "recipe.nesterov": False})
+NO_DATA = Run("lenet5", "cifar10", Recipe(epochs=1))
+
+
+def test_a_sweep_has_one_row_a_run_in_the_order_given(tmp_path):
+    answer = sweep(
+        [RUNS[3], DIVERGES, *RUNS, NO_DATA],
+        1,
+        root=tmp_path,
+        data_root=tmp_path,
+        device="cpu",
+        progress=False,
+    )
+    table = answer.table
+    assert table["status"].tolist() == ["run", "failed", "run", "run", "run", "run", "failed"]
+    assert table["seed"].tolist() == [1, 0, 0, 0, 1, 1, 0]
+    assert table["model_options.d1"].tolist()[:6] == [3, 2, 2, 3, 2, 3]
+    assert table["recipe.lr"].tolist()[:2] == [0.05, 1e30]
+    assert "recipe.batch" in table.columns  # NO_DATA has another one
+    assert "recipe.decay" not in table.columns
+    for index, run in enumerate(RUNS, start=2):
+        stored = execute.stored(run, tmp_path)[0]
+        assert table["key"][index] == run.key
+        assert table["accuracy"][index] == stored.metrics["accuracy"]
+    assert table["accuracy"][0] == table["accuracy"][5]  # asked for twice, run once
+    assert [failure.run for failure in answer.failures] == [DIVERGES, NO_DATA]
+    assert "not finite" in table["error"][1] or "finite" in answer.failures[0].error
+    assert "TrainingDiverged" in answer.failures[0].traceback
+    with pytest.raises(
+        RunError, match=r"2 of 7 runs failed: lenet5 d1=2 fc=\(8, 8\) on parts, seed 0: .*; lenet5 on cifar10"
+    ):
+        answer.check()
+
+
+def test_what_is_stored_is_read_and_the_rest_resumes(tmp_path, monkeypatch):
+    whole = sweep(RUNS, 1, root=tmp_path / "whole", device="cpu", progress=False).check().table
+    result(RUNS[1], tmp_path, device="cpu")
+    clock = iter([0.0, 0.0, 1e12])
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "_clock", lambda: next(clock))
+        with pytest.raises(execute.Paused):
+            result(RUNS[2], tmp_path, device="cpu", deadline=1.0)
+    before = queue(RUNS, root=tmp_path, device="cpu")
+    assert before["status"].tolist() == ["missing", "stored", "resumes", "missing"]
+    assert (before["estimated_seconds"] > 0).tolist() == [True, False, True, True]
+    epochs = []
+    real = execute.training.fit
+    monkeypatch.setattr(
+        execute.training,
+        "fit",
+        lambda *a, **o: real(*a, **o | {"after_epoch": lambda row: epochs.append(row["epoch"])}),
+    )
+    answer = sweep(RUNS, 1, root=tmp_path, device="cpu", progress=False)
+    assert answer.table["status"].tolist() == ["run", "stored", "run", "run"]
+    assert epochs == [1, 2, 2, 1, 2]
+    assert answer.table.drop(columns=CIRCUMSTANCES).equals(whole.drop(columns=CIRCUMSTANCES))
+    monkeypatch.setattr(execute, "result", lambda *_, **__: pytest.fail("run again"))
+    assert sweep(RUNS, 2, root=tmp_path, device="cpu", progress=False).table["status"].eq("stored").all()
+
+
+def test_two_processes_give_the_same_table_as_one(tmp_path):
+    alone = sweep([*RUNS, DIVERGES], 1, root=tmp_path / "one", device="cpu", progress=False)
+    both = sweep([*RUNS, DIVERGES], 2, root=tmp_path / "two", device="cpu", threads=1, progress=False)
+    pd.testing.assert_frame_equal(
+        both.table.drop(columns=CIRCUMSTANCES), alone.table.drop(columns=CIRCUMSTANCES)
+    )
+    assert [failure.error for failure in both.failures] == [failure.error for failure in alone.failures]
+    assert both.table["threads"].dropna().eq(1).all()
+
+
+def test_wrong_lists_are_refused():
+    with pytest.raises(ParameterError, match=r"runs=\[\] has nothing to run"):
+        sweep([])
+    with pytest.raises(ParameterError, match="is a str and not a Run"):
+        sweep(["lenet5"])
+
+
+def test_a_run_in_words():
+    assert describe(RUN) == "lenet5 d1=2 fc=(8, 8) on parts, seed 0"
+
+
+def test_the_time_left_is_estimated_and_corrected_by_what_runs_took():
+    with bar.Bar([10.0, 10.0, 40.0], workers=2, text="x", show=False) as shown:
+        assert shown.remaining() == 40  # the longest cannot be divided
+        shown.done(0, seconds=20.0)  # twice the estimate
+        assert shown.remaining() == 80
+        shown.done(2, seconds=None)  # it failed and says nothing about speed
+        assert shown.remaining() == 20 == 2 * 10
+        shown.done(1, seconds=20.0)
+        assert shown.remaining() == 0
