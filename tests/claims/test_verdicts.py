@@ -108,6 +108,16 @@ def test_a_claim_that_rests_on_others(sfp):
     assert verdict(sfp["S6"], pd.concat([small, large, largest]), others=sfp) == "fails"
 
 
+def test_label_subsets_are_left_to_the_claim_about_label_numbers(sfp):
+    noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
+    few = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=3)
+    both = pd.concat([runs(noise, snr, labels=40), few])
+    assert verdict(sfp["S4"], both) == "holds"
+    assert verdict(sfp["S6"], both, others=sfp) == "fails"
+    subset_alone = few.assign(data="tiny-imagenet-100")
+    assert verdict(sfp["S4"], subset_alone) == "not measured"
+
+
 def test_report_only_is_never_a_pass(sfp):
     both = pd.concat([runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3, labels=k) for k in (10, 40)])
     finding = claims.find(sfp["S7"], both, "quick", np.random.default_rng(0))

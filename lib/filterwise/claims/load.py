@@ -24,7 +24,7 @@ _CLAIM_KEYS = {
     "controls": list,
     "profiles": list,
 }
-_CLAIM_EXTRA = {"options": dict, "note": str}
+_CLAIM_EXTRA = {"options": dict, "note": str, "runs": str}
 _PAPER_KEYS = {"value": (float, int, type(None)), "text": str, "source": str}
 _CRITERION_KEYS = {"text": str}
 _CRITERION_EXTRA = {"rule": dict, "conditions": list, "claims": list, "at": str}
@@ -45,6 +45,7 @@ _RULE_KEYS = {"kind": str}
 _RULE_EXTRA = {"method": str, "level": float, "seeds": int, "of": int}
 _RULE_FIELDS = {"interval": {"method", "level"}, "count": {"seeds", "of"}, "estimate": set()}
 _AT = ("label extremes",)
+_RUNS = ("all labels",)
 
 
 def claims_folder() -> Path:
@@ -141,6 +142,8 @@ def _claim(entry: Any, path: Path, number: int) -> Claim:
     profiles = _profiles(entry["profiles"], where)
     if not profiles:
         raise ParameterError(f"{where}: profiles is empty")
+    if "runs" in entry:
+        _one_of(entry["runs"], _RUNS, f"{where}, runs")
     options = entry.get("options", {})
     quantities.check(entry["quantity"], options, where)
     rule = _rule(criterion.get("rule", {"kind": "interval"}), where)
@@ -162,6 +165,7 @@ def _claim(entry: Any, path: Path, number: int) -> Claim:
         rule=rule,
         claims=tuple(criterion.get("claims", ())),
         at=criterion.get("at", ""),
+        runs=entry.get("runs", ""),
         seeds=entry["seeds"],
         controls=tuple(entry["controls"]),
         profiles=profiles,

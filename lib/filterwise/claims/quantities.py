@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from filterwise import data
 from filterwise.errors import ParameterError, near_miss
 
 PER_SEED = ("arm", "seed", "value", "control", "data", "device")
@@ -183,8 +184,33 @@ def arm_of(row: pd.Series) -> str:
     return f"{row['network']}, {row['data']}, {int(row['labels'])} labels"
 
 
+def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs on all labels of their data set.
+
+    A run on fewer labels than its set has, or than another run on the same set, is left out.
+
+    >>> records = pd.DataFrame({"data": ["cifar10 (jpeg)", "tiny-imagenet-100", "parts", "parts"],
+    ...                         "labels": [10, 3, 3, 40]})
+    >>> on_all_labels(records)["labels"].tolist()
+    [10, 40]
+    """
+    if not has(records, "data", "labels"):
+        return records
+    most = records.groupby("data")["labels"].transform("max")
+    known = records["data"].map(_labels_of_set)
+    return records[(records["labels"] == most) & ~(records["labels"] < known)]
+
+
+def _labels_of_set(title: str) -> float:
+    """How many labels a set has by its title in the records; NaN for one made for any number, or not known."""
+    name = str(title).split(" (")[0]
+    if name not in data.names() or isinstance(data.describe(name).options.get("labels"), int):
+        return np.nan
+    return float(data.describe(name).labels)
+
+
 def layers_of(row: pd.Series, name: str) -> pd.Series:
-    """The values of ``name@<layer>`` of one run, bottom to top; layers without a value are left out.
+    """The values of ``name@<layer>`` of one run, bottom to top, without layers that have none.
 
     The column ``layers`` gives the order, as names separated by spaces.
 

@@ -177,6 +177,9 @@ class Claim:
         This claim holds when these claims hold on the arms that ``at`` picks.
     at : str
         ``label extremes``: the arms with the fewest and the most labels.
+    runs : str
+        ``all labels``: only networks trained on all labels of their data set are looked at; label subsets are
+        then the business of a claim with ``at``.  Empty: every run.
     seeds : int
         Fewer seeds than this leave the claim undecided.
     controls : tuple of str
@@ -199,6 +202,7 @@ class Claim:
     rule: Rule = field(default_factory=Rule)
     claims: tuple[str, ...] = ()
     at: str = ""
+    runs: str = ""
     seeds: int = 3
     controls: tuple[str, ...] = ()
     profiles: tuple[str, ...] = PROFILES

@@ -218,6 +218,7 @@ def find(
     profile: str,
     generator: np.random.Generator,
     others: Mapping[str, Claim] | None = None,
+    choose_runs: bool = True,
 ) -> Finding:
     """Judge one claim on one profile's records.
 
@@ -231,7 +232,11 @@ def find(
         For the bootstrap.
     others : mapping of id to Claim, optional
         The chapter's claims, for a claim that rests on others.
+    choose_runs : bool
+        Keep to the claim's ``runs``; ``False`` takes the records as they are.
     """
+    if claim.runs and choose_runs:
+        records = quantities.on_all_labels(records)
     headline_rule = claim.rule if claim.rule.kind == "interval" else Rule()
     headline = estimate(claim.quantity, records, claim.options, headline_rule, generator)
     if claim.claims:
@@ -275,7 +280,7 @@ def _at_extremes(
     for labels in (counts[0], counts[-1]):
         part = measured[measured["labels"] == labels]
         for other in claim.claims:
-            finding = find(others[other], part, profile, generator, others)
+            finding = find(others[other], part, profile, generator, others, choose_runs=False)
             verdicts.append((finding.verdict, f"{other} at {labels} labels: {finding.verdict}"))
     return worst(verdicts)
 
