@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from filterwise import models
+from filterwise import data, models
 from filterwise.data import ImageSet, scale
 from filterwise.errors import ParameterError
-from filterwise.measure import class_means, label_fields
+from filterwise.measure import HEAD_RECIPE, class_means, label_fields, probe_heads
 from filterwise.measure.reference import silence_and_rerun
 
 
@@ -70,6 +70,24 @@ def test_tokens_too() -> None:
     torch.testing.assert_close(
         label_fields(mean, weight), silence_and_rerun(net, "0", weight, ds), rtol=1e-5, atol=1e-5
     )
+
+
+def test_filters_add_up_to_the_whole_head() -> None:
+    """Summed over filters, the matrices are the head's mean outputs: nothing is lost between the filters."""
+    train, test = (data.load("parts", split, labels=6, n=120) for split in ("train", "test"))
+    net = models.build("vgg", labels=6, channels=1, size=16, stages=((4, 1), (6, 1)))
+    recipe = HEAD_RECIPE.replace(epochs=2, flip=False, shift=0)
+    heads = probe_heads(net, ["features.1", "features.2"], train, test, recipe)
+    means = class_means(net, list(heads), test)
+    net.eval()
+    outputs = scale(test.images)
+    with torch.no_grad():
+        for layer, block in zip(heads, net.features, strict=True):
+            outputs = block(outputs)
+            logits = outputs.flatten(1) @ heads[layer].weight.flatten(1).T
+            expected = torch.stack([logits[test.labels == label].mean(dim=0) for label in range(6)])
+            found = label_fields(means[layer], heads[layer]).sum(dim=0)
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_refusals() -> None:

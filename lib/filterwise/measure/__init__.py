@@ -14,6 +14,7 @@ from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one
 from filterwise.measure.fitting import Estimate, PowerLaw, exponent_difference, power_law
 from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
 from filterwise.measure.hooks import Capture, measuring
+from filterwise.measure.imagenet import imagenet_network
 from filterwise.measure.inputs import InputFields, coverage_and_accuracy, input_fields
 from filterwise.measure.means import class_means
 from filterwise.measure.robustness import order_sweep, threshold_sweep
@@ -43,6 +44,7 @@ __all__ = [
     "filter_table",
     "frozen_features",
     "gradient_sparsity",
+    "imagenet_network",
     "input_fields",
     "label_coverage",
     "label_fields",
