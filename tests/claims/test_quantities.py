@@ -52,6 +52,18 @@ def test_difference_of_named_networks(pooling_records):
     assert both["value"].tolist() == pytest.approx([0.005] * 3)
 
 
+def test_controls_and_relu_arms_are_no_part_of_the_gain(pooling_records):
+    main = pooling_records.assign(arm_kind="main")
+    late = main[main["order"] == "AP2-MP4"]
+    bare = late.assign(arm_kind="control", accuracy=0.1)
+    relu = late.assign(fc_activation="relu", accuracy=0.2)
+    table = claims.measure("late_pooling_gain", pd.concat([bare, relu, main, bare]))
+    assert table["value"].tolist() == pytest.approx([0.02] * 3)
+    named = {"network": "avgg6", "baseline": "vgg6"}
+    chosen = pd.concat([bare, relu, main[main["order"] != "MP4-AP2"]])
+    assert claims.measure("accuracy_difference", chosen, named)["value"].tolist() == pytest.approx([0.02] * 3)
+
+
 def test_order_contrast_is_the_paired_t(pooling_records):
     from scipy import stats
 

@@ -202,7 +202,7 @@ def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def _labels_of_set(title: str) -> float:
-    """How many labels a set has by its title in the records; NaN for one made for any number, or not known."""
+    """How many labels a set has by its title in the records; NaN for one made for any number, or unknown."""
     name = str(title).split(" (")[0]
     if name not in data.names() or isinstance(data.describe(name).options.get("labels"), int):
         return np.nan

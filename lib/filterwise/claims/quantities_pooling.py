@@ -2,7 +2,8 @@
 
 Columns that are read, one row per run: ``network`` (``vgg8``, ``avgg8``, or a family name of a small net),
 ``base`` (the network without its pool plan: ``vgg8`` for both ``vgg8`` and ``avgg8``), ``plan`` (``V`` is the
-conventional one), ``order`` (the head's series, such as ``AP2-MP4``; empty for ``V``), ``fc_activation``,
+conventional one), ``order`` (the head's series, such as ``AP2-MP4``; empty for ``V``), ``arm_kind``
+(``main``, ``equal compute``; others, such as ``control``, are no part of a claim), ``fc_activation``,
 ``seed``, ``data``, ``epochs``, ``macs`` (multiply-accumulates per image, forward), ``accuracy`` (last epoch);
 and, without training, ``routes@<order>``, ``route_spread@<order>`` and ``order_inequality_share``.
 
@@ -22,6 +23,7 @@ import pandas as pd
 from filterwise.claims.quantities import has, joined, quantity
 
 COMPUTE_TOLERANCE = 0.10
+COMPARED_KINDS = ("main", "equal compute")
 EQUAL_COMPUTE = "the same difference at equal compute (epochs x MACs per image)"
 _COLUMNS = ("network", "base", "plan", "order", "seed", "data", "epochs", "macs", "accuracy")
 
@@ -67,11 +69,14 @@ def _of_longest(gain: np.ndarray, length: np.ndarray, chosen: np.ndarray) -> flo
     return float(gain[chosen][length[chosen].argmax()]) if chosen.any() else np.nan
 
 
-def _network(records: pd.DataFrame, name: str, fc_activation: str | None = None) -> pd.DataFrame:
-    chosen = records[records["network"] == name]
-    if fc_activation is not None and has(records, "fc_activation"):
-        chosen = chosen[chosen["fc_activation"] == fc_activation]
-    return chosen.assign(device=chosen["device"] if has(chosen, "device") else "")
+def _compared(records: pd.DataFrame, linear: bool = True) -> pd.DataFrame:
+    """The runs that claims compare: no controls (such as nets without batch norm), linear FC layers."""
+    chosen = records.assign(device=records["device"] if has(records, "device") else "")
+    if has(chosen, "arm_kind"):
+        chosen = chosen[chosen["arm_kind"].isna() | chosen["arm_kind"].isin(COMPARED_KINDS)]
+    if linear and has(chosen, "fc_activation"):
+        chosen = chosen[chosen["fc_activation"] == "linear"]
+    return chosen
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
@@ -83,7 +88,8 @@ def network_accuracy(records: pd.DataFrame, network: str) -> pd.DataFrame:
     """Last-epoch test accuracy of one network, its longest runs."""
     if not has(records, *_COLUMNS):
         return pd.DataFrame()
-    runs = _network(records, network, "linear")
+    runs = _compared(records)
+    runs = runs[runs["network"] == network]
     runs = runs[runs["epochs"] == runs["epochs"].max()]
     return pd.DataFrame(
         {
@@ -105,9 +111,10 @@ def accuracy_difference(
     if not has(records, *_COLUMNS):
         return pd.DataFrame()
     tables = []
+    runs = _compared(records)
     for name in _listed(network):
         for other in _listed(baseline):
-            table = paired(_network(records, name, "linear"), _network(records, other, "linear"))
+            table = paired(runs[runs["network"] == name], runs[runs["network"] == other])
             tables.append(table.assign(arm=f"{name} - {other}, " + table["data"].astype(str)))
     if any(table.empty for table in tables):
         return pd.DataFrame()  # the smallest of several needs them all
@@ -125,8 +132,7 @@ def late_pooling_gain(records: pd.DataFrame, order: str = "AP2-MP4") -> pd.DataF
     if not has(records, *_COLUMNS):
         return pd.DataFrame()
     tables = []
-    with_device = records.assign(device=records["device"] if has(records, "device") else "")
-    for base, runs in with_device.groupby("base", sort=False):
+    for base, runs in _compared(records).groupby("base", sort=False):
         early = runs[runs["plan"] == "V"]
         for plan, late in runs[(runs["plan"] != "V") & (runs["order"] == order)].groupby("plan", sort=False):
             table = paired(late, early)
@@ -140,7 +146,7 @@ def fc_activation_gap(records: pd.DataFrame) -> pd.DataFrame:
     if not has(records, *_COLUMNS, "fc_activation"):
         return pd.DataFrame()
     same = ["network", "plan", "order", "data", "seed", "epochs"]
-    filled = records.assign(order=records["order"].fillna(""))
+    filled = _compared(records, linear=False).assign(order=lambda table: table["order"].fillna(""))
     linear, relu = filled[filled["fc_activation"] == "linear"], filled[filled["fc_activation"] == "relu"]
     both = linear.merge(relu, on=same, suffixes=("", "_relu"))
     return pd.DataFrame(
@@ -161,7 +167,8 @@ def order_contrast(records: pd.DataFrame) -> pd.DataFrame:
     if not has(records, *_COLUMNS):
         return pd.DataFrame()
     found = []
-    late = records[records["order"].notna() & (records["order"] != "")]
+    runs = _compared(records)
+    late = runs[runs["order"].notna() & (runs["order"] != "")]
     for (_, _, data), runs in late.groupby(["base", "plan", "data"], sort=False):
         wide = runs.pivot_table(index=["seed", "epochs"], columns="order", values="accuracy")
         for one, two in combinations(wide.columns, 2):

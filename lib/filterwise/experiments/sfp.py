@@ -71,7 +71,7 @@ def _quick(_: str | Path | None) -> list[Job]:
         for seed in SEEDS:
             # equally many images, so equally many steps, at any number of labels
             run = Run("vgg", "parts", PARTS, seed, labels, SIX_LAYERS, {"n": 2000, "n_test": 1000})
-            listed.append(_job(run, SIX_LAYERS_NAME, 25, head_epochs=10))
+            listed.append(_job(run, SIX_LAYERS_NAME, 25, head_epochs=10, priority=1))
     return listed
 
 
@@ -80,14 +80,15 @@ def _cifar(_: str | Path | None) -> list[Job]:
     small = [Run("vgg6", "cifar10", CIFAR, seed, model_options=quarter) for seed in SEEDS]
     late = [Run("avgg6", "cifar10", CIFAR, seed, model_options={**quarter, "plan": "L3"}) for seed in SEEDS]
     many = [Run("vgg6", "tiny-imagenet-100", CIFAR, seed, model_options=quarter) for seed in SEEDS]
-    listed = [_job(run, "vgg6", 300, head_epochs=10) for run in small]
-    listed += [_job(run, "avgg6", 400, head_epochs=10) for run in late]
-    listed += [_job(run, "vgg6", 450, head_epochs=10, counts=(3, 5, 10, 20, 40, 70, 100)) for run in many]
+    listed = [_job(run, "vgg6", 550, head_epochs=10) for run in small]
+    listed += [_job(run, "avgg6", 900, head_epochs=10, priority=1) for run in late]
+    counts = (3, 5, 10, 20, 40, 70, 100)
+    listed += [_job(run, "vgg6", 700, head_epochs=10, counts=counts, priority=2) for run in many]
     for seed in SEEDS:
         # 1,500 images: eight times the epochs, still a quarter of the steps of the full set
         few = CIFAR.replace(epochs=96, decay_every=16)
         run = Run("vgg6", "tiny-imagenet-100", few, seed, 3, quarter, {"labels_seed": seed})
-        listed.append(_job(run, "vgg6", 90, head_epochs=40))
+        listed.append(_job(run, "vgg6", 110, head_epochs=40, priority=2))
     return listed
 
 
@@ -127,6 +128,7 @@ def _job(
     head_epochs: int | None = None,
     counts: Sequence[int] = (),
     augmented_heads: bool = False,
+    priority: int = 0,
 ) -> Job:
     """``counts``: the numbers of labels K of the error-against-K measurement; none if empty."""
     name = f"{network}, {run.data}{f' {run.labels} labels' if run.labels else ''}, seed {run.seed}"
@@ -134,4 +136,4 @@ def _job(
     if head_epochs is not None:
         heads = heads.replace(epochs=head_epochs)
     measure = partial(measure_layers, network=network, heads=heads, counts=tuple(counts))
-    return Job(name, run, measure, cost_seconds=seconds)
+    return Job(name, run, measure, cost_seconds=seconds, priority=priority)
