@@ -136,7 +136,7 @@ def _render(source: Path, work: Path, fresh: bool) -> None:
     lines = [line.replace(f"{source}{os.sep}", "") for line in said.splitlines()]
     warnings = [line for line in lines if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     if warnings:
-        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}, which count as errors"
+        count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}; warnings count as errors"
         raise BookError("\n  ".join([f"{count}:", *warnings]))
     raise BookError("Sphinx stopped:\n" + "\n".join(lines[-15:]))
 
