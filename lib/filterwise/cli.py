@@ -24,11 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status: 0, 1 if something failed, 2 for a mistake in what was asked."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = _parser().parse_args(_joined(given))
+        options = _parse(given)
         from filterwise import cli_commands
 
-        signal.signal(signal.SIGTERM, _interrupt)
-        return int(getattr(cli_commands, f"do_{options.command}")(options))
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            return int(getattr(cli_commands, f"do_{options.command}")(options))
+        finally:
+            signal.signal(signal.SIGTERM, before)
     except FilterwiseError as error:
         print(f"filterwise: error: {' '.join(str(error).split())}", file=sys.stderr)
         return USAGE_ERROR
@@ -45,6 +48,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    options, unknown = parser.parse_known_args(_joined(given))
+    if unknown:
+        (commands,) = (action for action in parser._actions if action.dest == "command")
+        known = commands.choices[options.command]._option_string_actions  # type: ignore[index]
+        parser.error(f"{options.command} does not know {unknown[0]!r}{near_miss(unknown[0], known)}")
+    return options
 
 
 def _joined(given: list[str]) -> list[str]:

@@ -174,6 +174,11 @@ def test_grid_is_the_product_in_order():
     assert all(run.data_options == RUN.data_options for run in runs)
 
 
+def test_values_that_are_only_allowed_together_form_a_grid():
+    (run,) = grid(RUN, **{"recipe.momentum": [0.0], "recipe.nesterov": [False]})
+    assert (run.recipe.momentum, run.recipe.nesterov) == (0.0, False)
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [

@@ -90,7 +90,9 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
         if path.is_file():
             table = _read(path)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
-            tables.append(pd.concat([pd.Series(each, table.index, dtype="str", name="profile"), table], axis=1))
+            tables.append(
+                pd.concat([pd.Series(each, table.index, dtype="str", name="profile"), table], axis=1)
+            )
     if not tables:
         return pd.DataFrame(columns=["profile", *COLUMNS])
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,12 +229,12 @@ def grid(run: Run, **axes: Iterable[Any]) -> list[Run]:
     >>> [(run.seed, run.model_kwargs["d1"]) for run in runs]
     [(0, 6), (0, 12), (1, 6), (1, 12)]
     """
-    runs = [run]
+    listed: list[list[Plain]] = []
     for name, given in axes.items():
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise ParameterError(f"{name}={given!r} must be a list of values")
-        values: list[Plain] = [plain(name, value) for value in given]
-        if not values:
+        listed.append([plain(name, value) for value in given])
+        if not listed[-1]:
             raise ParameterError(f"{name}=[] has no values")
-        runs = [each.replace(**{name: value}) for each in runs for value in values]
-    return runs
+    # all values of a combination at once: one of them alone may not be allowed
+    return [run.replace(**dict(zip(axes, values, strict=True))) for values in itertools.product(*listed)]
