@@ -9,7 +9,15 @@ from torch import nn
 from filterwise import data, models
 from filterwise.data import ImageSet, scale
 from filterwise.errors import ParameterError
-from filterwise.measure import HEAD_RECIPE, class_means, label_fields, probe_heads
+from filterwise.measure import (
+    HEAD_RECIPE,
+    class_means,
+    clip,
+    clusters,
+    label_fields,
+    layer_summary,
+    probe_heads,
+)
 from filterwise.measure.reference import silence_and_rerun
 
 
@@ -70,6 +78,41 @@ def test_tokens_too() -> None:
     torch.testing.assert_close(
         label_fields(mean, weight), silence_and_rerun(net, "0", weight, ds), rtol=1e-5, atol=1e-5
     )
+
+
+def test_network_of_two_filters_whose_clusters_are_known() -> None:
+    """From pixels to clusters: filter 0 sees red, filter 1 green; 0 and 1 are red, 2 green, 3 black."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 1, bias=False), nn.ReLU())
+    with torch.no_grad():
+        net[0].weight.zero_()
+        net[0].weight[0, 0] = net[0].weight[1, 1] = 1.0
+    images = torch.zeros(8, 3, 2, 2, dtype=torch.uint8)
+    labels = torch.arange(8) % 4
+    images[(labels == 0) | (labels == 1), 0] = 255
+    images[labels == 2, 1] = 255
+    mean = class_means(net, "1", ImageSet(images, labels, ("fire", "brick", "leaf", "coal"), "colours"))
+    head = torch.zeros(4, 2, 4)
+    head[[0, 1], 0] = 1.0
+    head[2, 1] = 1.0
+    head[3, 1] = 0.8  # green also speaks for coal, wrongly
+    B = clip(label_fields(mean, head))
+    assert [clusters(matrix) for matrix in B] == [[(0, 1)], [(2,)]]
+    row = layer_summary(B)
+    assert row[["N_c", "C_s", "n", "n_in", "n_out", "SNR_block"]].tolist() == [1, 1.5, 0.5, 0, 0.5, 5]
+
+
+@pytest.mark.cuda
+def test_cuda_gives_the_same_matrices() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    net = models.build("vgg", labels=5, size=16, stages=((8, 2), (8, 2), (16, 2)), plan="V")
+    ds = random_set(40, 5, 16)
+    weight = torch.randn(5, 16, 4, generator=torch.Generator().manual_seed(0))
+    here, there = (
+        label_fields(class_means(net, "features.6", ds, device=d), weight) for d in ("cpu", "cuda")
+    )
+    torch.testing.assert_close(there, here, rtol=1e-3, atol=1e-4)
+    assert next(net.parameters()).device.type == "cpu"  # lent to the device, and back
 
 
 def test_filters_add_up_to_the_whole_head() -> None:
