@@ -265,7 +265,7 @@ OTHER = Job("other", Run("lenet5", "cifar10", RECIPE), lambda result: ({}, {}))
 def test_recording_says_what_it_did(tmp_path, capsys, monkeypatch):
     record = ["record", "4-sfp", "--profile", "cifar", "--device", "cpu", "--out", str(tmp_path / "out")]
     record += ["--data-root", str(tmp_path)]
-    engine = sys.modules["filterwise.runs.record"]
+    engine = sys.modules["filterwise.runs.pending"]
     monkeypatch.setattr(engine, "chapter_jobs", lambda *_: [JOB, OTHER])
     assert main([*record, "--dry-run"]) == 0
     said = capsys.readouterr().out.splitlines()

@@ -13,10 +13,10 @@ ENGINE = sys.modules["filterwise.runs.record"]  # the module; the package's name
 JOBS = [Job(f"seed {seed}", RUN.replace(seed=seed), measured, cost_seconds=10.0 - seed) for seed in range(3)]
 
 
-def call(tmp_path, jobs=JOBS, budget="10m", **more):
+def call(tmp_path, queue=JOBS, budget="10m", **more):
     lines = []
     report = record(
-        "4-sfp", "quick", budget, queue=jobs, root=tmp_path / "runs", out=tmp_path / "records", device="cpu",
+        "4-sfp", "quick", budget, queue=queue, root=tmp_path / "runs", out=tmp_path / "records", device="cpu",
         say=lines.append, **more,
     )  # fmt: skip
     return report, lines, load_records("4-sfp", "quick", tmp_path / "records")
@@ -113,7 +113,7 @@ def test_no_job_is_started_that_does_not_fit_unless_nothing_ran(tmp_path, monkey
     assert report.left == ["seed 1", "seed 0"]
     Clock(monkeypatch, seconds_a_job=9.0)
     report, _, table = call(tmp_path, [JOBS[0]], budget="5s")  # does not fit, but nothing else would be done
-    assert report.done == ["seed 0"]
+    assert report.paused == ["seed 0"]  # and what it trained too late is measured by the next call
 
 
 def test_a_job_waits_for_its_minimum(tmp_path, monkeypatch):
@@ -141,7 +141,8 @@ def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monk
 def test_stale_rows_are_redone_only_when_asked_for(tmp_path, monkeypatch):
     call(tmp_path, [JOBS[0]])
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
-    monkeypatch.setattr(ENGINE, "MEASURING_CODE", ("filterwise.errors",))
+    for module in (ENGINE, sys.modules["filterwise.runs.pending"]):
+        monkeypatch.setattr(module, "MEASURING_CODE", ("filterwise.errors",))
     assert states(tmp_path, [JOBS[0]]) == {"seed 0": "done"}
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "stale"}
     report, _, table = call(tmp_path, [JOBS[0]], stale=True)
@@ -207,3 +208,31 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     assert cost.rate("vgg6", "cpu") == cost.rate("lenet5", "cpu")  # the best that is known
     (own_folders / "cache" / "rates.json").write_text("broken")
     assert cost.seconds(run, "cpu", threads=1) == guess
+
+
+def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch, seconds_a_job=95.0)
+    job = Job("long", RUN, measured, cost_seconds=100.0)  # 10 of them to measure, it is said; 5 are left
+    report, lines, table = call(tmp_path, [job], budget="100s")
+    assert lines == ["long: trained; there is no time left to measure"]
+    assert states(tmp_path, [job]) == {"long": "trained"}
+    clock.now = 0.0
+    report, _, table = call(
+        tmp_path, [job], budget="5s"
+    )  # as nothing else has run, it is not put off for ever
+    assert report.done == table["name"].tolist() == ["long"]
+
+
+def test_time_to_measure_never_takes_all_time_from_training(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(execute, "result", lambda *_, deadline, **__: given.append(deadline) or 1 / 0)
+    monkeypatch.setattr(ENGINE, "_clock", lambda: 0.0)
+    for seconds in (100.0, 10_000.0):
+        call(tmp_path, [Job("long", RUN, measured, cost_seconds=seconds)], budget="100s")
+    assert given == pytest.approx([90.0, 50.0])
+
+
+def test_several_at_a_time(tmp_path):
+    report, _, table = call(tmp_path, JOBS, jobs=2, threads=1)
+    assert sorted(report.done) == sorted(table["name"]) == ["seed 0", "seed 1", "seed 2"]
+    assert table.set_index("name")["seed"].to_dict() == {"seed 0": 0, "seed 1": 1, "seed 2": 2}

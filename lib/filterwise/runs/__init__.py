@@ -12,7 +12,8 @@ claims.
 # modules of these names later would put the modules in their place.
 from filterwise.runs.execute import Paused, result
 from filterwise.runs.job import Job
-from filterwise.runs.record import Recorded, pending, record
+from filterwise.runs.pending import Pending, pending
+from filterwise.runs.record import Recorded, record
 from filterwise.runs.records import CHAPTERS, PROFILES, arrays, load_records, tidy, write_record
 from filterwise.runs.spec import Keys, Run, grid
 from filterwise.runs.store import Result, runs_root
@@ -25,6 +26,7 @@ __all__ = [
     "Job",
     "Keys",
     "Paused",
+    "Pending",
     "Recorded",
     "Result",
     "Run",

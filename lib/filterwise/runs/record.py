@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import re
 import time
 import uuid
@@ -13,28 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from filterwise.errors import DataError, ParameterError, check_at_least, check_choice
+from filterwise.errors import ParameterError, check_at_least
 from filterwise.runs import cost, execute, pool, records, store
-from filterwise.runs.code_digest import MEASURING_CODE, TRAINING_CODE, code_digest
-from filterwise.runs.job import Job, check_jobs, plain_row
+from filterwise.runs.code_digest import MEASURING_CODE, code_digest
+from filterwise.runs.job import Job, plain_row
+from filterwise.runs.pending import LAST, Pending, pending
 
-_DEFAULT_OF_MEASURE = 0.1  # a measurement's share of a job, before one was timed
-_LAST = ("done", "blocked")
 _clock = time.time
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A job of the list and what is known of it: done, stale, trained, resumes, missing or blocked (no
-    data)."""
-
-    job: Job
-    status: str
-    seconds: float
-    measure_seconds: float
-    reason: str = ""
 
 
 @dataclass
@@ -76,87 +61,6 @@ def parse_budget(budget: str | float) -> float:
     total = 3600 * hours + 60 * minutes + rest
     check_at_least("budget", total, 1)
     return total
-
-
-def chapter_jobs(chapter: str, profile: str, data_root: str | Path | None = None) -> list[Job]:
-    """The list of ``filterwise.experiments.<chapter>.jobs``; checked.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such chapter, or it records nothing.
-    """
-    full = records.chapter_name(chapter)
-    check_choice("profile", profile, records.PROFILES)
-    module = f"filterwise.experiments.{full.split('-', 1)[1].replace('-', '_')}"
-    try:
-        listed = importlib.import_module(module).jobs(profile, data_root)
-    except ModuleNotFoundError as error:
-        if error.name not in (module, "filterwise.experiments"):
-            raise
-        raise ParameterError(f"chapter={chapter!r} has no experiments ({module} does not exist)") from None
-    check_jobs(listed)
-    return list(listed)
-
-
-def pending(
-    chapter: str,
-    profile: str,
-    *,
-    queue: Sequence[Job] | None = None,
-    data_root: str | Path | None = None,
-    root: str | Path | None = None,
-    out: str | Path | None = None,
-    device: str = "auto",
-    stale: bool = False,
-) -> list[Pending]:
-    """All jobs of a chapter, what is to be done first, by priority and cheapest first; nothing is run.
-
-    A job is done if the records have a row of its ``spec_key``; with ``stale`` its code must be the same,
-    too. Without its data it is blocked.
-    """
-    listed = list(queue) if queue is not None else chapter_jobs(chapter, profile, data_root)
-    check_jobs(listed)
-    table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)
-    codes = {"code": code_digest(TRAINING_CODE), "measure_code": code_digest(MEASURING_CODE)}
-    folder = store.runs_root(root)
-    found = [_pending(job, table, codes if stale else {}, folder, data_root, device) for job in listed]
-    return sorted(found, key=lambda each: (each.status in _LAST, each.job.priority, each.seconds))
-
-
-def _pending(
-    job: Job,
-    table: pd.DataFrame,
-    codes: dict[str, str],
-    folder: Path,
-    data_root: str | Path | None,
-    device: str,
-) -> Pending:
-    try:
-        keys = job.run.keys(data_root)
-    except DataError as error:
-        if (table["settings"] == job.run.settings).any():  # measured where the data is
-            return Pending(job, "done", 0.0, 0.0)
-        return Pending(job, "blocked", job.cost_seconds or 0.0, 0.0, str(error))
-    old = keys.spec_key in table.index and any(
-        table.loc[keys.spec_key, name] != code for name, code in codes.items()
-    )
-    if keys.spec_key in table.index and not old:
-        return Pending(job, "done", 0.0, 0.0)
-    on = execute.device_type(device)
-    timed = cost.measured(job.run.model, on)
-    whole = job.cost_seconds
-    if whole is None or timed:
-        whole = cost.seconds(job.run, on, data_root=data_root) / (1 - _DEFAULT_OF_MEASURE)
-    same = (
-        table[table["network"] == job.run.model]["measure_seconds"] if len(table) else pd.Series(dtype=float)
-    )
-    measure = float(same.median()) if len(same) else _DEFAULT_OF_MEASURE * whole
-    if (folder / keys.key).is_dir():
-        return Pending(job, "stale" if old else "trained", measure, measure)
-    done = execute.done_share(folder, keys, job.run)
-    status = "stale" if old else "resumes" if done else "missing"
-    return Pending(job, status, (whole - measure) * (1 - done) + measure, measure)
 
 
 def record(
@@ -210,7 +114,7 @@ def record(
     )
     report = Recorded(records.table_path(chapter, profile, out))
     report.blocked = {each.job.name: each.reason for each in known if each.status == "blocked"}
-    todo = [each for each in known if each.status not in _LAST]
+    todo = [each for each in known if each.status not in LAST]
     workers, place = pool.plan(jobs, device, per_device, threads)
     folder = store.runs_root(root)
     folder.mkdir(parents=True, exist_ok=True)
@@ -243,6 +147,7 @@ def record(
 def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
     """Train and measure one job in a worker, if there is time: done, paused or left."""
     job, flag = task.pending.job, Path(task.something_ran)
+    measuring = task.pending.measure_seconds
     left = task.deadline - _clock()
     if left <= 0 or left < job.minimum_seconds or (flag.exists() and task.pending.seconds > left):
         return "left", {}, {}
@@ -252,13 +157,14 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
             task.root,
             data_root=task.data_root,
             device=device,
-            deadline=task.deadline - task.pending.measure_seconds,
+            # time to measure is kept free, but never so much that training makes no progress
+            deadline=task.deadline - min(measuring, left / 2),
         )
     except execute.Paused as pause:
         flag.touch()
         return "paused", {"why": str(pause)}, {}
-    left = task.deadline - _clock()
-    if flag.exists() and task.pending.measure_seconds > left:
+    if (flag.exists() or task.pending.status != "trained") and measuring > task.deadline - _clock():
+        flag.touch()
         return "paused", {"why": "trained; there is no time left to measure"}, {}
     started = time.perf_counter()
     row, arrays = job.measure(result)
