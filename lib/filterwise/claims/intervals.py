@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -131,12 +132,12 @@ def resampled(
     """
     seeds = records["seed"].unique()
     by_seed = {seed: records[records["seed"] == seed] for seed in seeds}
-    found: dict[tuple[int, ...], pd.DataFrame] = {}  # few seeds: the same draw comes again and again
-    tables = []
+    found: dict[tuple[int, ...], list[Any]] = {}  # few seeds: the same draw comes often
+    rows = []
     for draw in range(resamples):
         chosen = tuple(sorted(generator.integers(0, len(seeds), size=len(seeds)).tolist()))
         if chosen not in found:
             picked = pd.concat([by_seed[seeds[i]] for i in chosen], ignore_index=True)
-            found[chosen] = evaluate(picked).reindex(columns=["arm", "value"])
-        tables.append(found[chosen].assign(draw=draw))
-    return pd.concat(tables, ignore_index=True)
+            found[chosen] = evaluate(picked).reindex(columns=["arm", "value"]).to_dict("records")
+        rows += [{"draw": draw, **row} for row in found[chosen]]
+    return pd.DataFrame(rows, columns=["draw", "arm", "value"])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ _CHAPTER_MODULES = (
     "quantities_power_law",
     "quantities_families",
 )
+Row = Mapping[Any, Any]  # one record
 _registry: dict[str, Quantity] = {}
 
 
@@ -175,7 +177,17 @@ def has(records: pd.DataFrame, *columns: str) -> bool:
     return set(columns) <= set(records.columns)
 
 
-def arm_of(row: pd.Series) -> str:
+def rows_of(records: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The records as dictionaries; many times faster than ``to_dict`` on hundreds of columns.
+
+    >>> rows_of(pd.DataFrame({"seed": [0, 1], "data": ["a", "b"]}))
+    [{'seed': 0, 'data': 'a'}, {'seed': 1, 'data': 'b'}]
+    """
+    columns = list(records.columns)
+    return [dict(zip(columns, row, strict=True)) for row in records.astype(object).to_numpy()]
+
+
+def arm_of(row: Row) -> str:
     """The name of a run's arm: network, data and number of labels.
 
     >>> arm_of(pd.Series({"network": "vgg6", "data": "cifar10 (jpeg)", "labels": 10}))
@@ -209,7 +221,7 @@ def _labels_of_set(title: str) -> float:
     return float(data.describe(name).labels)
 
 
-def layers_of(row: pd.Series, name: str) -> pd.Series:
+def layers_of(row: Row, name: str) -> pd.Series:
     """The values of ``name@<layer>`` of one run, bottom to top, without layers that have none.
 
     The column ``layers`` gives the order, as names separated by spaces.
@@ -219,14 +231,14 @@ def layers_of(row: pd.Series, name: str) -> pd.Series:
     {'features.1': 9.0, 'features.2': 3.0}
     """
     order = str(row["layers"]).split() if isinstance(row.get("layers"), str) else []
-    values = {layer: row.get(f"{name}@{layer}", np.nan) for layer in order}
-    return pd.to_numeric(pd.Series(values, dtype=object), errors="coerce").dropna().astype(float)
+    values = {layer: float(row.get(f"{name}@{layer}", np.nan)) for layer in order}
+    return pd.Series({layer: value for layer, value in values.items() if not math.isnan(value)}, dtype=float)
 
 
 def per_run(
     records: pd.DataFrame,
-    value: Callable[[pd.Series], float],
-    control: Callable[[pd.Series], float] | None = None,
+    value: Callable[[Row], float],
+    control: Callable[[Row], float] | None = None,
 ) -> pd.DataFrame:
     """A per-seed table with one value, and one control, per run."""
     if not has(records, "network", "data", "labels", "seed"):
@@ -240,7 +252,7 @@ def per_run(
             "data": row["data"],
             "device": row.get("device", ""),
         }
-        for _, row in records.iterrows()
+        for row in rows_of(records)
     ]
     return pd.DataFrame(rows)
 

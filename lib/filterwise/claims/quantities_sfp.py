@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from filterwise.claims.quantities import layers_of, per_run, quantity
+from filterwise.claims.quantities import Row, layers_of, per_run, quantity
 
 UNTRAINED = "the same measurement on a network with untrained convolutions"
 
 
-def _last(row: pd.Series, name: str) -> float:
+def _last(row: Row, name: str) -> float:
     values = layers_of(row, name)
     return float(values.iloc[-1]) if len(values) else np.nan
 
 
-def _last_over_first(row: pd.Series, name: str) -> float:
+def _last_over_first(row: Row, name: str) -> float:
     values = layers_of(row, name)
     if len(values) < 2:
         return np.nan
@@ -32,7 +32,7 @@ def _last_over_first(row: pd.Series, name: str) -> float:
     return last / first
 
 
-def _wide(row: pd.Series, name: str) -> pd.Series:
+def _wide(row: Row, name: str) -> pd.Series:
     """Layers with more than one position: at P = 1 a filter's preferred output is an identity (rank one)."""
     values, positions = layers_of(row, name), layers_of(row, "positions")
     return values[[layer for layer in values.index if positions.get(layer, 0) > 1]]
@@ -68,7 +68,7 @@ def last_head_gap(records: pd.DataFrame) -> pd.DataFrame:
 def probe_gain(records: pd.DataFrame) -> pd.DataFrame:
     """Probe accuracy of the last layer minus that of the first."""
 
-    def gain(row: pd.Series) -> float:
+    def gain(row: Row) -> float:
         values = layers_of(row, "probe_accuracy")
         return float(values.iloc[-1] - values.iloc[0]) if len(values) > 1 else np.nan
 
@@ -97,7 +97,7 @@ def single_filter_accuracy_in_chances(records: pd.DataFrame) -> pd.DataFrame:
 def labels_covered(records: pd.DataFrame) -> pd.DataFrame:
     """Labels a filter stands for, N_c C_s, as a share of K: the highest of the layers."""
 
-    def covered(row: pd.Series) -> float:
+    def covered(row: Row) -> float:
         return float((layers_of(row, "N_c") * layers_of(row, "C_s")).max() / float(row["labels"]))
 
     return per_run(records, covered, lambda row: layers_of(row, "no_cluster").max())

@@ -13,20 +13,20 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from filterwise.claims.quantities import has, joined, layers_of, per_run, quantity
+from filterwise.claims.quantities import Row, has, joined, layers_of, per_run, quantity, rows_of
 
 LABEL_COUNTS_NEEDED = 5
 _AT_LABELS = re.compile(r"@K(\d+)$")
 
 
-def errors_by_labels(row: pd.Series, name: str) -> pd.Series:
+def errors_by_labels(row: Row, name: str) -> pd.Series:
     """The values of ``name@K<k>`` of one run, indexed by k in ascending order.
 
     >>> row = pd.Series({"largest_error@K10": 0.2, "largest_error@K3": 0.1})
     >>> errors_by_labels(row, "largest_error").to_dict()
     {3: 0.1, 10: 0.2}
     """
-    found = {}
+    found: dict[int, float] = {}
     for column, value in row.items():
         match = _AT_LABELS.search(str(column))
         if match and str(column).startswith(f"{name}@") and pd.notna(value):
@@ -34,7 +34,7 @@ def errors_by_labels(row: pd.Series, name: str) -> pd.Series:
     return pd.Series(dict(sorted(found.items())), dtype=float)
 
 
-def _line(row: pd.Series, name: str, part: str) -> float:
+def _line(row: Row, name: str, part: str) -> float:
     errors = errors_by_labels(row, name)
     if len(errors) < LABEL_COUNTS_NEEDED or errors.nunique() < 2:
         return np.nan
@@ -117,7 +117,7 @@ def _on_subsets(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     if not has(records, "network", "data", "seed"):
         return []
     rows = []
-    for _, row in records.iterrows():
+    for row in rows_of(records):
         sizes, numbers = (errors_by_labels(row, f"subset_{name}") for name in ("C_s", "N_c"))
         about = {name: row[name] for name in ("network", "data", "seed")} | {"device": row.get("device", "")}
         rows += [about | {"labels": k, "C_s": sizes[k], "N_c": numbers[k]} for k in sizes.index]
@@ -133,7 +133,7 @@ def _last_layer(records: pd.DataFrame, names: list[str], keep: list[str] | None 
     if not has(records, "network", "data", "labels", "seed", "layers", *(keep or [])):
         return pd.DataFrame(columns=columns)
 
-    def last(row: pd.Series, name: str) -> float:
+    def last(row: Row, name: str) -> float:
         values = layers_of(row, name)
         return float(values.iloc[-1]) if len(values) else np.nan
 
@@ -147,6 +147,6 @@ def _last_layer(records: pd.DataFrame, names: list[str], keep: list[str] | None 
             **{name: row[name] for name in keep or []},
             **{name: last(row, name) for name in names},
         }
-        for _, row in records.iterrows()
+        for row in rows_of(records)
     ]
     return pd.DataFrame(rows, columns=columns).dropna(subset=[*names, "labels"]).astype({"labels": int})
