@@ -66,3 +66,15 @@ def test_batches_in_the_same_memory_are_the_same_batches(memory_format):
         assert mine.stride() == other.stride()
         places.add(mine.data_ptr())
     assert len(places) == 1
+
+
+def test_several_runs_together_see_what_each_sees_alone():
+    images = torch.randint(
+        0, 256, (21, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    together = Feed(images, torch.arange(21), Recipe(batch=8), seed=[4, 0, 7])
+    alone = [Feed(images, torch.arange(21), Recipe(batch=8), seed=seed).epoch(2) for seed in (4, 0, 7)]
+    for (all_images, all_labels), *solo in zip(together.epoch(2), *alone, strict=True):
+        for run, (one, labels) in enumerate(solo):
+            assert torch.equal(all_images.unflatten(0, (-1, 3))[:, run], one)
+            assert torch.equal(all_labels.unflatten(0, (-1, 3))[:, run], labels)

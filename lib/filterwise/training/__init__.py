@@ -7,6 +7,7 @@ True
 
 from filterwise.training.device import Timer, deterministic, pick_device, synchronize, threads
 from filterwise.training.device_policy import Policy, policy
+from filterwise.training.ensemble import fit_many
 from filterwise.training.evaluation import Evaluation, evaluate, evaluation_mode, logits
 from filterwise.training.feed import Feed, epoch_seed
 from filterwise.training.history import History
@@ -28,6 +29,7 @@ __all__ = [
     "evaluate",
     "evaluation_mode",
     "fit",
+    "fit_many",
     "logits",
     "pick_device",
     "policy",

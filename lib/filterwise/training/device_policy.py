@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from filterwise.training import policy_store
-from filterwise.training.device import Timer, own_randomness, pick_device, place
+from filterwise.training.device import Timer, fastest_kernels, own_randomness, pick_device, place
 from filterwise.training.recipe import Recipe
 from filterwise.training.step import backprop, sgd
 
@@ -175,7 +175,7 @@ def _time(
     count = shape[0]
     best: dict[Form, float] = {}
     probes: dict[Form, _Probe] = {}
-    with own_randomness(0, device):
+    with own_randomness(0, device), fastest_kernels(device):
         for form in forms:
             probe = _Probe(net, images, device, recipe, form)
             first = probe.seconds(1, count)  # also prepares kernels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -63,12 +64,14 @@ def train_epoch(
     epoch: int,
     step: Step,
     after_step: Callable[[], object] = lambda: None,
+    alone: bool = True,
 ) -> dict[str, Any]:
     """Train for one epoch; returns its row of the history, the test columns NaN.
 
     Parameters
     ----------
     epoch : counted from 0
+    alone : False where other threads train at the same time: then the shared random generators are let be
 
     Raises
     ------
@@ -79,7 +82,10 @@ def train_epoch(
     tally, rates = Tally(), []
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     net.train()
-    with Timer(feed.device) as timer, own_randomness(epoch_seed(feed.seed, epoch, 1), feed.device):
+    randomness: AbstractContextManager[object] = nullcontext()
+    if alone:
+        randomness = own_randomness(epoch_seed(feed.seeds[0], epoch, 1), feed.device)
+    with Timer(feed.device, thread=not alone) as timer, randomness:
         for number, (images, labels) in enumerate(feed.epoch(epoch), start=epoch * steps):
             rate = recipe.learning_rate(number, steps)
             rates.append(rate)

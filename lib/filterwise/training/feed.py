@@ -7,7 +7,8 @@ and shifted by one ``index_select``. What a run reads beyond its image is 0 afte
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ class Feed:
     ----------
     images : uint8 (N, C, H, W)
     labels : int64 (N,)
-    seed : of the run
+    seed : of the run; or those of several runs that are trained together, each with its own draws
     memory_format : of the batches
     reuse : give every batch in the same memory, overwritten by the next; for those who keep no batch
 
@@ -56,12 +57,13 @@ class Feed:
         images: Tensor,
         labels: Tensor,
         recipe: Recipe,
-        seed: int,
+        seed: int | Sequence[int],
         device: torch.device | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
         reuse: bool = False,
     ) -> None:
-        self.recipe, self.seed, self.reuse = recipe, seed, reuse
+        self.recipe, self.reuse = recipe, reuse
+        self.seeds = (seed,) if isinstance(seed, int) else tuple(seed)
         self.device = device or torch.device("cpu")
         self.count, channels, self.height, self.width = images.shape
         self.channels = channels
@@ -69,15 +71,17 @@ class Feed:
         # a line lies side by side in memory: a row of one channel, or in channels_last memory of all
         self.step, self.planes = (channels, 1) if self.last else (1, channels)
         self.run = self.width * self.step
-        self.labels = labels.to(self.device)
-        images = images.to(self.device)
+        # Metal has no view of overlapping windows; its memory is the processor's, where the batches are made
+        self._home = torch.device("cpu") if self.device.type == "mps" else self.device
+        self.labels = labels.to(self._home)
+        images = images.to(self._home)
         rows, column = (images.permute(0, 2, 3, 1), 2) if self.last else (images, 3)
         copies = [rows, rows.flip(column)] if recipe.flip else [rows]
         # the guards are for the runs that begin before the first image or end after the last
         guard, size = recipe.shift * self.step, images.numel()
-        memory = torch.zeros(len(copies) * size + 2 * guard, dtype=torch.uint8, device=self.device)
-        for place, copy in enumerate(copies):
-            memory.narrow(0, guard + place * size, size).view(copy.shape).copy_(copy)
+        memory = torch.zeros(len(copies) * size + 2 * guard, dtype=torch.uint8, device=self._home)
+        for place, pixels in enumerate(copies):
+            memory.narrow(0, guard + place * size, size).view(pixels.shape).copy_(pixels)
         self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
         self._tables = self._make_tables()
         self._scratch: dict[str, Tensor] = {}
@@ -91,37 +95,57 @@ class Feed:
         """Images float32 (batch, C, H, W) on [-1, 1] and labels int64 (batch,), step by step.
 
         The same as ``flip_and_shift(scale(images[order]), generator)`` cut into batches, where ``order`` is
-        the permutation that ``generator``, seeded by `epoch_seed`, gives first.
+        the permutation that ``generator``, seeded by `epoch_seed`, gives first. With S seeds a batch has S
+        times as many images: the first image of each run, then the second of each, and so on.
 
         Parameters
         ----------
         epoch : counted from 0
         """
-        recipe = self.recipe
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
-        order = torch.randperm(self.count, generator=generator).to(self.device)
-        flips, shifts = draw(self.count, generator, recipe.flip, recipe.shift)
-        flips = None if flips is None else flips.to(self.device)
-        shifts = None if shifts is None else shifts.to(self.device)
-        together = max(1, _TOGETHER // recipe.batch) * recipe.batch
-        for first in range(0, self.count, together):
+        order, drawn = self._draw(epoch)
+        batch = self.recipe.batch * len(self.seeds)
+        together = max(1, _TOGETHER // batch) * batch
+        for first in range(0, len(order), together):
             part = slice(first, first + together)
             chosen = order[part]
-            drawn = Draw(None if flips is None else flips[part], None if shifts is None else shifts[:, part])
+            flips, shifts = (None if values is None else values[..., part] for values in drawn)
             labels = self.labels.index_select(0, chosen)
-            begins, edges = self._places(chosen, drawn)
-            for start in range(0, len(chosen), recipe.batch):
-                batch = slice(start, start + recipe.batch)
-                yield self._images(begins[batch], [edge[batch] for edge in edges]), labels[batch]
+            begins, edges = self._places(chosen, Draw(flips, shifts))
+            for start in range(0, len(chosen), batch):
+                here = slice(start, start + batch)
+                images = self._images(begins[here], [edge[here] for edge in edges])
+                yield images.to(self.device), labels[here].to(self.device)
+
+    def _draw(self, epoch: int) -> tuple[Tensor, Draw]:
+        """Order int64 (n,), mirrorings bool (n,) and shifts int64 (2, n) of an epoch, on the device."""
+        orders, draws = [], []
+        for seed in self.seeds:
+            generator = torch.Generator().manual_seed(epoch_seed(seed, epoch))
+            orders.append(torch.randperm(self.count, generator=generator))
+            draws.append(draw(self.count, generator, self.recipe.flip, self.recipe.shift))
+        flips = [drawn.flips for drawn in draws if drawn.flips is not None]
+        shifts = [drawn.shifts for drawn in draws if drawn.shifts is not None]
+        drawn = Draw(self._merged(flips) if flips else None, self._merged(shifts) if shifts else None)
+        return self._merged(orders), drawn
+
+    def _merged(self, runs: list[Tensor]) -> Tensor:
+        """The runs' values (..., N), image by image in turn, as one (..., S N) on the device."""
+        return torch.stack(runs, -1).flatten(-2).to(self._home)
+
+    def with_seed(self, seed: int, recipe: Recipe) -> Feed:
+        """A feed of the same images, held once, with other draws and another learning rate."""
+        other = copy.copy(self)
+        other.seeds, other.recipe, other._scratch = (seed,), recipe, {}
+        return other
 
     def _make_tables(self) -> tuple[Tensor, ...]:
         """By shift + largest shift, one row each: where each line's source row begins, (., H); then what is
         taken off a covered value (1, else 0), and what it is divided by (127.5, else infinity), each as a
         factor for the row (., H) and one for the column (., run)."""
         reach = self.recipe.shift
-        moves = torch.arange(-reach, reach + 1, device=self.device)[:, None]
-        y = torch.arange(self.height, device=self.device) - moves
-        x = torch.arange(self.width, device=self.device) - moves
+        moves = torch.arange(-reach, reach + 1, device=self._home)[:, None]
+        y = torch.arange(self.height, device=self._home) - moves
+        x = torch.arange(self.width, device=self._home) - moves
         in_rows = ((y >= 0) & (y < self.height)).to(torch.float32)
         in_columns = ((x >= 0) & (x < self.width)).to(torch.float32).repeat_interleave(self.step, dim=1)
         starts = y.clamp(0, self.height - 1) * self.run
@@ -142,7 +166,7 @@ class Feed:
             for rows, columns in (factors[:2], factors[2:]):
                 edges += [rows.index_select(0, down)[:, None, :, None]]
                 edges += [columns.index_select(0, right)[:, None, None]]
-        planes = torch.arange(0, plane * self.planes, plane, device=self.device)
+        planes = torch.arange(0, plane * self.planes, plane, device=self._home)
         begins = (origin[:, None] + planes)[:, :, None] + lines[:, None]
         return begins.view(len(chosen), -1), edges
 
@@ -174,5 +198,5 @@ class Feed:
         """Scratch memory (rows, columns), kept from batch to batch."""
         held = self._scratch.get(name)
         if held is None or len(held) < rows:
-            held = self._scratch[name] = torch.empty(rows, columns, dtype=dtype, device=self.device)
+            held = self._scratch[name] = torch.empty(rows, columns, dtype=dtype, device=self._home)
         return held[:rows]

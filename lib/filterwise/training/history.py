@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from filterwise.errors import TrainingDiverged
 from filterwise.training.device_policy import Policy
 
 COLUMNS = (
@@ -32,14 +33,24 @@ class History:
         mode; ``test_loss`` and ``test_accuracy`` of the network after the epoch, in float32 and evaluation
         mode, NaN where it was not evaluated; ``seconds`` and ``cpu_seconds`` of training alone
     policy : device, precision and memory format that were used
+    diverged : why the training broke off, for a member of `fit_many`; the table then ends before that epoch
     """
 
     table: pd.DataFrame
     policy: Policy
+    diverged: str = ""
 
     @property
     def final(self) -> dict[str, Any]:
-        """The last epoch's row: what this book reports."""
+        """The last epoch's row: what this book reports.
+
+        Raises
+        ------
+        TrainingDiverged
+            There is no last epoch, because the training broke off.
+        """
+        if self.diverged:
+            raise TrainingDiverged(self.diverged)
         return _row(self.table.iloc[-1])
 
     @property

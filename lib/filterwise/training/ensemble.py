@@ -1,0 +1,251 @@
+"""Many small networks at once: seeds, or learning rates, of one network trained together on one device."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from filterwise.errors import ParameterError, TrainingDiverged, check_at_least, check_choice
+from filterwise.training import policy_store
+from filterwise.training.device import own_randomness, pick_device, place, threads
+from filterwise.training.device_policy import Policy, policy
+from filterwise.training.epoch import check_finite, train_epoch
+from filterwise.training.evaluation import evaluate
+from filterwise.training.feed import Feed
+from filterwise.training.history import COLUMNS, History
+from filterwise.training.loop import check_sets
+from filterwise.training.progress import Progress
+from filterwise.training.recipe import Recipe
+from filterwise.training.stacked import RANDOM, Stack
+from filterwise.training.step import backprop, sgd
+
+if TYPE_CHECKING:
+    from filterwise.data import ImageSet
+
+ENGINES = ("auto", "stacked", "threads")
+
+#: What all members share, because they go through their batches in step.
+SHARED = ("epochs", "batch", "nesterov", "label_smoothing", "flip", "shift", "precision", "memory_format")
+
+
+def fit_many(
+    nets: Sequence[nn.Module] | Callable[[int], nn.Module],
+    train: ImageSet,
+    test: ImageSet | None = None,
+    recipes: Recipe | Sequence[Recipe] | None = None,
+    seeds: Sequence[int] | None = None,
+    device: str | torch.device = "auto",
+    *,
+    engine: str = "auto",
+    evaluate_every: int = 1,
+    progress: bool | None = None,
+) -> list[History]:
+    """Train several networks of one kind together; each sees what its own ``fit(..., seed)`` would show it.
+
+    Two ways of doing it. "stacked": the members' weights are stacked and one ``torch.func.vmap`` computes
+    them all, which fills a GPU that one small network leaves idle. "threads": each member is trained by one
+    CPU thread, as many at a time as torch has threads, which wastes nothing on splitting small operations.
+    "auto" takes threads on the CPU, where stacking is slower than training in turn, and stacks elsewhere.
+
+    Parameters
+    ----------
+    nets : networks, trained in place, or a function that builds one from a seed
+    train, test : as in `fit`
+    recipes : one for all, or one for each; these may differ in learning rate, momentum, weight decay and
+        schedule
+    seeds : one for each member; by default 0, 1, 2, ...
+    engine : "auto", "stacked" or "threads"
+    evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
+    progress : as in `fit`; a row shows the means over the members
+
+    Returns
+    -------
+    One history a member. A member whose loss is no longer finite ends there, its reason in ``diverged``; the
+    others go on unharmed. ``seconds`` is the member's share where the members are stacked, and its thread's
+    own time otherwise.
+
+    Raises
+    ------
+    ParameterError
+        The members differ in more than they may, a network has random layers such as dropout, whose draws
+        cannot be kept apart, or what `fit` refuses.
+
+    >>> from filterwise import data, models
+    >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
+    >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(16, 2)) for _ in range(2)]
+    >>> recipe = Recipe(epochs=2, batch=4)
+    >>> histories = fit_many(nets, ds, ds, recipe, seeds=(0, 1), device="cpu", progress=False)
+    >>> [history.final["test_accuracy"] for history in histories]
+    [0.5, 0.5]
+    """
+    check_choice("engine", engine, ENGINES)
+    check_at_least("evaluate_every", evaluate_every, 1)
+    if seeds is None:
+        if callable(nets):
+            raise ParameterError(
+                "seeds=None is not allowed where nets is a function; give one for each member"
+            )
+        seeds = range(len(nets))
+    members = [nets(seed) for seed in seeds] if callable(nets) else list(nets)
+    each = _checked(members, recipes, seeds)
+    where = pick_device(device)
+    for net in members:
+        check_sets(net, train, test, where)
+    if engine == "auto":
+        engine = "threads" if where.type == "cpu" else "stacked"
+    if engine == "threads" and where.type != "cpu":
+        raise ParameterError(f"engine='threads' is for the CPU, not {where}; choose 'stacked'")
+    train_them = _in_threads if engine == "threads" else _stacked
+    with own_randomness(0, where):
+        return train_them(members, train, test, each, list(seeds), where, evaluate_every, progress)
+
+
+def _checked(
+    members: list[nn.Module], recipes: Recipe | Sequence[Recipe] | None, seeds: Sequence[int]
+) -> list[Recipe]:
+    """One recipe a member, after checking that the members fit together."""
+    if not members:
+        raise ParameterError("nets is empty; at least one network is needed")
+    if len(seeds) != len(members):
+        raise ParameterError(f"there are {len(members)} nets and {len(seeds)} seeds; give one seed for each")
+    for seed in seeds:
+        check_at_least("seed", seed, 0)
+    each = [recipes or Recipe()] * len(members) if isinstance(recipes, Recipe | None) else list(recipes)
+    if len(each) != len(members):
+        raise ParameterError(
+            f"there are {len(members)} nets and {len(each)} recipes; give one, or one for each"
+        )
+    for place_, recipe in enumerate(each):
+        for name in SHARED:
+            mine, first = getattr(recipe, name), getattr(each[0], name)
+            if mine != first:
+                raise ParameterError(f"{name}={mine!r} of member {place_} differs from {first!r} of member 0")
+    kinds = {policy_store.signature(net) for net in members}
+    if len(kinds) > 1:
+        raise ParameterError(f"nets are of {len(kinds)} different shapes; only equal ones train together")
+    if len({id(net) for net in members}) < len(members):
+        raise ParameterError("nets holds the same network twice; each member needs its own")
+    for name, module in members[0].named_modules():
+        if getattr(module, "p", 0) and "dropout" in type(module).__name__.lower():
+            raise ParameterError(f"{RANDOM}; here in the layer {name!r}")
+    return each
+
+
+class _Stopped(Exception):
+    """Another member failed, or Ctrl-C."""
+
+
+def _in_threads(
+    members: list[nn.Module],
+    train: ImageSet,
+    test: ImageSet | None,
+    recipes: list[Recipe],
+    seeds: list[int],
+    device: torch.device,
+    evaluate_every: int,
+    progress: bool | None,
+) -> list[History]:
+    shape = (min(recipes[0].batch, len(train)), *train.shape)
+    form = policy(members[0], shape, device, recipes[0])
+    shared = Feed(train.images, train.labels, recipes[0], seeds[0], device, form.memory_format, reuse=True)
+    untouched = torch.default_generator.get_state()
+    stop, lock, epochs = threading.Event(), threading.Lock(), recipes[0].epochs
+    rows: list[list[dict[str, Any]]] = [[] for _ in members]
+
+    def check() -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    def tell(bar: Progress, epoch: int) -> None:
+        with lock:
+            done = [member[epoch] for member in rows if len(member) > epoch]
+            if len(done) == len(rows):
+                bar.epoch(_mean(done))
+
+    def one(number: int, bar: Progress) -> History:
+        net, recipe = place(members[number], device, form.memory_format), recipes[number]
+        feed, optimiser = shared.with_seed(seeds[number], recipe), sgd(net, recipe)
+        step = backprop(recipe, device, form.dtype)
+        try:
+            for epoch in range(epochs):
+                row = train_epoch(net, optimiser, feed, epoch, step, check, alone=False)
+                if not torch.equal(untouched, torch.default_generator.get_state()):
+                    raise ParameterError(RANDOM)
+                final = epoch + 1 == epochs
+                if final:
+                    place(net, device, torch.contiguous_format)
+                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
+                    result = evaluate(net, test, device=device)
+                    row.update(test_loss=result.loss, test_accuracy=result.accuracy)
+                check_finite(net, row, final)
+                rows[number].append(row)
+                tell(bar, epoch)
+        except TrainingDiverged as error:
+            return _history(rows[number], form, str(error))
+        finally:
+            place(net, device, torch.contiguous_format)
+        return _history(rows[number], form)
+
+    workers = min(torch.get_num_threads(), len(members))
+    # one thread inside each member; set before the pool's threads begin, which then start with it
+    with threads(1), Progress(progress, epochs, shared.steps) as bar, ThreadPoolExecutor(workers) as pool:
+        tasks = [pool.submit(one, number, bar) for number in range(len(members))]
+        try:
+            return [task.result() for task in tasks]
+        except BaseException:
+            stop.set()
+            for task in tasks:
+                task.cancel()
+            raise
+
+
+def _stacked(
+    members: list[nn.Module],
+    train: ImageSet,
+    test: ImageSet | None,
+    recipes: list[Recipe],
+    seeds: list[int],
+    device: torch.device,
+    evaluate_every: int,
+    progress: bool | None,
+) -> list[History]:
+    # one network's timing says nothing of the stack's, so that what the recipe leaves open is the plain form
+    plain = {"precision": "float32", "memory_format": "contiguous"}
+    fixed = {name: value for name, value in plain.items() if getattr(recipes[0], name) == "auto"}
+    form = policy(members[0], (1, *train.shape), device, recipes[0].replace(**fixed))
+    feed = Feed(train.images, train.labels, recipes[0], seeds, device, reuse=True)
+    stack = Stack(members, recipes, feed, form)
+    rows: list[list[dict[str, Any]]] = [[] for _ in members]
+    epochs = recipes[0].epochs
+    try:
+        with Progress(progress, epochs, feed.steps) as bar:
+            for epoch in range(epochs):
+                latest = stack.train_epoch(epoch, bar.step)
+                final = epoch + 1 == epochs
+                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
+                    stack.evaluate(test, latest)
+                alive = stack.check_finite(latest, final)
+                for number, row in enumerate(latest):
+                    if alive[number]:
+                        rows[number].append(row)
+                if any(alive):
+                    bar.epoch(_mean([row for number, row in enumerate(latest) if alive[number]]))
+    finally:
+        stack.give_back()
+    return [_history(member, form, reason) for member, reason in zip(rows, stack.diverged, strict=True)]
+
+
+def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} | {
+        "epoch": rows[0]["epoch"]
+    }
+
+
+def _history(rows: list[dict[str, Any]], form: Policy, diverged: str = "") -> History:
+    return History(pd.DataFrame(rows, columns=list(COLUMNS)), form, diverged)
