@@ -101,6 +101,8 @@ def errors_by_labels(
     """
     counts = [count for count in COUNTS if count < train.labels_count] + [train.labels_count]
     recipe = heads.replace(flip=False, shift=0)
-    table = measure.error_against_labels(net, layer, train, test, counts, draws, recipe, seed, device)
+    table = measure.error_against_labels(
+        net, layer, train, test, counts, draws, recipe, seed, device, equal="steps"
+    )
     wide = measure.maximal_errors(table).rename(columns={"mean_error": "error"})[list(READINGS)]
     return wide.rename(columns=READINGS).reset_index().melt("labels", var_name="reading", value_name="error")
