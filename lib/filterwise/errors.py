@@ -55,7 +55,9 @@ def check_choice(parameter: str, value: object, choices: Iterable[object]) -> No
     allowed = list(choices)
     if value not in allowed:
         listed = ", ".join(repr(choice) for choice in allowed)
-        raise ParameterError(f"{parameter}={value!r} is not known; choose from {listed}{near_miss(value, allowed)}")
+        raise ParameterError(
+            f"{parameter}={value!r} is not known; choose from {listed}{near_miss(value, allowed)}"
+        )
 
 
 def check_at_least(parameter: str, value: float, least: float) -> None:
