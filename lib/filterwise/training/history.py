@@ -58,7 +58,14 @@ class History:
         """The row of highest test accuracy (the first of equals); without a test set, of train accuracy.
 
         Higher than `final` by selection, and shown only beside it.
+
+        Raises
+        ------
+        TrainingDiverged
+            There is no row, because the first epoch broke off.
         """
+        if self.table.empty:
+            raise TrainingDiverged(self.diverged)
         column = "test_accuracy" if self.table["test_accuracy"].notna().any() else "train_accuracy"
         return _row(self.table.iloc[int(self.table[column].argmax())])
 

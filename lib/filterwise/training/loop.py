@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from filterwise.data import ImageSet
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.training import checkpoint as checkpoints
 from filterwise.training import policy_store
@@ -25,7 +26,7 @@ from filterwise.training.recipe import Recipe
 from filterwise.training.step import Step, backprop, custom, sgd
 
 if TYPE_CHECKING:
-    from filterwise.data import FolderSet, ImageSet
+    from filterwise.data import FolderSet
 
 
 def fit(
@@ -106,6 +107,7 @@ def fit(
     if start is not None:
         checkpoints.restore(net, optimiser, start)
         rows, began = list(start.rows), start.began
+    held = test.to(where) if isinstance(test, ImageSet) else test
     # a step of one's own may keep a batch for later; ours does not
     feed = Feed(train.images, train.labels, recipe, seed, where, form.memory_format, reuse=step is None)
     one_step = backprop(recipe, where, form.dtype) if step is None else custom(step, where, form.dtype)
@@ -124,8 +126,8 @@ def fit(
                 if final:
                     # so that a later `evaluate` computes what the last row says, to the bit
                     place(net, where, torch.contiguous_format)
-                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
-                    result = evaluate(net, test, device=where)
+                if held is not None and (final or (epoch + 1) % evaluate_every == 0):
+                    result = evaluate(net, held, device=where)
                     row.update(test_loss=result.loss, test_accuracy=result.accuracy)
                 check_finite(net, row, final)
                 rows.append(row)
@@ -160,7 +162,7 @@ def check_sets(
     ------
     ParameterError
     """
-    if not hasattr(train, "images"):
+    if not isinstance(train, ImageSet):
         raise ParameterError("train must lie in memory; a folder of pictures gets there by its in_memory()")
     if test is not None and test.shape != train.shape:
         raise ParameterError(f"test has images of shape {test.shape}, train of {train.shape}")
