@@ -102,7 +102,7 @@ def route_maps(
         for row in range(rows):
             if first:
                 axes[row, 0].imshow(_picture(images[row]), cmap="gray", interpolation="nearest")
-                axes[row, 0].set_ylabel(names[row] if names else "", fontsize=9)
+            axes[row, 0].set_ylabel(names[row] if names else "", fontsize=9)
             for ax, (name, values) in zip(axes[row, first:], columns.items(), strict=True):
                 ax.imshow(np.asarray(values[row], dtype=float), cmap="viridis", interpolation="nearest")
                 if row == 0:
