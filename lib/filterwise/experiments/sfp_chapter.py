@@ -19,9 +19,9 @@ from filterwise.training import Recipe
 #: Numbers of labels K that the page trains heads for, those up to the labels of the set.
 COUNTS = (3, 5, 10, 20, 50, 100)
 READINGS = {
-    "error": "mean error",
-    "largest_error": "largest of the subsets",
-    "largest_label_error": "largest of the labels",
+    "error": "mean",
+    "largest_error": "largest subset",
+    "largest_label_error": "largest label",
 }
 
 
