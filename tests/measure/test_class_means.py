@@ -107,6 +107,14 @@ def test_sum_of_many_images_keeps_float64_accuracy() -> None:
     assert found.item() == pytest.approx(values.mean().item(), rel=1e-6)
 
 
+def test_float64_network_is_measured_in_float64(net: nn.Sequential, ds: ImageSet) -> None:
+    single = class_means(net, "3", ds)
+    double = class_means(net.double(), "3", ds)
+    assert (single.dtype, double.dtype) == (torch.float32, torch.float64)
+    error = float((single - double).abs().max() / double.abs().max())
+    assert 0 < error < 1e-5
+
+
 def test_vectors_and_tokens_have_filters_in_the_middle() -> None:
     class Tokens(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -74,6 +74,12 @@ def test_equals_loops(
             assert float(answers.active_share[f]) == pytest.approx(1 - silent / 50)
 
 
+def test_other_types_of_weights(net: nn.Sequential, ds: ImageSet, weights: dict[str, torch.Tensor]) -> None:
+    expected = input_fields(net, {"2": weights["2"]}, ds)["2"]
+    found = input_fields(net.double(), {"2": weights["2"].double()}, ds)["2"]
+    assert torch.equal(found.chosen, expected.chosen)
+
+
 def test_one_position_answers_every_active_input_alike(
     net: nn.Sequential, ds: ImageSet, weights: dict[str, torch.Tensor]
 ) -> None:

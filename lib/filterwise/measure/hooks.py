@@ -128,7 +128,8 @@ def measuring_device(net: nn.Module, device: str | torch.device = "auto") -> tor
 class Capture:
     """Forward passes that return the outputs of named layers as (N, F, P) and stop after the last of them.
 
-    Use as a context manager around :func:`measuring`; the hooks are removed when it closes.
+    Images are cast to the type of the network's weights (``dtype``). Use as a context manager inside
+    :func:`measuring`; the hooks are removed when it closes.
 
     Parameters
     ----------
@@ -152,6 +153,8 @@ class Capture:
         self.layers = check_layers(net, layers)
         if pool is not None and (not isinstance(pool, int) or pool < 1):
             raise ParameterError(f"pool={pool!r} must be a whole number of at least 1, or None")
+        weights = (weight.dtype for weight in net.parameters() if weight.is_floating_point())
+        self.dtype = next(weights, torch.float32)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._seen: dict[str, Tensor] = {}
         self._runs: dict[str, int] = {}
@@ -189,7 +192,7 @@ class Capture:
     def _forward(self, images: Tensor, stop: bool) -> None:
         self._seen, self._runs, self._stop = {}, {}, stop
         try:
-            self.net(images)
+            self.net(images.to(self.dtype))
         except _StopForward:
             return
         except Exception:

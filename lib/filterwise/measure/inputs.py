@@ -159,6 +159,7 @@ def _count(found: InputFields, fields: Tensor, weight: Tensor, own: Tensor) -> N
     """Add one batch of activations (N, F, P) to the counts."""
     images, filters, _ = fields.shape
     labels = weight.shape[0]
+    fields = fields.to(weight.dtype)
     step = max(1, CHUNK_FIELDS // (images * labels))
     for start in range(0, filters, step):
         part = slice(start, min(start + step, filters))

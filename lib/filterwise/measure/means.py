@@ -110,8 +110,8 @@ def class_means(
     Returns
     -------
     Tensor or dict of Tensor
-        (K, F, P) = (labels, filters, positions), float32 on the CPU, accumulated in float64;
-        by layer name if a list was given.
+        (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
+        float32 (float64 for a float64 network); by layer name if a list was given.
 
     Raises
     ------
@@ -139,7 +139,8 @@ def class_means(
     means = {}
     for layer in capture.layers:
         total = sums.pop(layer).cpu()
-        means[layer] = (total / counts.view(-1, 1, 1)).float()
+        mean = total / counts.view(-1, 1, 1)
+        means[layer] = mean if capture.dtype == torch.float64 else mean.float()
     return means[layers] if isinstance(layers, str) else means
 
 

@@ -86,7 +86,8 @@ def silence_and_rerun(
             silenced[:, f] = weight[:, f]
             sums = torch.zeros(labels, labels, dtype=torch.float64)
             for images, own in float_batches(ds, batch, where):
-                outputs = functional.linear(capture(images)[layer].flatten(1), silenced.flatten(1))
+                fields = capture(images)[layer].flatten(1)
+                outputs = functional.linear(fields, silenced.flatten(1).to(fields.dtype))
                 sums.index_add_(0, own.cpu(), outputs.cpu().double())
             matrices[row] = (sums / counts.view(-1, 1)).float()
     return matrices
