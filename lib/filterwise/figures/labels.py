@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from filterwise.errors import ParameterError
@@ -76,7 +77,7 @@ def coverage(
     with style.context():
         figure = style.new(height=3.2)
         left, right = figure.subplots(1, 2)
-        left.hist(x, bins=min(20, max(5, len(x) // 2)), color=style.BLUE)
+        left.hist(x, bins=_bars(x), color=style.BLUE)
         left.grid(axis="x", visible=False)
         left.yaxis.get_major_locator().set_params(integer=True)
         left.set(xlabel="filters for a label, $S_{ii}$", ylabel="labels")
@@ -175,9 +176,17 @@ def error_against_labels(table: pd.DataFrame) -> style.BookFigure:
             ax.plot(ends, fit.intercept + fit.slope * ends, color=color, linewidth=1.4)
         ax.set_ylim(bottom=0)
         ax.set(xlabel="number of labels $K$", ylabel="error")
-        figure.legend(loc="outside upper right", ncols=2)
+        figure.legend(loc="outside upper left")
     figure.alt = f"Error against the number of labels with fitted lines: {', '.join(map(str, readings))}."
     return figure
+
+
+def _bars(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of a histogram's bars; of whole numbers each bar holds equally many."""
+    if not (x == x.round()).all():
+        return np.histogram_bin_edges(x, bins=min(20, max(5, len(x) // 2)))
+    step = -(-(int(np.ptp(x)) + 1) // 20)
+    return np.arange(x.min() - 0.5, x.max() + 0.5 + step, step)
 
 
 def _cycle(count: int) -> str:

@@ -85,7 +85,7 @@ def filter_matrices(
             kinds = classify(B, found)
             _kinds(row[1], kinds)
             _kinds(row[2], kinds[np.ix_(order, order)])
-            _boxes(row[2], found)
+            _boxes(row[2], found, labels)
             for ax, shown in zip(row, (range(labels), range(labels), order), strict=True):
                 _label(ax, [names[label] for label in shown])
             row[0].set_title(title)
@@ -125,12 +125,14 @@ def _kinds(ax: Axes, kinds: NDArray[np.int8]) -> None:
     ax.imshow(kinds, cmap=cells, vmin=-0.5, vmax=3.5, interpolation="nearest")
 
 
-def _boxes(ax: Axes, found: Sequence[Sequence[int]]) -> None:
-    start = 0
+def _boxes(ax: Axes, found: Sequence[Sequence[int]], labels: int) -> None:
+    start, width = 0, 2.0 if labels <= 2 * _NAMED_LABELS else 0.8
     for members in found:
         size = len(members)
         ax.add_patch(
-            Rectangle((start - 0.5, start - 0.5), size, size, fill=False, edgecolor=style.INK, linewidth=2)
+            Rectangle(
+                (start - 0.5, start - 0.5), size, size, fill=False, edgecolor=style.INK, linewidth=width
+            )
         )
         start += size
 

@@ -37,6 +37,7 @@ _SINGLE = {
     "rodib": (OCHRE, "^"),
     "efficientnet_b0": (TEAL, "v"),
     "vgg": (BLUE, "X"),
+    "vggsix": (BLUE, "o"),
 }
 _SPARE = ((RED, "<"), (BLUE, "8"), (GREEN, "p"), (OCHRE, "h"), (TEAL, "d"), (MAGENTA, "*"))
 

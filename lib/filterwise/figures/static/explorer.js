@@ -103,7 +103,7 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
     context.globalAlpha = 1;
     context.fillStyle = context.strokeStyle = ink;
     if (reorder) {
-      context.lineWidth = 2;
+      context.lineWidth = cell > 8 ? 2 : 1;
       let start = 0;
       for (const members of found) {
         const at = room + start * cell - 0.5;
