@@ -101,7 +101,8 @@ class Study:
         found = []
         for seed in seeds:
             found += [self.arm(base, "V", "", seed), self.arm(base, plan, order, seed)]
-            found.append(self.arm(base, "V", "", seed, kind="equal compute", epochs=long))
+            if long != self.recipe.epochs:
+                found.append(self.arm(base, "V", "", seed, kind="equal compute", epochs=long))
         return found
 
     def heads(self, base: str, seeds: Iterable[int], plan: str, orders: Iterable[str]) -> list[Arm]:

@@ -87,7 +87,7 @@ def named(records: pd.DataFrame) -> pd.DataFrame:
     if records.empty:
         return records.assign(arm=[], m=[], order=[])
     kept = records[records["base"].notna()].copy()
-    kept["order"] = kept["order"].fillna("")
+    kept["order"] = kept["order"].astype(object).where(kept["order"].notna(), "")
     kept["arm"] = (kept["base"] + " " + kept["plan"] + " " + kept["order"]).str.strip()
     kept["m"] = pd.to_numeric(kept["base"].str.extract(r"vgg(\d+)$")[0])
     return kept.reset_index(drop=True)

@@ -1,0 +1,116 @@
+"""What chapter 3's page computes from tables: planted curves come back, held-out widths are not looked at."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from filterwise.errors import ParameterError
+from filterwise.experiments import power_law_chapter as chapter
+
+
+def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, family="lenet", held=(96,)):
+    generator = np.random.default_rng(0)
+    rows = [
+        {
+            "family": family,
+            "variant": "main",
+            "variant_kind": "main",
+            "network": "lenet5",
+            "d1": d1,
+            "seed": seed,
+            "accuracy": 1 - A * d1**-rho * np.exp(noise * generator.standard_normal()),
+            "train_accuracy": 0.9,
+            "macs": 1_000 * d1**2,
+            "parameters": 100 * d1**2,
+            "held_out": int(d1 in held),
+            "data": "planted",
+        }
+        for d1 in widths
+        for seed in range(seeds)
+    ]
+    return chapter.with_errors(pd.DataFrame(rows))
+
+
+def test_a_planted_exponent_comes_back_with_an_interval_around_it():
+    fit = chapter.fits(planted())["LeNet"]
+    low, high = fit.exponent_interval
+    assert low < 0.3 < high
+    assert high - low < 0.05
+    assert fit.points == 4
+
+
+def test_no_fit_sees_a_held_out_width():
+    table = planted()
+    spoiled = table.assign(error=np.where(table["held_out"] == 1, 0.9, table["error"]))
+    assert chapter.fits(table)["LeNet"].exponent == chapter.fits(spoiled)["LeNet"].exponent
+
+
+def test_held_out_widths_stand_beside_the_line():
+    table = planted()
+    (row,) = chapter.held_out_table(table, chapter.fits(table)).to_dict("records")
+    assert row["d1"] == 96
+    assert row["n"] == 3
+    assert row["measured"] == pytest.approx(table.loc[table["d1"] == 96, "error"].mean())
+    assert row["line"] == pytest.approx(0.6 * 96**-0.3, rel=0.05)
+
+
+def test_curves_with_fewer_than_three_widths_are_not_fitted():
+    assert chapter.fits(planted(widths=(6, 12, 96))) == {}
+
+
+def test_operations_at_an_error_invert_the_planted_line():
+    table = planted(noise=0.0)
+    # error = 0.6 d1^-0.3 and MACs = 1000 d1^2, so MACs = 1000 (0.6 / error)^(2 / 0.3)
+    cells = chapter.macs_at_error(table, [0.25, 0.05]).loc["LeNet"]
+    assert float(cells["0.25"]) == pytest.approx(1e-3 * (0.6 / 0.25) ** (2 / 0.3), rel=0.01)
+    assert cells["0.05"].endswith("*")
+    assert float(cells["0.05"].rstrip("* ")) == pytest.approx(1e-3 * (0.6 / 0.05) ** (2 / 0.3), rel=0.01)
+
+
+def test_errors_to_compare_at_are_reached_by_all_curves():
+    both = pd.concat([planted(), planted(A=0.5, family="vgg16", widths=(4, 8, 16), held=())])
+    for error in chapter.middle_errors(both):
+        for _, part in both.groupby("curve"):
+            means = part.groupby("d1")["error"].mean()
+            assert means.min() <= error <= means.max()
+
+
+def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
+    found = chapter.fits(planted(noise=0.0))
+    table = chapter.fit_table(found, 0.1)
+    assert table.loc["LeNet", "d1* for 0.1"] == pytest.approx((0.6 / 0.1) ** (1 / 0.3), rel=0.05)
+    for target in (0.0, 1.0, -0.1):
+        with pytest.raises(ParameterError, match="target"):
+            chapter.fit_table(found, target)
+    with pytest.raises(ParameterError, match="no curve"):
+        chapter.fit_table({}, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"profile": "quik"}, "did you mean 'quick'"),
+        ({"pool": "mean"}, "pool='mean'"),
+        ({"widths": [0, 2, 4]}, "d1=0"),
+        ({"widths": [2, 4]}, "at least 3 different"),
+        ({"widths": [2, 2, 4]}, "at least 3 different"),
+        ({"widths": [1, 2, 4], "ratio": 0.1}, "gives d2=0 at d1=1"),
+        ({"ratio": 0.0}, "ratio=0.0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seeds": 0}, "seeds=0"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(given, message):
+    with pytest.raises(ParameterError, match=message):
+        chapter.chapter_points(**{"profile": "quick", **given})
+
+
+def test_points_follow_the_parameters():
+    points = chapter.chapter_points("quick", 3, 2, [2, 3, 5], 1.5, "average")
+    assert [(point.d1, point.run.seed) for point in points] == [(d1, s) for s in (3, 4) for d1 in (2, 3, 5)]
+    assert [point.run.model_kwargs["d2"] for point in points[:3]] == [3, 5, 8]
+    assert {point.run.model_kwargs["pool"] for point in points} == {"average"}
+
+
+def test_empty_records_stay_empty():
+    assert chapter.with_errors(pd.DataFrame(columns=["family"])).empty

@@ -1,0 +1,152 @@
+"""Chapter 3's trainings: costs against the spec's tables and counted networks, lists without overlaps."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+
+import filterwise as fw
+from filterwise.errors import ParameterError
+from filterwise.experiments import power_law
+from filterwise.experiments.widths import SCANNED_RATIOS, at_budget, lenet_macs, second_layer, vgg16_macs
+from filterwise.runs.job import check_jobs
+
+# The spec's table for LeNet: d1, d2, million multiply-accumulates as printed, weights.
+LENET = [
+    (6, 16, "0.652", 62_006),
+    (12, 32, "1.77", 117_678),
+    (24, 64, "5.45", 243_422),
+    (48, 128, "18.6", 552_510),
+    (96, 256, "67.9", 1_401_086),
+    (192, 512, "259", 4_019_838),
+    (384, 1024, "1009", 12_943_742),
+]
+VGG = [(4, 1.33), (8, 5.09), (16, 19.9), (32, 78.7), (64, 313.2), (128, 1249)]
+
+
+@pytest.mark.parametrize(("d1", "d2", "million", "weights"), LENET)
+def test_lenet_costs_what_the_table_says(d1, d2, million, weights):
+    assert second_layer(d1) == d2
+    exact = 58_800 * d1 + 2_500 * d1 * d2 + 3_000 * d2 + 10_920
+    assert lenet_macs(d1, d2) == exact
+    assert float(f"{exact / 1e6:.3g}" if exact < 1e9 else round(exact / 1e6)) == float(million)
+    assert 75 * d1 + d1 + 25 * d1 * d2 + d2 + 3_000 * d2 + 120 + 120 * 84 + 84 + 850 == weights
+
+
+@pytest.mark.parametrize(("d1", "d2"), [(1, 1), (2, 5), (7, 3), (48, 128)])
+@pytest.mark.parametrize(("channels", "size"), [(3, 32), (1, 28), (1, 32), (3, 36)])
+def test_lenet_formula_equals_the_counted_network(d1, d2, channels, size):
+    net = fw.models.build("lenet5", channels=channels, size=size, d1=d1, d2=d2)
+    assert lenet_macs(d1, d2, channels, size) == fw.models.macs(net, (channels, size, size))
+
+
+@pytest.mark.parametrize(("d1", "million"), VGG)
+def test_vgg_costs_what_the_table_says(d1, million):
+    assert vgg16_macs(d1) == 76_032 * d1**2 + 27_648 * d1
+    assert math.isclose(vgg16_macs(d1) / 1e6, million, rel_tol=5e-3)
+
+
+@pytest.mark.parametrize("d1", [1, 4, 8])
+def test_vgg_formula_equals_the_counted_convolutions(d1):
+    net = fw.models.build("vgg16", d1=d1)
+    assert fw.models.macs(net.features) == vgg16_macs(d1)
+
+
+@pytest.mark.parametrize("ratio", [*SCANNED_RATIOS, 0.35, 1 / 3])
+@pytest.mark.parametrize("narrowest", [4, 8, 16, 64])
+def test_a_budget_buys_the_nearest_width_of_all(ratio, narrowest):
+    budget = lenet_macs(narrowest, second_layer(narrowest, 2.8))
+    costs = {d1: lenet_macs(d1, second_layer(d1, ratio)) for d1 in range(math.ceil(0.5 / ratio), 400)}
+    nearest = min(costs, key=lambda d1: abs(costs[d1] - budget))
+    assert at_budget(budget, ratio) == (nearest, second_layer(nearest, ratio))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: second_layer(0), "d1=0"),
+        (lambda: second_layer(6.0), "d1=6.0"),
+        (lambda: second_layer(3, 0.1), "gives d2=0 at d1=3"),
+        (lambda: second_layer(3, -1.0), "ratio=-1.0"),
+        (lambda: second_layer(3, math.nan), "ratio=nan"),
+        (lambda: at_budget(1_000, 2.8), "budget=1000 is too small"),
+        (lambda: at_budget(math.inf, 2.8), "budget=inf"),
+        (lambda: lenet_macs(6, 0), "d2=0"),
+        (lambda: lenet_macs(6, 16, size=8), "size=8"),
+        (lambda: power_law.points("cifer"), "did you mean 'cifar'"),
+        (lambda: power_law.jobs("big"), "profile='big'"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(call, message):
+    with pytest.raises(ParameterError, match=message):
+        call()
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+def test_lists_are_consistent(profile):
+    jobs = power_law.jobs(profile)
+    check_jobs(jobs)
+    points = [point for group in power_law.points(profile) for point in group]
+    assert [job.name for job in jobs] == [point.name for point in points]
+    assert [job.priority for job in jobs] == sorted(job.priority for job in jobs)
+    for point in points:
+        options = point.run.model_kwargs
+        if point.family == "lenet":
+            assert options["d1"] == point.d1
+            assert point.kind == "budget" or options["d2"] == second_layer(point.d1, point.ratio)
+        else:
+            assert options["d1"] == point.d1
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+def test_the_main_curve_has_one_recipe_and_no_held_out_width_in_its_fit(profile):
+    points = [point for group in power_law.points(profile) for point in group if point.family == "lenet"]
+    main = [point for point in points if point.kind == "main" and not point.held_out]
+    assert len({point.run.recipe for point in main}) == 1
+    widths = sorted({point.d1 for point in main})
+    assert len(widths) >= 4
+    assert all(high == 2 * low for low, high in itertools.pairwise(widths))
+    held = {point.d1 for point in points if point.held_out}
+    assert not held & set(widths)
+    assert all(width > widths[-1] for width in held)
+
+
+@pytest.mark.parametrize("profile", ["cifar", "paper"])
+def test_a_scan_costs_about_its_budget_everywhere(profile):
+    scan = [point for group in power_law.points(profile) for point in group if point.kind == "budget"]
+    assert {point.ratio for point in scan} == set(SCANNED_RATIOS)
+    for point in scan:
+        cost = lenet_macs(point.d1, point.run.model_kwargs["d2"])
+        # An integer d1 cannot do better than half a step, which is largest at the narrowest layer.
+        assert abs(cost / point.budget - 1) < 0.6 / point.d1 + 0.02
+
+
+def test_variants_differ_from_the_main_curve_in_one_thing():
+    study = power_law.CIFAR
+    plain = study.lenet_point(12, 0)
+    for name, (options, changes) in power_law.VARIANTS.items():
+        (point,) = study.variant_curve(name, (12,), 0)
+        assert point.run.model_kwargs == {**plain.run.model_kwargs, **options}
+        assert point.run.recipe == dataclasses.replace(plain.run.recipe, **changes)
+
+
+def test_a_record_says_what_was_measured(tmp_path):
+    torch.set_num_threads(1)
+    point = power_law.QUICK.lenet_point(2, 0)
+    run = point.run.replace(**{"recipe.epochs": 1, "data_options.n": 200, "data_options.n_test": 100})
+    result = fw.runs.result(run, tmp_path, device="cpu")
+    row, arrays = power_law.measure(result, dataclasses.replace(point, run=run))
+    net = result.network()
+    assert row["macs"] == lenet_macs(2, 5, 1, 28)
+    assert row["parameters"] == sum(p.numel() for p in net.parameters())
+    images = fw.data.scale(result.train_set().images)
+    with torch.no_grad():
+        right = (net(images).argmax(1) == result.train_set().labels).double().mean().item()
+    assert row["train_accuracy"] == pytest.approx(right, abs=1e-9)
+    assert (row["family"], row["variant_kind"], row["d1"], row["d2"]) == ("lenet", "main", 2, 5)
+    assert (row["train_images"], row["test_images"]) == (200, 100)
+    assert arrays["test_accuracy"][-1] == pytest.approx(result.metrics["accuracy"])
+    other = dataclasses.replace(point, run=run.replace(seed=1))
+    assert power_law.measure(result, other)[1] == {}
