@@ -146,11 +146,11 @@ def test_a_failed_cell_is_one_line_and_keeps_the_last_good_notebook(tmp_path, ca
 
 
 def test_a_dead_kernel_is_one_line_and_its_own_status(tmp_path, capsys):
-    path = notebook(tmp_path / "chapter.ipynb", "import os", "os.kill(os.getpid(), 9)")
+    path = notebook(tmp_path / "chapter.ipynb", "import os", "os.kill(os.getpid(), 9)", "x = 1")
     assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb"), "--quiet"]) == chapters.DEAD_KERNEL
     said = capsys.readouterr().err.splitlines()
     assert said[-1].startswith(
-        "filterwise: error: chapter: the kernel died after 2 of 3 code cells; out of memory?"
+        "filterwise: error: chapter: the kernel died in code cell 3 of 4; out of memory?"
     )
     assert not (tmp_path / "out.ipynb").exists()
 

@@ -161,10 +161,11 @@ def _why(notebook: Path, status: int) -> str:
         for output in cell.get("outputs", ()):
             if output.get("output_type") == "error":
                 return f"code cell {number} failed: {output['ename']}: {output['evalue']}".splitlines()[0]
-    ran = sum(cell.get("execution_count") is not None for cell in cells)
+    # papermill notes the start of each cell; whether a cell ended is not to be relied on when its kernel died
+    begun = sum(bool(cell["metadata"].get("papermill", {}).get("start_time")) for cell in cells)
     if status == DEAD_KERNEL:
-        return f"the kernel died after {ran} of {len(cells)} code cells; out of memory?"
-    return f"papermill ended with status {status} after {ran} of {len(cells)} code cells"
+        return f"the kernel died in code cell {begun} of {len(cells)}; out of memory?"
+    return f"papermill ended with status {status} in code cell {begun} of {len(cells)}"
 
 
 def _tags(cell: Mapping[str, Any]) -> list[str]:

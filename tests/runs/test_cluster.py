@@ -12,6 +12,7 @@ distributed = pytest.importorskip("distributed", reason="needs the extra 'cluste
 RUNS = grid(RUN.replace(**{"recipe.epochs": 5}), seed=range(4))
 
 
+@pytest.mark.slow
 # distributed speaks to its processes over loopback; what it warns of there is no concern of ours
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 def test_a_killed_worker_of_a_cluster_loses_no_run(tmp_path):

@@ -30,6 +30,7 @@ def test_threads_and_workers_are_divided(monkeypatch):
 
 def test_devices_set_the_number_of_workers(monkeypatch):
     monkeypatch.setattr(lease, "cuda_devices", lambda: ("0", "3"))
+    monkeypatch.setattr(pool, "pick_device", lambda device: device)  # this machine need not have any
     assert pool.plan(None, "auto", 1, 2) == (2, pool.Place("auto", 2, ("0", "3"), 1))
     assert pool.plan(None, "cuda", 3, 2)[0] == 6
     assert pool.plan(9, "auto", 2, 2)[0] == 4  # never more on a device than said
@@ -42,6 +43,11 @@ def test_devices_set_the_number_of_workers(monkeypatch):
             pool.plan(**{"jobs": 1, "device": "cpu", "per_device": 1, "threads": 1} | wrong)
 
 
+def test_an_unknown_device_is_refused_at_once():
+    with pytest.raises(ParameterError, match="device='cdua' is not known"):
+        pool.plan(1, "cdua", 1, 1)
+
+
 def test_one_worker_works_in_this_process(tmp_path):
     found = run([{"asks": True}, {"fails": True}, {"answer": 3}], tmp_path, jobs=1)
     assert found[0].answer == (os.getpid(), 1, os.environ.get("CUDA_VISIBLE_DEVICES"), "cpu")
@@ -50,6 +56,7 @@ def test_one_worker_works_in_this_process(tmp_path):
     assert found[2].answer == 3
 
 
+@pytest.mark.slow  # three pools are started
 def test_a_worker_that_dies_takes_only_its_own_item_with_it(tmp_path):
     log = tmp_path / "log"
     items = [{"answer": i, "sleeps": 0.05} for i in range(6)]

@@ -17,6 +17,7 @@ from joblib.parallel import get_active_backend
 
 from filterwise.errors import FilterwiseError, check_at_least
 from filterwise.runs import lease
+from filterwise.training import pick_device
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -79,6 +80,7 @@ def plan(jobs: int | None, device: str, per_device: int, threads: int | None) ->
         check_at_least("threads", threads, 1)
     if on_cluster():
         return -1, Place(device, threads, None, per_device)
+    pick_device(device)  # a device that is not there is refused once, and not by every run
     devices = lease.cuda_devices() if device in ("auto", "cuda") else ()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs is None:
