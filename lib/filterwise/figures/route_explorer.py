@@ -138,8 +138,8 @@ def twin_html(
                 "accuracy": f"{arm.accuracy:.3f}",
                 "routes": _bytes(arm.routes),
                 "ends": _bytes(arm.ends),
-                "counts": [round(float(count), 2) for count in arm.counts],
-                "spreads": [round(float(value), 3) for value in arm.spreads],
+                "counts": [f"{float(count):.1f}" for count in arm.counts],
+                "spreads": [f"{float(value):.2f}" for value in arm.spreads],
                 "answers": [str(label_names[answer]) for answer in arm.answers.tolist()],
             }
             for arm in arms

@@ -42,7 +42,7 @@ def operator_routes(x: Tensor, orders: Sequence[str]) -> style.BookFigure:
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, order in zip(axes, orders, strict=False):
             mask, count, output = _blocks(x, order)
-            ax.imshow(x, cmap="gray", interpolation="nearest")
+            ax.imshow(x.numpy(), cmap="gray", interpolation="nearest")
             layer = np.zeros((*mask.shape, 4))
             layer[..., :3], layer[..., 3] = color, 0.75 * mask
             ax.imshow(layer, interpolation="nearest")

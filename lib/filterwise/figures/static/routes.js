@@ -85,8 +85,8 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
       part("image-value").textContent = content.names[at];
       part("order-value").textContent = order.disabled ? "" : "first pool first";
       const text = "Plan " + arm.plan + (arm.order ? ", " + arm.order : "") + ": the answer is " + arm.answers[at] +
-        " for " + content.names[at] + "; " + arm.counts[at].toFixed(1) + " routes a filter, " +
-        arm.spreads[at].toFixed(2) + " pixels around their centre. Test accuracy " + arm.accuracy + ".";
+        " for " + content.names[at] + "; " + arm.counts[at] + " routes a filter, " +
+        arm.spreads[at] + " pixels around their centre. Test accuracy " + arm.accuracy + ".";
       part("summary").textContent = text;
       ["routes", "ends"].forEach((which) => part(which).setAttribute("aria-label", text));
       image.setAttribute("aria-valuetext", content.names[at]);

@@ -1,0 +1,170 @@
+"""Figures of chapter 1 and the route explorer: the library's routes in picture, widget and page."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import filterwise as fw
+from filterwise.errors import ParameterError
+from filterwise.figures import pooling, route_explorer, route_maps
+from filterwise.measure import routes
+
+STAGES = ((4, 1), (8, 1), (8, 1), (8, 1))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return fw.data.load("parts", split="test", n=20).subset([0, 1, 2])
+
+
+@pytest.fixture(scope="module")
+def arms(images):
+    found = []
+    for plan, order, pools in (
+        ("V", "", {"plan": "V"}),
+        ("after 2", "MP2-AP4", {"inner": (2,), "order": "MP2-AP4"}),
+        ("after 2", "AP4-MP2", {"inner": (2,), "order": "AP4-MP2"}),
+    ):
+        net = fw.models.build("vgg", labels=10, channels=1, size=16, stages=STAGES, **pools)
+        found.append(route_explorer.follow(net, images.images, plan, order, 0.1, device="cpu"))
+    return found
+
+
+def test_the_mask_drawn_on_an_image_is_the_librarys_block_by_block():
+    x = torch.rand(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    figure = route_maps.operator_routes(x, ["MP2-AP4", "AP4-MP2"])
+    for axes, order in zip(figure.axes, ("MP2-AP4", "AP4-MP2"), strict=True):
+        drawn = np.asarray(axes.images[1].get_array())[..., 3] > 0
+        for row in (0, 8):
+            for column in (0, 8):
+                block = x[row : row + 8, column : column + 8]
+                mask = routes.routes(block, order).mask.numpy()
+                np.testing.assert_array_equal(drawn[row : row + 8, column : column + 8], mask)
+        assert axes.get_title("left").startswith(order.replace("-", "→") + ": 16 routes")
+
+
+def test_untied_images_have_no_ties_and_keep_their_order():
+    x = route_maps.untied(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
+    assert x.shape == (2, 32, 32)
+    assert len(x.unique()) == x.numel()
+    assert x.max() < 1 / 255
+
+
+def test_a_followed_image_has_the_measured_routes(arms):
+    assert arms[1].counts.max() <= 16
+    assert (arms[2].counts <= 16).all()
+    assert arms[1].spreads.mean() > 1.5 * arms[2].spreads.mean()  # max first spreads, average first gathers
+
+
+def test_orders_are_sorted_by_mean_and_v_is_a_band():
+    table = pd.DataFrame({"order": ["MP8", "MP8", "AP8"], "accuracy": [0.5, 0.6, 0.7]})
+    (axes,) = pooling.head_orders(table, pd.DataFrame({"accuracy": [0.4, 0.6]})).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["AP8", "MP8"]
+    assert axes.lines[0].get_ydata()[0] == pytest.approx(0.5)
+
+
+def test_compute_is_operations_times_epochs():
+    table = pd.DataFrame(
+        {"arm": "V", "network": "vgg6", "macs": 2e6, "epochs": [3, 6], "accuracy": [0.5, 0.6]}
+    )
+    (axes,) = pooling.accuracy_against_compute(table).axes
+    assert axes.containers[0][0].get_xdata() == pytest.approx([6, 12])
+
+
+def test_gains_are_paired_by_seed_and_read_twice():
+    columns = ["base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device"]
+    rows = []
+    for seed, shift in ((0, 0.0), (1, 0.1)):  # the seeds differ by more than the arms do
+        rows += [
+            ("b", "V", "", "d", seed, 10, 1.0, 0.5 + shift, "cpu"),
+            ("b", "V", "", "d", seed, 30, 1.0, 0.6 + shift, "cpu"),
+            ("b", "L2", "AP8", "d", seed, 10, 3.0, 0.55 + shift, "cpu"),
+        ]
+    table = pooling.gain_table(pd.DataFrame(rows, columns=columns)).set_index("at")
+    assert table.loc["equal epochs", "late - V"] == pytest.approx(0.05)
+    assert table.loc["equal compute", "late - V"] == pytest.approx(-0.05)
+    assert table["standard error"].to_numpy() == pytest.approx([0, 0])
+    assert table["n"].tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: route_maps.operator_routes(torch.rand(8, 8), []), "orders is empty"),
+        (lambda: route_maps.operator_routes(torch.rand(12, 12), ["MP8"]), "divides by 8"),
+        (lambda: route_maps.operator_routes(torch.rand(8, 8), ["XP8"]), "order='XP8'"),
+        (lambda: route_maps.route_maps(torch.empty(0), {}), "at least 1"),
+        (lambda: pooling.head_orders(pd.DataFrame({"order": []})), "'accuracy'"),
+        (lambda: route_explorer.explore_routes([], torch.empty(0), [], []), "arms is empty"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(draw, message):
+    with pytest.raises(ParameterError, match=message):
+        draw()
+
+
+def test_two_arms_of_one_place_are_refused(arms, images):
+    with pytest.raises(ParameterError, match="twice"):
+        route_explorer.explore_routes([arms[0], arms[0]], images.images, [0, 1, 2], images.label_names)
+
+
+def explorer(arms, images):
+    return route_explorer.explore_routes(arms, images.images, images.labels.tolist(), images.label_names)
+
+
+def test_the_page_holds_the_maps_and_asks_for_nothing(arms, images):
+    html = explorer(arms, images).html()
+    assert not re.search(r"https?://|//cdn|@import|\bsrc=|\bfetch\(", html)
+    content = json.loads(re.search(r'start\("\w+", (.*)\);\n</script>', html)[1].replace("<\\/", "</"))
+    for arm, held in zip(arms, content["arms"], strict=True):
+        for place in range(3):
+            data = np.frombuffer(base64.b64decode(held["routes"][place]), dtype=np.uint8)
+            expected = arm.routes[place].flatten() / arm.routes[place].max()
+            np.testing.assert_allclose(data / 255, expected.numpy(), atol=0.003)
+
+
+def test_the_widgets_follow_plan_and_order(arms, images):
+    plan, order, chosen, picture, _ = explorer(arms, images).live().children
+    assert (plan.value, order.value) == ("after 2", "AP4-MP2")
+    seen = [picture.value]
+    order.value = "MP2-AP4"
+    seen.append(picture.value)
+    chosen.value = 2
+    seen.append(picture.value)
+    plan.value = "V"
+    assert order.value == ""
+    seen.append(picture.value)
+    assert len(set(seen)) == 4
+
+
+@pytest.mark.browser
+def test_plan_order_and_image_change_the_page(chromium, tmp_path, arms, images):
+    page = tmp_path / "page.html"
+    html = explorer(arms, images).html()
+    page.write_text(
+        f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
+    )
+    chromium.get(page.as_uri())
+
+    def choose(name, value):
+        chromium.execute_script(
+            "const e = document.querySelector('[data-fw=' + arguments[0] + ']'); e.value = arguments[1];"
+            "e.dispatchEvent(new Event('input', {bubbles: true}));", name, value,
+        )  # fmt: skip
+        return chromium.execute_script(
+            "return [document.querySelector('canvas[data-fw=routes]').toDataURL(),"
+            " document.querySelector('[data-fw=summary]').textContent]"
+        )
+
+    seen = [choose("order", "AP4-MP2"), choose("order", "MP2-AP4"), choose("image", 2), choose("plan", "V")]
+    assert len({picture for picture, _ in seen}) == 4
+    assert f"{float(arms[1].counts[2]):.1f} routes a filter" in seen[2][1]
+    assert f"the answer is {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
+    assert chromium.execute_script("return document.querySelector('select[data-fw=order]').disabled")
+    unnamed = "return [...document.querySelectorAll('input, select')].filter((e) => !e.labels.length).length"
+    assert chromium.execute_script(unnamed) == 0
