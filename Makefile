@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST ?=
+# the chapters of the book; one that waits for its records is written but not run
+CHAPTERS := $(shell sed -n 's,^ *- file: \(chapters/.*\),\1.ipynb,p' _toc.yml)
 
 .PHONY: book test lab lint clean clean-all
 .DELETE_ON_ERROR:
@@ -19,7 +21,7 @@ book: $(STAMP)
 	@$(BIN)/python -m filterwise.book
 
 test: lint
-	$(BIN)/python -m pytest --nbval-lax tests lib $(wildcard chapters) $(PYTEST)
+	$(BIN)/python -m pytest --nbval-lax tests lib $(CHAPTERS) $(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check --quiet .
