@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from filterwise import models, training
 from filterwise.runs import Result
@@ -35,3 +36,25 @@ def network_row(result: Result) -> dict[str, float]:
         "test_images": len(result.test_set()),
         "training_seconds": float(result.history["seconds"].sum()),
     }
+
+
+def about(records: pd.DataFrame, profile: str) -> str:
+    """One sentence on what records were made on, for a page.
+
+    >>> about(pd.DataFrame(), "cifar")
+    'Nothing is recorded yet at the profile cifar.'
+    """
+    if records.empty:
+        return f"Nothing is recorded yet at the profile {profile}."
+    several = {
+        name: ", ".join(map(str, dict.fromkeys(records[name]))) for name in ("data", "device", "torch")
+    }
+    images = " and ".join(
+        f"{int(records[f'{part}_images'].iloc[0]):,} {name} images"
+        for part, name in (("train", "training"), ("test", "test"))
+        if f"{part}_images" in records
+    )
+    return (
+        f"{len(records)} runs on **{several['data']}**, {images}, on {several['device']}, "
+        f"torch {several['torch']}, recorded {records['recorded'].min()} to {records['recorded'].max()}."
+    )

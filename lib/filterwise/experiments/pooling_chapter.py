@@ -15,6 +15,27 @@ from filterwise.experiments.pool_arms import Arm, Study
 from filterwise.models.pooling import order_name, parse_order, shrink
 from filterwise.runs import Result
 
+# What the page reads; a column that no record has yet is added without values.
+_COLUMNS = (
+    "network",
+    "base",
+    "plan",
+    "order",
+    "arm_kind",
+    "fc_activation",
+    "lr",
+    "seed",
+    "epochs",
+    "accuracy",
+    "train_accuracy",
+    "macs",
+    "training_seconds",
+    "trained_routes",
+    "trained_spread",
+    "spec_key",
+    "recorded",
+    "order_inequality_share_activations",
+)
 _STUDIES = {"quick": pooling.QUICK, "cifar": pooling.CIFAR, "paper": pooling.PAPER}
 
 
@@ -84,8 +105,9 @@ def named(records: pd.DataFrame) -> pd.DataFrame:
     >>> named(records)[["arm", "m"]].values.tolist()
     [['vgg6 L2 AP2-MP4', 6]]
     """
+    records = records.reindex(columns=[*records.columns, *(c for c in _COLUMNS if c not in records.columns)])
     if records.empty:
-        return records.assign(arm=[], m=[], order=[])
+        return records.assign(arm=[], m=[])
     kept = records[records["base"].notna()].copy()
     kept["order"] = kept["order"].astype(object).where(kept["order"].notna(), "")
     kept["arm"] = (kept["base"] + " " + kept["plan"] + " " + kept["order"]).str.strip()
@@ -104,9 +126,11 @@ def comparison(table: pd.DataFrame) -> pd.DataFrame:
         macs=("macs", "first"),
         seconds=("training_seconds", "mean"),
     ).reset_index()
+    # Unbreakable, so that a page does not fold a name over five lines.
+    found["arm"] = found["arm"].str.replace("-", "→").str.replace("vgg→", "vgg-").str.replace(" ", "\u00a0")
     found["million MACs"] = (found.pop("macs") / 1e6).round(3)
     found["MACs × epochs"] = (found["million MACs"] * found["epochs"]).round(1)
-    return found
+    return found.set_index("arm")
 
 
 def share_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,26 @@ from filterwise.experiments.widths import LENET_RATIO
 from filterwise.measure import PowerLaw
 
 FAMILIES = {"lenet": "LeNet", "vgg16": "VGG-16"}
+# What the page reads; a column that no record has yet is added without values.
+_COLUMNS = (
+    "family",
+    "variant",
+    "variant_kind",
+    "network",
+    "d1",
+    "d2",
+    "ratio",
+    "budget",
+    "held_out",
+    "seed",
+    "epochs",
+    "accuracy",
+    "train_accuracy",
+    "macs",
+    "parameters",
+    "spec_key",
+    "recorded",
+)
 _STUDIES = {"quick": power_law.QUICK, "cifar": power_law.CIFAR, "paper": power_law.PAPER}
 
 
@@ -87,6 +107,7 @@ def with_errors(records: pd.DataFrame) -> pd.DataFrame:
     >>> with_errors(records)[["curve", "error"]].values.tolist()
     [['LeNet', 0.25]]
     """
+    records = records.reindex(columns=[*records.columns, *(c for c in _COLUMNS if c not in records.columns)])
     if records.empty:
         return records.assign(error=[], train_error=[], curve=[])
     names = records["family"].map(lambda family: FAMILIES.get(family, family))
@@ -103,7 +124,7 @@ def fits(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
     Single runs are given to :func:`filterwise.measure.power_law`, so that intervals come from seeds where a
     curve has several, and from the scatter about the line where it has not.
     """
-    seen = table[~table["held_out"].astype(bool)] if "held_out" in table else table
+    seen = table[table["held_out"] == 0] if "held_out" in table else table
     found = {}
     for curve, part in seen.groupby("curve", sort=False):
         if part["d1"].nunique() >= 3:
@@ -148,7 +169,7 @@ def fit_table(found: dict[str, PowerLaw], target: float) -> pd.DataFrame:
 def held_out_table(table: pd.DataFrame, found: dict[str, PowerLaw]) -> pd.DataFrame:
     """Widths that no fit saw: the error measured, the line's with its interval, and their ratio."""
     rows = []
-    held = table[table["held_out"].astype(bool)]
+    held = table[table["held_out"] == 1]
     for (curve, d1), part in held.groupby(["curve", "d1"], sort=False):
         if curve not in found:
             continue
@@ -192,3 +213,35 @@ def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
     if low >= high:
         low, high = float(means.min().min()), float(means.max().max())
     return [float(f"{error:.2g}") for error in np.geomspace(low, high, count + 2)[1:-1]]
+
+
+def longer(records: pd.DataFrame) -> pd.DataFrame:
+    """The doubled trainings and, first, the plain ones of their widths; seed 0."""
+    first = records[(records["seed"] == 0) & (records["family"] == "lenet") & (records["held_out"] == 0)]
+    doubled = first[first["variant"] == "twice the epochs"]
+    plain = first[(first["variant"] == "main") & first["d1"].isin(doubled["d1"])]
+    return pd.concat([plain, doubled]).sort_values(["d1", "epochs"])
+
+
+def longer_table(records: pd.DataFrame) -> pd.DataFrame:
+    """Errors of :func:`longer` by epochs and width, and the slope between the two ends of width."""
+    table = longer(records).pivot_table(index="epochs", columns="d1", values="error")
+    if table.shape[1] < 2:
+        return table[:0]
+    low, high = table.columns[0], table.columns[-1]
+    slope = np.log(table[low] / table[high]) / np.log(float(high) / float(low))
+    return table.rename(columns=lambda d1: f"error at d1 = {d1}").assign(**{"slope between them": slope})
+
+
+def scan_table(scan: pd.DataFrame) -> pd.DataFrame:
+    """The networks behind the scan of d2/d1, one row a budget and ratio."""
+    grouped = scan.groupby(["budget", "ratio"])
+    found = grouped.agg(
+        d1=("d1", "first"),
+        d2=("d2", "first"),
+        macs=("macs", "first"),
+        error=("error", "mean"),
+        n=("error", "size"),
+    )
+    found["macs"] /= 1e6
+    return found.rename(columns={"macs": "million MACs"})
