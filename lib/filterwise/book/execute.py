@@ -22,6 +22,7 @@ from filterwise.parameters import check_values, read
 # Outputs that only a live kernel can serve; the page shows the static twin instead.
 _LIVE_ONLY = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
 _KEPT_A_CHAPTER = 3
+_ABANDONED = 24 * 3600.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -199,3 +200,6 @@ def _forget_oldest(keep: Path, stem: str) -> None:
     kept = sorted(keep.glob(f"{stem}-[0-9a-f]*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in kept[_KEPT_A_CHAPTER:]:
         path.unlink(missing_ok=True)
+    for path in keep.glob(f".{stem}-*"):  # what a killed run left behind
+        if time.time() - path.stat().st_mtime > _ABANDONED:
+            path.unlink(missing_ok=True)

@@ -130,8 +130,10 @@ _COSINE = Recipe(
     epochs=16, batch=50, lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup_steps=400,
     flip=True, shift=4,
 )  # fmt: skip
-_FEW = replace(_COSINE, epochs=3, warmup_steps=20, flip=False, shift=2)
-QUICK = Study("mnist5k", {"n": 2_000}, _FEW, _FEW)
+# Chosen after results were seen: at 0.05 some of the narrowest nets (d1 = 1, 2) stayed near chance, which says
+# nothing about width. So the rate was lowered to 0.03, d1 = 1 left out, and all 4,000 digits taken.
+_FEW = replace(_COSINE, epochs=3, lr=0.03, warmup_steps=40, flip=False, shift=2)
+QUICK = Study("mnist5k", {}, _FEW, _FEW)
 # The peak rate was looked at beforehand, at both ends of width (10,000 images, 8 epochs, batch 100): rates of
 # 0.02, 0.05, 0.1 left errors of 0.554, 0.485, 0.477 at d1 = 6 and 0.461, 0.389, 0.378 at d1 = 48. A rate of
 # 0.05 at batch 50 is as large a step an image as 0.1 at batch 100; it left 0.460 at d1 = 6. He's initial
@@ -171,7 +173,7 @@ def points(profile: str) -> list[list[Point]]:
 
 def _quick() -> list[list[Point]]:
     return [
-        [QUICK.lenet_point(d1, seed) for seed in range(3) for d1 in (1, 2, 4, 8, 16)],
+        [QUICK.lenet_point(d1, seed) for seed in range(3) for d1 in (2, 4, 8, 16)],
         [point for seed in range(2) for point in QUICK.scan(5, seed, (0.7, 2.8, 5.6))],
     ]
 
