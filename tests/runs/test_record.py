@@ -210,6 +210,17 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     assert cost.seconds(run, "cpu", threads=1) == guess
 
 
+def test_a_short_training_hardly_moves_the_estimate(own_folders):
+    run = RUN.replace(**{"recipe.epochs": 10})
+    cost.learn(run, "cpu", elapsed=100.0)
+    known = cost.rate(run.model, "cpu")
+    brief = run.replace(**{"recipe.epochs": 1})
+    cost.learn(brief, "cpu", elapsed=1.0)  # ten times as fast
+    assert known < cost.rate(run.model, "cpu") < 1.1 * known
+    cost.learn(run, "cpu", elapsed=50.0)  # twice as fast, and long
+    assert cost.rate(run.model, "cpu") > 1.3 * known
+
+
 def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeypatch):
     clock = Clock(monkeypatch, seconds_a_job=95.0)
     job = Job("long", RUN, measured, cost_seconds=100.0)  # 10 of them to measure, it is said; 5 are left

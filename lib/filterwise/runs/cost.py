@@ -24,7 +24,8 @@ _PASSES_OF_A_STEP = 3
 # What a machine that has not measured anything yet is taken for: multiply-accumulates a second. The CPU's is
 # of one thread of an AVX2 machine, the GPU's of a small network that leaves most of a large GPU idle.
 _DEFAULT_RATES = {"cpu": 1.5e10, "cuda": 2e12, "mps": 3e11}
-_NEWEST = 0.5  # share of the newest measurement in the stored rate
+_NEWEST = 0.5  # share of the newest measurement in the stored rate, if it is a long one
+_LONG = 30.0  # seconds; a shorter training, whose time is half overhead, counts for less
 
 
 def operations(run: Run, data_root: str | Path | None = None) -> float:
@@ -70,7 +71,10 @@ def measured(model: str, device: str, threads: int | None = None) -> bool:
 
 def learn(run: Run, device: str, elapsed: float, data_root: str | Path | None = None) -> None:
     """Keep the rate of a finished training, which took ``elapsed`` seconds of steps, for the estimates to
-    come."""
+    come.
+
+    On the CPU these should be processor seconds over threads: seconds on the clock count other programs too.
+    """
     if elapsed <= 0:
         return
     images = len(datasets.train_and_test(run, data_root)[0])
@@ -81,8 +85,9 @@ def learn(run: Run, device: str, elapsed: float, data_root: str | Path | None = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             known = _load()
+            share = _NEWEST * min(1.0, elapsed / _LONG)
             for name in (place, f"{place} {run.model}"):
-                known[name] = new if name not in known else known[name] ** (1 - _NEWEST) * new**_NEWEST
+                known[name] = new if name not in known else known[name] ** (1 - share) * new**share
             temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
             temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
             os.replace(temporary, path)

@@ -148,7 +148,10 @@ def _fit(
         progress=progress,
         after_epoch=_stop_in_time(run.recipe.epochs, deadline) if deadline is not None else None,
     )
-    cost.learn(run, history.policy.device.type, history.seconds, data_root=data_root)
+    kind, took = history.policy.device.type, history.seconds
+    if kind == "cpu":
+        took = min(took, history.cpu_seconds / torch.get_num_threads())  # beside other programs
+    cost.learn(run, kind, took, data_root=data_root)
     return history
 
 
