@@ -130,8 +130,8 @@ _COSINE = Recipe(
     epochs=16, batch=50, lr=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup_steps=400,
     flip=True, shift=4,
 )  # fmt: skip
-# Chosen after results were seen: at 0.05 some of the narrowest nets (d1 = 1, 2) stayed near chance, which says
-# nothing about width. So the rate was lowered to 0.03, d1 = 1 left out, and all 4,000 digits taken.
+# Chosen after results were seen: at 0.05 some of the narrowest nets (d1 = 1, 2) stayed near chance, which
+# says nothing about width. So the rate was lowered to 0.03, d1 = 1 left out, and all 4,000 digits taken.
 _FEW = replace(_COSINE, epochs=3, lr=0.03, warmup_steps=40, flip=False, shift=2)
 QUICK = Study("mnist5k", {}, _FEW, _FEW)
 # The peak rate was looked at beforehand, at both ends of width (10,000 images, 8 epochs, batch 100): rates of
