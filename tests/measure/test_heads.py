@@ -55,20 +55,25 @@ def test_start_is_uniform_within_one_over_root_of_the_inputs() -> None:
     assert float(weight.std()) == pytest.approx(bound / math.sqrt(3), rel=0.02)
 
 
-def test_two_steps_against_the_update_written_out(net: nn.Sequential) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_two_steps_against_the_update_written_out(net: nn.Sequential, smoothing: float) -> None:
     """One image a label, one batch an epoch: Nesterov momentum, L2 and the cross-entropy gradient by hand."""
     ds = random_set(4, 4, seed=0)
-    recipe = QUICK.replace(epochs=2, batch=4, lr=0.1, momentum=0.9, weight_decay=0.01, decay=0.5)
+    changes = {"momentum": 0.9, "weight_decay": 0.01, "decay": 0.5, "label_smoothing": smoothing}
+    recipe = QUICK.replace(epochs=2, batch=4, lr=0.1, **changes)
     head = probe_heads(net, "4", ds, ds, recipe, seed=7)["4"]
     features = net.eval()[:5](scale(ds.images)).detach().flatten(1).double()
     weight = initial_weight(4, 3, 16, generator_for(7, "head 4")).flatten(1).double()
     velocity = torch.zeros_like(weight)
-    truth = torch.eye(4, dtype=torch.float64)[ds.labels]
+    truth = (1 - smoothing) * torch.eye(4, dtype=torch.float64)[ds.labels] + smoothing / 4
+    start = features @ weight.T
     for rate in (0.1, 0.05):
         gradient = (torch.softmax(features @ weight.T, dim=1) - truth).T @ features / 4 + 0.01 * weight
         velocity = 0.9 * velocity + gradient
         weight = weight - rate * (gradient + 0.9 * velocity)
     torch.testing.assert_close(head.weight.flatten(1).double(), weight, rtol=1e-5, atol=1e-6)
+    loss = torch.nn.functional.cross_entropy(start, ds.labels, label_smoothing=smoothing)
+    assert head.history["loss"][0] == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_learns_what_a_linear_head_can_learn(net: nn.Sequential) -> None:
