@@ -65,7 +65,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
 def _quick(_: str | Path | None) -> list[Job]:
     listed = []
     for seed in SEEDS:
-        run = Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 4000})
+        run = Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 3000})
         listed.append(_job(run, SIX_LAYERS_NAME, 60, head_epochs=5, counts=(3, 5, 10, 20, 50, 100)))
     for labels in (3, 40):
         for seed in SEEDS:
