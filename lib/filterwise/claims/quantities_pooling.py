@@ -185,7 +185,7 @@ def order_contrast(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-@quantity("order_inequality_share", control="1, the theorem")
+@quantity("order_inequality_share", control="1, on every map")
 def order_inequality_share(records: pd.DataFrame) -> pd.DataFrame:
     """Share of random maps on which AP(MP(x)) >= MP(AP(x)): mean of maxima against maximum of means."""
     return _exact(records, "order_inequality_share", lambda row: float(row["order_inequality_share"]), 1.0)
