@@ -78,9 +78,9 @@ def _cifar() -> list[list[Arm]]:
     return [
         s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),
         s.heads("vgg6", seeds, LATE_PLAN, _OTHERS),
+        s.comparison("vgg8", seeds, LATE_PLAN, LATE_ORDER),
         s.heads("vgg6", seeds, "L3", ("AP2-MP2", "MP2-AP2")),
         s.rates("vgg6", (0.02, 0.05, 0.1, 0.2)),
-        s.comparison("vgg8", seeds, LATE_PLAN, LATE_ORDER),
         [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in seeds],
         [s.arm("vgg16", "V", "", seed) for seed in range(5)]
         + [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed) for seed in (3, 4)],
