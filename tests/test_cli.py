@@ -98,6 +98,11 @@ def test_wrong_parameters_are_refused_before_a_kernel_starts(tmp_path, capsys, m
             "jobs=0 is too small",
         ),
         (("sweep", "--model", "vgg6", "--data", "parts", "--seds", "1"), "did you mean '--seeds'?"),
+        (
+            ("sweep", "--model", "vgg6", "--data", "parts", "--together", "alwais"),
+            "--together 'alwais' is not known; choose from 'auto', 'never', 'always'; did you mean 'always'?",
+        ),
+        (("record", "4-sfp", "--profile", "quick", "--together", "alwais"), "did you mean 'always'?"),
     ],
 )
 def test_every_mistake_is_one_line_with_the_near_miss(capsys, arguments, message):

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import filterwise
 from filterwise.errors import FilterwiseError, near_miss
-from filterwise.parameters import PROFILES
+from filterwise.parameters import PROFILES, TOGETHER
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -148,6 +148,11 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument(
             "--threads", type=int, metavar="N", help="CPU threads of each (default: divided among them)"
         )
+        each.add_argument(
+            "--together", default="auto", choices=TOGETHER,
+            help="train runs that differ in seed or rate as one stack: auto (where it was timed to be "
+            "faster), never, always",
+        )  # fmt: skip
         each.add_argument("--data-root", metavar="DIR", help="where the image sets are")
         each.add_argument("--runs", metavar="DIR", help="where runs are stored (default: data/runs)")
         each.add_argument(

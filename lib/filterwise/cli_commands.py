@@ -69,6 +69,7 @@ def do_sweep(options: argparse.Namespace) -> int:
             listed,
             options.jobs,
             per_device=options.per_device,
+            together=options.together,
             checkpoint_every=options.checkpoint_every,
             **common,
         )
@@ -184,6 +185,7 @@ def do_record(options: argparse.Namespace) -> int:
         options.budget,
         jobs=options.jobs,
         per_device=options.per_device,
+        together=options.together,
         threads=options.threads,
         say=lambda line: print(line, flush=True),
         **common,

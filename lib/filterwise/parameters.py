@@ -22,6 +22,8 @@ from typing import Any
 from filterwise.errors import ParameterError, check_at_least, check_choice
 
 PROFILES = ("quick", "cifar", "paper")
+#: Whether runs of one network train together: where it was timed to be faster, never, or always.
+TOGETHER = ("auto", "never", "always")
 _LARGEST_SEED = 2**32 - 1
 _DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
 _SCALARS: dict[str, type | None] = {"int": int, "float": float, "str": str, "bool": bool, "None": None}

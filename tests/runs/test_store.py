@@ -152,7 +152,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(tmp_path, monkeypat
     assert execute.stored(run, tmp_path)[0] is None
     assert execute.done_share(tmp_path, run.keys(), run) == 2 / 5  # what came after the checkpoint is lost
     epochs = []
-    monkeypatch.setattr(execute, "_stop_in_time", lambda *_: lambda row: epochs.append(row["epoch"]))
+    monkeypatch.setattr(execute, "stop_in_time", lambda *_: lambda row: epochs.append(row["epoch"]))
     resumed = result(run, tmp_path, device="cpu", deadline=time.time() + 600)
     assert epochs == [3, 4, 5]
     same_numbers(resumed, result(run, tmp_path / "whole", device="cpu"))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from filterwise.training import Feed, Recipe, evaluate, fit, fit_many, pick_device, policy
+from filterwise.training import Feed, Recipe, evaluate, faster_together, fit, fit_many, pick_device, policy
 
 pytestmark = [
     pytest.mark.cuda,
@@ -76,6 +76,32 @@ def test_members_are_their_solo_runs(make_net, make_set):
         solo = fit(make_net(seed), make_set(), None, RECIPE, seed, "cuda", progress=False)
         want = solo.table["train_loss"].tolist()
         assert history.table["train_loss"].tolist() == pytest.approx(want, rel=1e-2)
+
+
+def test_members_go_on_from_their_checkpoints(make_net, make_set, tmp_path):
+    def stop(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    options = {
+        "checkpoints": [tmp_path / str(seed) for seed in range(3)],
+        "device": "cuda",
+        "progress": False,
+    }
+    with pytest.raises(KeyboardInterrupt):
+        fit_many([make_net(seed) for seed in range(3)], make_set(), None, RECIPE, after_epoch=stop, **options)
+    histories = fit_many([make_net(seed) for seed in range(3)], make_set(), None, RECIPE, **options)
+    for seed, history in enumerate(histories):
+        solo = fit(make_net(seed), make_set(), None, RECIPE, seed, "cuda", progress=False)
+        want = solo.table["train_loss"].tolist()
+        assert history.table["train_loss"].tolist() == pytest.approx(want, rel=1e-2)
+
+
+def test_training_together_is_timed_once(make_net):
+    first = faster_together(make_net(), 8, (64, 2, 8, 8), "cuda")
+    assert first.why.startswith("timed: 8 alone ")
+    again = faster_together(make_net(), 8, (64, 2, 8, 8), "cuda")
+    assert (again.together, again.why) == (first.together, "timed before on this machine")
 
 
 def test_the_policy_times_four_forms(make_net):

@@ -1,4 +1,7 @@
-"""Members of an ensemble against their solo runs, in both engines; what they may not share; divergence."""
+"""Members of an ensemble against their solo runs, in both engines; what they may not share; divergence.
+
+Their checkpoints are in ``test_ensemble_checkpoints.py``.
+"""
 
 import copy
 
@@ -167,6 +170,9 @@ def test_what_members_must_share_is_checked(make_set):
         ({"nets": [], "seeds": ()}, "nets is empty"),
         ({"nets": lenet, "seeds": None}, "seeds=None"),
         ({"evaluate_every": 0}, "evaluate_every=0"),
+        ({"checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"checkpoints": ["a", "b"]}, r"checkpoints=\['a', 'b'\] must be 3 folders"),
+        ({"checkpoints": ["a", "b", "c"], "engine": "threads"}, "'threads' has no checkpoints"),
     ]
     for change, message in wrong:
         with pytest.raises(ParameterError, match=message):

@@ -37,14 +37,19 @@ def partial_folder(root: Path, keys: Keys) -> Path:
     return root / f"{keys.key}.partial"
 
 
-def done_share(root: Path, keys: Keys, run: Run) -> float:
-    """Share of a run's epochs that its checkpoint has; 0 without one."""
+def done_epochs(root: Path, keys: Keys) -> int:
+    """Epochs that a run's checkpoint has; 0 without one."""
     path = partial_folder(root, keys) / "checkpoint.safetensors"
     try:
         with safe_open(path, framework="pt") as file:
-            return min(1.0, int(json.loads(file.metadata()["filterwise"])["epoch"]) / run.recipe.epochs)
+            return int(json.loads(file.metadata()["filterwise"])["epoch"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-        return 0.0  # only an estimate; training itself looks at the file with care
+        return 0  # only an estimate; training itself looks at the file with care
+
+
+def done_share(root: Path, keys: Keys, run: Run) -> float:
+    """Share of a run's epochs that its checkpoint has; 0 without one."""
+    return min(1.0, done_epochs(root, keys) / run.recipe.epochs)
 
 
 def stored(run: Run, root: Path, data_root: str | Path | None = None) -> tuple[store.Result | None, Keys]:
@@ -111,16 +116,29 @@ def result(
             partial = partial_folder(folder, keys)
             net = store.build_network(run, where)
             history = _fit(run, net, partial, where, device, checkpoint_every, deadline, progress)
-            body = {
-                "metrics": _metrics(net, history, run, where),
-                "provenance": _provenance(history, run, keys, where),
-            }
-            store.write(folder, keys, run, history.table, net.state_dict(), body)
-            shutil.rmtree(partial, ignore_errors=True)
+            keep(folder, run, keys, net, history, where)
             found = store.read(folder, keys, run, device, where)
         if found is None:
             raise RunError(f"{folder / keys.key} was written and cannot be read")
     return found
+
+
+def keep(
+    folder: Path,
+    run: Run,
+    keys: Keys,
+    net: nn.Module,
+    history: training.History,
+    data_root: str | None,
+    **provenance: object,
+) -> None:
+    """Store what a training left behind, and remove its checkpoint; the run's lock must be held."""
+    body = {
+        "metrics": _metrics(net, history, run, data_root),
+        "provenance": {**_provenance(history, run, keys, data_root), **provenance},
+    }
+    store.write(folder, keys, run, history.table, net.state_dict(), body)
+    shutil.rmtree(partial_folder(folder, keys), ignore_errors=True)
 
 
 def _fit(
@@ -134,8 +152,7 @@ def _fit(
     progress: bool | None,
 ) -> training.History:
     train, test = datasets.train_and_test(run, data_root)
-    if deadline is not None and _clock() >= deadline:
-        raise Paused("no time left to begin")
+    check_time(deadline)
     history = training.fit(
         net,
         train,
@@ -146,7 +163,7 @@ def _fit(
         checkpoint=partial,
         checkpoint_every=checkpoint_every,
         progress=progress,
-        after_epoch=_stop_in_time(run.recipe.epochs, deadline) if deadline is not None else None,
+        after_epoch=stop_in_time(run.recipe.epochs, deadline) if deadline is not None else None,
     )
     kind, took = history.policy.device.type, history.seconds
     if kind == "cpu":
@@ -155,7 +172,13 @@ def _fit(
     return history
 
 
-def _stop_in_time(epochs: int, deadline: float) -> Callable[[Mapping[str, Any]], object]:
+def check_time(deadline: float | None) -> None:
+    """Raise :class:`Paused` if the deadline has come."""
+    if deadline is not None and _clock() >= deadline:
+        raise Paused("no time left to begin")
+
+
+def stop_in_time(epochs: int, deadline: float) -> Callable[[Mapping[str, Any]], object]:
     """To be called after each epoch; raises if the next one would end too late. ``fit`` keeps a
     checkpoint."""
     before = _clock()

@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.parameters import TOGETHER
 from filterwise.runs import cost, execute, pool, records, store
 from filterwise.runs.code_digest import MEASURING_CODE, code_digest
 from filterwise.runs.job import Job, plain_row
 from filterwise.runs.pending import LAST, Pending, pending
+from filterwise.runs.together import result as train_with
+from filterwise.runs.together import turns
 
 _clock = time.time
 
@@ -41,6 +44,8 @@ class _Task:
     data_root: str | None
     deadline: float  # seconds since 1970: other processes share it
     something_ran: str
+    mates: tuple[Pending, ...]
+    together: str
 
 
 def parse_budget(budget: str | float) -> float:
@@ -73,6 +78,7 @@ def record(
     device: str = "auto",
     per_device: int = 1,
     threads: int | None = None,
+    together: str = "auto",
     stale: bool = False,
     data_root: str | Path | None = None,
     root: str | Path | None = None,
@@ -96,6 +102,9 @@ def record(
         Jobs of your own; default: the chapter's.
     jobs, device, per_device, threads
         As for :func:`filterwise.runs.sweep`; here one at a time unless told otherwise.
+    together
+        As for :func:`filterwise.runs.sweep`, among jobs of one priority and as many as there seems to be time
+        for. Each is still measured and written by itself.
     stale
         Also redo what was measured by code that has changed since.
     data_root, root, out
@@ -109,6 +118,7 @@ def record(
         For a chapter, profile, budget or number that is not allowed. Errors of single jobs are in the answer.
     """
     deadline = _clock() + parse_budget(budget)
+    check_choice("together", together, TOGETHER)
     known = pending(
         chapter, profile, queue=queue, data_root=data_root, root=root, out=out, device=device, stale=stale
     )
@@ -119,12 +129,13 @@ def record(
     folder = store.runs_root(root)
     folder.mkdir(parents=True, exist_ok=True)
     flag = folder / f".record-{uuid.uuid4().hex}"
-    tasks = [
-        _Task(each, str(folder), str(data_root) if data_root else None, deadline, str(flag)) for each in todo
-    ]
+    runs, priorities = [each.job.run for each in todo], [each.job.priority for each in todo]
+    order = turns(runs, workers, together, device, priorities)
+    same = (str(folder), str(data_root) if data_root else None, deadline, str(flag))
+    tasks = [_Task(todo[turn], *same, tuple(todo[mate] for mate in mates), together) for turn, mates in order]
     try:
         for outcome in pool.outcomes(_one, tasks, workers, place, folder) if tasks else ():
-            name = todo[outcome.index].job.name
+            name = tasks[outcome.index].pending.job.name
             if outcome.answer is None:
                 report.failed[name] = outcome.error
                 say(f"{name}: failed: {outcome.error}")
@@ -151,14 +162,19 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     left = task.deadline - _clock()
     if left <= 0 or left < job.minimum_seconds or (flag.exists() and task.pending.seconds > left):
         return "left", {}, {}
+    mates = _mates(task, left)
+    of_all = measuring + sum(mate.measure_seconds for mate in mates)
     try:
-        result = execute.result(
+        result = train_with(
             job.run,
+            [mate.job.run for mate in mates],
             task.root,
             data_root=task.data_root,
             device=device,
             # time to measure is kept free, but never so much that training makes no progress
-            deadline=task.deadline - min(measuring, left / 2),
+            deadline=task.deadline - min(of_all, left / 2),
+            choice=task.together,
+            attempt=flag.name,
         )
     except execute.Paused as pause:
         flag.touch()
@@ -175,6 +191,17 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
         _record(job, result, row, seconds),
         {name: np.asarray(value) for name, value in arrays.items()},
     )
+
+
+def _mates(task: _Task, left: float) -> list[Pending]:
+    """Those that there is time for, by what they would take alone; all, if there is not enough for the job
+    itself: then it goes on in the next call, and they with it."""
+    taken, chosen = task.pending.seconds, []
+    for mate in task.mates:
+        if left >= mate.job.minimum_seconds and (task.pending.seconds > left or taken + mate.seconds <= left):
+            chosen.append(mate)
+            taken += mate.seconds
+    return chosen
 
 
 def _record(job: Job, result: store.Result, row: Any, seconds: float) -> dict[str, Any]:

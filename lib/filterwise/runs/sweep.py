@@ -22,6 +22,7 @@ last checkpoint. From the command line: ``filterwise sweep ... --dask tcp://sche
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +30,13 @@ from typing import Any
 
 import pandas as pd
 
-from filterwise.errors import DataError, FilterwiseError, ParameterError, RunError
+from filterwise.errors import DataError, FilterwiseError, ParameterError, RunError, check_choice
+from filterwise.parameters import TOGETHER
 from filterwise.runs import cost, execute, pool, store
 from filterwise.runs.bar import Bar
 from filterwise.runs.spec import Keys, Run
+from filterwise.runs.together import result as train_with
+from filterwise.runs.together import turns
 
 _METRICS = ("accuracy", "loss", "best_accuracy", "best_epoch", "train_accuracy", "train_loss", "epochs")
 #: Columns that say how a row was made, not what came out: they differ between machines and between calls.
@@ -75,6 +79,9 @@ class _Task:
     root: str
     data_root: str | None
     checkpoint_every: int
+    mates: tuple[Run, ...]
+    together: str
+    attempt: str
 
 
 def sweep(
@@ -87,6 +94,7 @@ def sweep(
     per_device: int = 1,
     threads: int | None = None,
     checkpoint_every: int = 5,
+    together: str = "auto",
     progress: bool = True,
 ) -> SweepResult:
     """Run what is not stored yet, and tabulate all.
@@ -107,6 +115,10 @@ def sweep(
         CPU threads of each worker. Default: the cores divided among the workers.
     checkpoint_every
         Epochs between checkpoints, which is what a killed sweep loses at most of each run in flight.
+    together
+        Whether runs that differ in seed, learning rate, momentum, weight decay or schedule alone train as one
+        stack of networks: ``auto`` on a GPU of this machine, where it was timed to be faster; ``never``;
+        ``always``. See :mod:`filterwise.runs.together`.
     progress
         Show a bar with the time left.
 
@@ -118,7 +130,7 @@ def sweep(
     Raises
     ------
     ParameterError
-        If there are no runs, or one of the numbers is too small.
+        If there are no runs, one of the numbers is too small, or ``together`` is another word.
 
     >>> import tempfile
     >>> from filterwise.training import Recipe
@@ -129,6 +141,7 @@ def sweep(
     [['lenet5', 0, 1, 'run']]
     """
     listed = _checked(runs)
+    check_choice("together", together, TOGETHER)
     workers, place = pool.plan(jobs, device, per_device, threads)
     folder = store.runs_root(root)
     rows: dict[int, dict[str, Any]] = {}
@@ -144,14 +157,19 @@ def sweep(
             rows[index] = _row(found, "stored")
         else:
             waiting.setdefault(keys.key, []).append(index)
+    first = [listed[indices[0]] for indices in waiting.values()]
+    order = turns(first, workers, together, device)
+    same = (str(folder), str(data_root) if data_root else None, checkpoint_every)
+    attempt = uuid.uuid4().hex
     tasks = [
-        _Task(listed[indices[0]], str(folder), str(data_root) if data_root else None, checkpoint_every)
-        for indices in waiting.values()
+        _Task(first[turn], *same, tuple(first[mate] for mate in mates), together, attempt)
+        for turn, mates in order
     ]
+    asked = list(waiting.values())
     hopes = [_hope(task.run, device, place.threads, data_root) for task in tasks] if progress else []
     with Bar(hopes, workers, "sweep", progress) as bar:
         for outcome in pool.outcomes(_train, tasks, workers, place, folder) if tasks else ():
-            indices = list(waiting.values())[outcome.index]
+            indices = asked[order[outcome.index][0]]
             for index in indices:
                 if outcome.answer is not None:
                     rows[index] = outcome.answer
@@ -223,8 +241,15 @@ def _checked(runs: Iterable[Run]) -> list[Run]:
 
 
 def _train(task: _Task, device: str) -> dict[str, Any]:
-    result = execute.result(
-        task.run, task.root, data_root=task.data_root, device=device, checkpoint_every=task.checkpoint_every
+    result = train_with(
+        task.run,
+        task.mates,
+        task.root,
+        data_root=task.data_root,
+        device=device,
+        checkpoint_every=task.checkpoint_every,
+        choice=task.together,
+        attempt=task.attempt,
     )
     return _row(result, "run")
 

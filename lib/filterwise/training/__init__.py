@@ -14,9 +14,11 @@ from filterwise.training.history import History
 from filterwise.training.loop import fit
 from filterwise.training.recipe import RECIPES, Recipe
 from filterwise.training.step import Step
+from filterwise.training.together import Decision, faster_together
 
 __all__ = [
     "RECIPES",
+    "Decision",
     "Evaluation",
     "Feed",
     "History",
@@ -28,6 +30,7 @@ __all__ = [
     "epoch_seed",
     "evaluate",
     "evaluation_mode",
+    "faster_together",
     "fit",
     "fit_many",
     "logits",

@@ -51,20 +51,23 @@ class Checkpoint:
 
 def take(
     net: nn.Module,
-    optimiser: torch.optim.SGD,
+    momentum: Mapping[str, Tensor],
     identity: Mapping[str, Any],
     began: str,
     rows: list[dict[str, Any]],
     policy: dict[str, str],
 ) -> Checkpoint:
     """A copy of the state as it is now; later steps do not change it."""
-    momentum = {}
-    for place, weight in enumerate(optimiser.param_groups[0]["params"]):
-        buffer = optimiser.state.get(weight, {}).get("momentum_buffer")
-        if buffer is not None:
-            momentum[str(place)] = _copy(buffer)
     weights = {name: _copy(value) for name, value in net.state_dict().items()}
-    return Checkpoint(identity, began, len(rows), list(rows), policy, weights, momentum)
+    moving = {place: _copy(buffer) for place, buffer in momentum.items()}
+    return Checkpoint(identity, began, len(rows), list(rows), policy, weights, moving)
+
+
+def momentum_of(optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+    """The optimiser's momentum by place among the trained weights; empty before the first step."""
+    states = (optimiser.state.get(weight, {}) for weight in optimiser.param_groups[0]["params"])
+    buffers = ((str(place), state.get("momentum_buffer")) for place, state in enumerate(states))
+    return {place: buffer for place, buffer in buffers if buffer is not None}
 
 
 def restore(net: nn.Module, optimiser: torch.optim.SGD, checkpoint: Checkpoint) -> None:

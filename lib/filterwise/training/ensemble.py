@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 
 from filterwise.errors import ParameterError, TrainingDiverged, check_at_least, check_choice
 from filterwise.training import policy_store
 from filterwise.training.device import own_randomness, pick_device, place, threads
-from filterwise.training.device_policy import Policy, policy
+from filterwise.training.device_policy import policy
 from filterwise.training.epoch import check_finite, train_epoch
 from filterwise.training.evaluation import evaluate
 from filterwise.training.feed import Feed
-from filterwise.training.history import COLUMNS, History
+from filterwise.training.history import History, history_of, mean_row
 from filterwise.training.loop import check_sets
 from filterwise.training.progress import Progress
 from filterwise.training.recipe import Recipe
-from filterwise.training.stacked import RANDOM, Stack
+from filterwise.training.stacked import RANDOM
+from filterwise.training.stacked_loop import train_stack
 from filterwise.training.step import backprop, sgd
 
 if TYPE_CHECKING:
@@ -43,15 +44,19 @@ def fit_many(
     device: str | torch.device = "auto",
     *,
     engine: str = "auto",
+    checkpoints: Sequence[str | Path] | None = None,
+    checkpoint_every: int = 5,
     evaluate_every: int = 1,
     progress: bool | None = None,
+    after_epoch: Callable[[Mapping[str, Any]], object] | None = None,
 ) -> list[History]:
     """Train several networks of one kind together; each sees what its own ``fit(..., seed)`` would show it.
 
     Two ways of doing it. "stacked": the members' weights are stacked and one ``torch.func.vmap`` computes
     them all, which fills a GPU that one small network leaves idle. "threads": each member is trained by one
     CPU thread, as many at a time as torch has threads, which wastes nothing on splitting small operations.
-    "auto" takes threads on the CPU, where stacking is slower than training in turn, and stacks elsewhere.
+    "auto" takes threads on the CPU, where stacking is slower than training in turn, and stacks elsewhere and
+    where checkpoints are asked for, which threads cannot keep: each is at another epoch.
 
     Parameters
     ----------
@@ -61,20 +66,27 @@ def fit_many(
         schedule
     seeds : one for each member; by default 0, 1, 2, ...
     engine : "auto", "stacked" or "threads"
+    checkpoints : a folder for each member, for the checkpoint that `fit` would write there, so that `fit` can
+        go on with one member and `fit_many` with those that `fit` has left; all are of the same epoch
+    checkpoint_every : as in `fit`
     evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
     progress : as in `fit`; a row shows the means over the members
+    after_epoch : as in `fit`, called with the means over the members that are sound; stacked members only
 
     Returns
     -------
     One history a member. A member whose loss is no longer finite ends there, its reason in ``diverged``; the
-    others go on unharmed. ``seconds`` is the member's share where the members are stacked, and its thread's
-    own time otherwise.
+    others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is the member's share
+    where the members are stacked, and its thread's own time otherwise.
 
     Raises
     ------
     ParameterError
         The members differ in more than they may, a network has random layers such as dropout, whose draws
         cannot be kept apart, or what `fit` refuses.
+    RunError
+        The checkpoints are of other trainings, of different epochs or in different forms: train the members
+        one by one with `fit`.
 
     >>> from filterwise import data, models
     >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
@@ -86,6 +98,7 @@ def fit_many(
     """
     check_choice("engine", engine, ENGINES)
     check_at_least("evaluate_every", evaluate_every, 1)
+    check_at_least("checkpoint_every", checkpoint_every, 1)
     if seeds is None:
         if callable(nets):
             raise ParameterError(
@@ -97,13 +110,23 @@ def fit_many(
     where = pick_device(device)
     for net in members:
         check_sets(net, train, test, where)
+    stacked_only = checkpoints is not None or after_epoch is not None
     if engine == "auto":
-        engine = "threads" if where.type == "cpu" else "stacked"
+        engine = "threads" if where.type == "cpu" and not stacked_only else "stacked"
     if engine == "threads" and where.type != "cpu":
         raise ParameterError(f"engine='threads' is for the CPU, not {where}; choose 'stacked'")
-    train_them = _in_threads if engine == "threads" else _stacked
+    if engine == "threads" and stacked_only:
+        raise ParameterError("engine='threads' has no checkpoints and no after_epoch; choose 'stacked'")
+    if checkpoints is not None and len({str(folder) for folder in checkpoints}) < len(members):
+        raise ParameterError(f"checkpoints={list(map(str, checkpoints))} must be {len(members)} folders")
     with own_randomness(0, where):
-        return train_them(members, train, test, each, list(seeds), where, evaluate_every, progress)
+        if engine == "threads":
+            return _in_threads(members, train, test, each, list(seeds), where, evaluate_every, progress)
+        return train_stack(
+            members, train, test, each, list(seeds), where,
+            checkpoints=checkpoints, checkpoint_every=checkpoint_every, evaluate_every=evaluate_every,
+            progress=progress, after_epoch=after_epoch,
+        )  # fmt: skip
 
 
 def _checked(
@@ -166,7 +189,7 @@ def _in_threads(
         with lock:
             done = [member[epoch] for member in rows if len(member) > epoch]
             if len(done) == len(rows):
-                bar.epoch(_mean(done))
+                bar.epoch(mean_row(done))
 
     def one(number: int, bar: Progress) -> History:
         net, recipe = place(members[number], device, form.memory_format), recipes[number]
@@ -187,10 +210,10 @@ def _in_threads(
                 rows[number].append(row)
                 tell(bar, epoch)
         except TrainingDiverged as error:
-            return _history(rows[number], form, str(error))
+            return history_of(rows[number], form, str(error))
         finally:
             place(net, device, torch.contiguous_format)
-        return _history(rows[number], form)
+        return history_of(rows[number], form)
 
     workers = min(torch.get_num_threads(), len(members))
     # one thread inside each member; set before the pool's threads begin, which then start with it
@@ -203,49 +226,3 @@ def _in_threads(
             for task in tasks:
                 task.cancel()
             raise
-
-
-def _stacked(
-    members: list[nn.Module],
-    train: ImageSet,
-    test: ImageSet | None,
-    recipes: list[Recipe],
-    seeds: list[int],
-    device: torch.device,
-    evaluate_every: int,
-    progress: bool | None,
-) -> list[History]:
-    # one network's timing says nothing of the stack's, so that what the recipe leaves open is the plain form
-    plain = {"precision": "float32", "memory_format": "contiguous"}
-    fixed = {name: value for name, value in plain.items() if getattr(recipes[0], name) == "auto"}
-    form = policy(members[0], (1, *train.shape), device, recipes[0].replace(**fixed))
-    feed = Feed(train.images, train.labels, recipes[0], seeds, device, reuse=True)
-    stack = Stack(members, recipes, feed, form)
-    rows: list[list[dict[str, Any]]] = [[] for _ in members]
-    epochs = recipes[0].epochs
-    try:
-        with Progress(progress, epochs, feed.steps) as bar:
-            for epoch in range(epochs):
-                latest = stack.train_epoch(epoch, bar.step)
-                final = epoch + 1 == epochs
-                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
-                    stack.evaluate(test, latest)
-                alive = stack.check_finite(latest, final)
-                for number, row in enumerate(latest):
-                    if alive[number]:
-                        rows[number].append(row)
-                if any(alive):
-                    bar.epoch(_mean([row for number, row in enumerate(latest) if alive[number]]))
-    finally:
-        stack.give_back()
-    return [_history(member, form, reason) for member, reason in zip(rows, stack.diverged, strict=True)]
-
-
-def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} | {
-        "epoch": rows[0]["epoch"]
-    }
-
-
-def _history(rows: list[dict[str, Any]], form: Policy, diverged: str = "") -> History:
-    return History(pd.DataFrame(rows, columns=list(COLUMNS)), form, diverged)

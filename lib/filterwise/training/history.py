@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,26 @@ class History:
     def cpu_seconds(self) -> float:
         """Processor seconds of this process during training, all threads together."""
         return float(self.table["cpu_seconds"].sum())
+
+
+def history_of(rows: list[dict[str, Any]], form: Policy, diverged: str = "") -> History:
+    """The history with these rows.
+
+    >>> import torch
+    >>> len(history_of([], Policy(torch.device("cpu"))).table)
+    0
+    """
+    return History(pd.DataFrame(rows, columns=list(COLUMNS)), form, diverged)
+
+
+def mean_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several members' rows of one epoch as one, for showing how far they are.
+
+    >>> mean_row([{"epoch": 2, "train_loss": 1.0}, {"epoch": 2, "train_loss": 2.0}])
+    {'epoch': 2, 'train_loss': 1.5}
+    """
+    means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    return means | {"epoch": rows[0]["epoch"]}
 
 
 def _row(row: pd.Series[Any]) -> dict[str, Any]:

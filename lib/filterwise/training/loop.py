@@ -93,7 +93,7 @@ def fit(
     where = pick_device(device)
     check_sets(net, train, test, where)
 
-    identity = _identity(net, train, test, recipe, seed, step)
+    identity = identity_of(net, train, test, recipe, seed, step)
     began = checkpoints.weights_digest(net.state_dict()) if checkpoint is not None else ""
     start = checkpoints.load(checkpoint, identity, began) if checkpoint is not None and resume else None
     if start is not None and torch.device(start.policy["device"]).type == where.type:
@@ -115,7 +115,8 @@ def fit(
     def boundary() -> checkpoints.Checkpoint | None:
         if checkpoint is None:
             return None
-        return checkpoints.take(net, optimiser, identity, began, rows, form.to_dict())
+        momentum = checkpoints.momentum_of(optimiser)
+        return checkpoints.take(net, momentum, identity, began, rows, form.to_dict())
 
     last, saved = boundary(), len(rows) if start is not None else -1
     try:
@@ -195,15 +196,15 @@ def _form(
     return policy(net, shape, device, recipe)
 
 
-def _identity(
+def identity_of(
     net: nn.Module,
     train: ImageSet,
     test: ImageSet | FolderSet | None,
     recipe: Recipe,
     seed: int,
-    step: Step | None,
+    step: Step | None = None,
 ) -> dict[str, Any]:
-    """What makes two trainings the same one, as plain values."""
+    """What makes two trainings the same one, as plain values; a checkpoint of another one is refused."""
     name = None if step is None else getattr(step, "__qualname__", type(step).__qualname__)
     return {
         "network": policy_store.signature(net),

@@ -8,7 +8,8 @@ slice of the weights alone, so that the gradient of the sum of the losses is all
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +35,14 @@ RANDOM = (
     "the network draws random numbers while it trains (dropout?); members that train together cannot keep "
     "their draws apart, so train them one by one with fit"
 )
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The state of S members: parameters and buffers (S, ...) by name, momentum (S, ...) by weight."""
+
+    tensors: State
+    momentum: State
 
 
 class Stack:
@@ -150,22 +159,43 @@ class Stack:
         for member, row in enumerate(rows):
             if self.diverged[member]:
                 continue
-            self._hand_over(member)
+            if weights:
+                self.hand_over(member)
             try:
                 check_finite(self.members[member], row, weights)
             except TrainingDiverged as error:
                 self.diverged[member] = str(error)
         return [not reason for reason in self.diverged]
 
-    @torch.no_grad()
-    def _hand_over(self, member: int) -> None:
-        for name, value in _tensors(self.members[member]).items():
-            value.copy_((self.weights if name in self.weights else self.rest)[name][member])
+    def moment(self) -> Moment:
+        """A copy of the state of all members as it is now; later steps do not change it."""
+        tensors = {**self.weights, **self.rest}
+        copies = {name: value.detach().clone() for name, value in tensors.items()}
+        return Moment(copies, {name: value.clone() for name, value in self.descent.momentum.items()})
 
-    def give_back(self) -> None:
-        """Put every member's state into its own network."""
-        for member in range(len(self.members)):
-            self._hand_over(member)
+    def momentum(self, member: int, moment: Moment) -> State:
+        """A member's momentum by place among the trained weights, as `fit`'s optimiser would have it."""
+        if self.recipes[member].momentum == 0:
+            return {}
+        return {str(place): value[member] for place, value in enumerate(moment.momentum.values())}
+
+    @torch.no_grad()
+    def set_momentum(self, member: int, momentum: Mapping[str, Tensor]) -> None:
+        """What `momentum` gave, put back; a place that it does not name has none."""
+        for place, value in enumerate(self.descent.momentum.values()):
+            if str(place) in momentum:
+                value[member].copy_(momentum[str(place)])
+            else:
+                value[member].zero_()
+
+    @torch.no_grad()
+    def hand_over(self, member: int, moment: Moment | None = None) -> None:
+        """Put a member's state, as it is now or was at a ``moment``, into its own network."""
+        for name, value in _tensors(self.members[member]).items():
+            if moment is not None:
+                value.copy_(moment.tensors[name][member])
+            else:
+                value.copy_((self.weights if name in self.weights else self.rest)[name][member])
 
 
 class Descent:
@@ -184,12 +214,17 @@ class Descent:
         self.device, self.nesterov = first.device, recipes[0].nesterov
         self._flat = torch.cat([weight.flatten() for weight in weights.values()])
         self._momentum = torch.zeros_like(self._flat)
-        parts = self._flat.split([weight.numel() for weight in weights.values()])
-        #: the weights as they are trained: windows into the one stretch
-        self.weights = {
-            name: part.view(weight.shape).requires_grad_()
-            for (name, weight), part in zip(weights.items(), parts, strict=True)
-        }
+
+        def windows(flat: Tensor) -> State:
+            parts = flat.split([weight.numel() for weight in weights.values()])
+            return {
+                name: part.view(weight.shape)
+                for (name, weight), part in zip(weights.items(), parts, strict=True)
+            }
+
+        #: the weights as they are trained, and their momentum: windows into the one stretch
+        self.weights = {name: part.requires_grad_() for name, part in windows(self._flat).items()}
+        self.momentum = windows(self._momentum)
         members = torch.arange(len(recipes), device=self.device)
         self._member = torch.cat(
             [members.repeat_interleave(weight[0].numel()) for weight in weights.values()]
