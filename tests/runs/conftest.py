@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from filterwise import training
+
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory, monkeypatch):
@@ -12,3 +14,22 @@ def own_folders(tmp_path_factory, monkeypatch):
     torch.set_num_threads(1)
     yield folder
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def stacks(monkeypatch):
+    """Members' seeds and the epochs of every stack that is trained."""
+    seen, real = [], training.fit_many
+
+    def fit_many(nets, train, test, recipes, seeds, *rest, after_epoch=None, **options):
+        seen.append((list(seeds), epochs := []))
+
+        def noted(row):
+            epochs.append(row["epoch"])
+            if after_epoch is not None:
+                after_epoch(row)
+
+        return real(nets, train, test, recipes, seeds, *rest, after_epoch=noted, **options)
+
+    monkeypatch.setattr(training, "fit_many", fit_many)
+    return seen
