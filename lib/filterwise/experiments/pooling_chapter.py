@@ -130,6 +130,10 @@ def comparison(table: pd.DataFrame) -> pd.DataFrame:
     found["arm"] = found["arm"].str.replace("-", "→").str.replace("vgg→", "vgg-").str.replace(" ", "\u00a0")
     found["million MACs"] = (found.pop("macs") / 1e6).round(3)
     found["MACs × epochs"] = (found["million MACs"] * found["epochs"]).round(1)
+    if found["n"].max() < 2:
+        found = found.drop(columns="sd")  # one run has no spread
+    last = ["train_accuracy", "seconds"]  # what an accuracy cost belongs beside it, on any screen
+    found = found[[name for name in found if name not in last] + last]
     return found.set_index("arm")
 
 
