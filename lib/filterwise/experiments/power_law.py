@@ -188,11 +188,11 @@ def _cifar() -> list[list[Point]]:
     return [
         [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
         [s.lenet_point(3, seed) for seed in range(3)],
+        [*(s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8)), s.vgg_point(16, 0)],
         [s.lenet_point(d1, 0, **twice) for d1 in (6, 48)],
         [point for seed in range(2) for point in s.scan(8, seed)],
-        [s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8)],
         [s.lenet_point(96, 0, held_out=True)],
-        [s.vgg_point(16, 0), *s.ratio_curve(1.5, widths, 0), *s.variant_curve("average pools", widths, 0)],
+        [*s.ratio_curve(1.5, widths, 0), *s.variant_curve("average pools", widths, 0)],
         [*s.ratio_curve(5.0, widths, 0), *s.variant_curve("3x3 kernels", widths, 0)],
         [point for seed in range(2) for point in s.scan(16, seed)],
         [s.lenet_point(96, seed, held_out=True) for seed in (1, 2)],
