@@ -84,7 +84,7 @@ def ledger(
     -------
     DataFrame
         ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words, or
-        ``not readable``; ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and
+        ``no number``; ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and
         ``control``; ``n`` seeds (the fewest of the arms); ``verdict``, one of ``holds``, ``fails``,
         ``undecided``, ``not measured``, and ``why``; ``profile``, ``data``, ``device``; the numbers of the
         first arm as ``value`` and ``spread``, and ``paper_value``.

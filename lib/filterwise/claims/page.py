@@ -13,7 +13,7 @@ import pandas as pd
 from filterwise.claims.ledger import findings, number, table_of
 from filterwise.claims.load import chapters
 from filterwise.claims.quantities import get
-from filterwise.claims.schema import PROFILES, VERDICTS
+from filterwise.claims.schema import PROFILES, VERDICTS, Rule
 from filterwise.claims.verdict import Estimate, Finding
 from filterwise.errors import check_choice
 
@@ -95,7 +95,7 @@ def _table(found: list[Finding]) -> str:
             f"<td>{badge(str(row['verdict']))}</td>"
             f"<td>{escape(str(row['statement']))}{_details(finding)}</td>"
             f"<td>{escape(str(row['paper']))}</td>"
-            f"<td>{escape(str(row['ours'])) or '–'}</td>"
+            f"<td>{_here(finding, str(row['ours']))}</td>"
             f"<td>{escape(str(row['control'])) or '–'}</td>"
             f"<td>{row['n']}</td>"
             f"<td>{escape(str(row['profile']))}</td>"
@@ -134,9 +134,34 @@ def _details(finding: Finding) -> str:
         lines.append(f"<p><b>How it was read:</b> {escape(claim.note)}</p>")
     if claim.controls:
         lines.append(f"<p><b>Controls:</b> {escape('; '.join(claim.controls))}</p>")
-    parts = list(dict.fromkeys((*finding.headline, *finding.parts)))
-    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts]
+    # a claim's own quantity is often a condition as well; then the condition's interval is what decided
+    parts = {(part.quantity, part.arm): part for part in (*finding.headline, *finding.parts)}
+    if parts:
+        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.rule)}</p>")
+    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts.values()]
     return f"<details><summary>how it was judged, seed by seed</summary>{''.join(lines)}</details>"
+
+
+def _here(finding: Finding, ours: str) -> str:
+    """What was found, and under it what it is a number of."""
+    if not ours:
+        return "–"
+    what = get(finding.claim.quantity).says
+    return f'{escape(ours)}<div class="fw-what">{escape(what)}</div>'
+
+
+def _rule_words(rule: Rule) -> str:
+    """How seeds became the verdict.
+
+    >>> _rule_words(Rule(kind="interval", method="t", level=0.9))
+    "the 90 % interval over seeds (Student's t)"
+    """
+    if rule.kind == "count":
+        return f"all conditions together in {rule.seeds} of {rule.of} seeds"
+    if rule.kind == "estimate":
+        return "the value itself"
+    how = "Student's t" if rule.method == "t" else "bootstrap; over three seeds from the smallest to the largest"
+    return f"the {rule.level:.0%} interval over seeds ({how})".replace("%", " %")
 
 
 def _seed_by_seed(part: Estimate) -> str:
@@ -164,8 +189,9 @@ def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | 
         "# Ledger of claims",
         "",
         "Every claim of the papers, what would count as reproducing it, and what was measured here.",
-        "The pass rules were written before the results were known.",
-        "A number of a paper that could not be read is marked *not readable*; none was made up.",
+        "The pass rules were written before the results were known; where one was changed later, the claim's own",
+        "note (folded under its statement) says what was changed, and after seeing what.",
+        "Of a paper stands what could be read of it; no number was made up.",
         "",
         f"All profiles together: {counts(table)}",
         "",
@@ -182,7 +208,7 @@ def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | 
 
 def _key() -> str:
     meaning = {
-        "holds": "the interval over seeds meets the pass rule on every arm",
+        "holds": "the pass rule is met on every arm, by the interval over seeds unless the claim says otherwise",
         "fails": "it misses it on at least one arm",
         "undecided": "the interval straddles the bound, there are too few seeds, or no pass rule was set",
         "not measured": "no record yet",

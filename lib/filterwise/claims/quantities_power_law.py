@@ -159,16 +159,20 @@ def widths_that_lower_the_error(records: pd.DataFrame, family: str | None = None
     )
 
 
-@quantity("width_for_error", pooled=True, digits=0, control="widest d1 measured")
+@quantity("width_for_error", pooled=True, digits=2, control="the same of the widest d1 measured")
 def width_for_error(
     records: pd.DataFrame, family: str = "lenet", error: float = TARGET_ERROR
 ) -> pd.DataFrame:
-    """Width d1* at which the fitted line reaches an error: extrapolated, exponentially sensitive to rho."""
+    """log10 of the width d1* at which the fitted line reaches an error.
+
+    Its logarithm, because d1* is exponentially sensitive to rho: intervals of d1* itself would reach below 0.
+    """
     rows = []
     for curve in curves(records, family):
         rho, intercept = line(curve)
         if rho > 0:
-            rows.append((curve, float(np.exp((intercept - np.log(error)) / rho)), curve.width.max()))
+            reached = (intercept - np.log(error)) / rho / np.log(10)
+            rows.append((curve, float(reached), float(np.log10(curve.width.max()))))
     return _table(rows)
 
 

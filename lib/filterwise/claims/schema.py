@@ -15,7 +15,7 @@ from filterwise.errors import ParameterError
 
 PROFILES: tuple[str, ...] = ("quick", "cifar", "paper")
 VERDICTS: tuple[str, ...] = ("holds", "fails", "undecided", "not measured")
-NOT_READABLE = "not readable"
+NO_NUMBER = "no number"
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
@@ -47,15 +47,17 @@ class PaperNumber:
     source: str
 
     def shown(self) -> str:
-        """The number and the words; a missing number is said to be missing.
+        """The number and the words; where neither has a number, that is said.
 
         >>> PaperNumber(None, "monotone trend", "abstract").shown()
-        'monotone trend (number not readable)'
+        'monotone trend (no number)'
+        >>> PaperNumber(None, "0.94 above VGG16, whose value could not be read", "abstract").shown()
+        '0.94 above VGG16, whose value could not be read'
         >>> PaperNumber(0.94, "A-VGG8", "abstract").shown()
         '0.94 (A-VGG8)'
         """
         if self.value is None:
-            return f"{self.text} (number {NOT_READABLE})"
+            return self.text if any(map(str.isdigit, self.text)) else f"{self.text} ({NO_NUMBER})"
         return f"{self.value:g} ({self.text})"
 
 
