@@ -87,6 +87,19 @@ def test_routes():
     assert claims.measure("route_count_error", wrong)["value"].tolist() == [1.0]
 
 
+def test_trained_routes_are_compared_by_seed_and_the_smallest_pair_counts(pooling_records):
+    spreads = {"MP2-AP4": 3.0, "AP4-MP2": 1.5, "MP4-AP2": 2.0, "AP2-MP4": 0.5}
+    late = pooling_records[pooling_records["plan"] == "L2"].drop_duplicates(["seed"])
+    records = pd.concat(
+        [late.assign(order=order, trained_spread=spread) for order, spread in spreads.items()]
+    )
+    table = claims.measure("trained_spread_ratio", records)
+    assert sorted(table["seed"]) == sorted(late["seed"])
+    assert set(table["value"]) == {2.0}  # 3.0 / 1.5, not 2.0 / 0.5
+    one_order = records[records["order"] == "MP2-AP4"]
+    assert claims.measure("trained_spread_ratio", one_order).empty
+
+
 def test_fc_activation_gap(pooling_records):
     relu = pooling_records.assign(fc_activation="relu", accuracy=lambda t: t["accuracy"] + 0.001)
     table = claims.measure("fc_activation_gap", pd.concat([pooling_records, relu]))

@@ -160,7 +160,11 @@ def _rule_words(rule: Rule) -> str:
         return f"all conditions together in {rule.seeds} of {rule.of} seeds"
     if rule.kind == "estimate":
         return "the value itself"
-    how = "Student's t" if rule.method == "t" else "bootstrap; over three seeds from the smallest to the largest"
+    how = (
+        "Student's t"
+        if rule.method == "t"
+        else "bootstrap; over three seeds from the smallest to the largest"
+    )
     return f"the {rule.level:.0%} interval over seeds ({how})".replace("%", " %")
 
 

@@ -220,6 +220,30 @@ def route_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
     return _exact(records, f"route_spread@{pairs[0][0]}", smallest, 1.0) if pairs else pd.DataFrame()
 
 
+@quantity("trained_spread_ratio", digits=2, control="1, an order without effect")
+def trained_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
+    """Spread of the routes in trained networks, MP first over AP first: smallest ratio over the order pairs."""
+    if not has(records, *_COLUMNS, "trained_spread"):
+        return pd.DataFrame()
+    rows = []
+    late = _compared(records)
+    late = late[late["order"].notna() & (late["order"] != "")]
+    same = ["base", "plan", "data", "seed", "epochs"]
+    for (base, plan, data, seed, _), runs in late.groupby(same, sort=False):
+        spread = runs.set_index("order")["trained_spread"].dropna()
+        ratios = [
+            spread[a] / spread[b]
+            for a in spread.index
+            for b in spread.index
+            if a.startswith("MP") and b.startswith("AP") and _swapped(a, b) and spread[b] > 0
+        ]
+        if ratios:
+            about = {"arm": f"{base} {plan}, {data}", "seed": int(seed), "data": str(data)}
+            device = joined(runs["device"])
+            rows.append({**about, "value": float(min(ratios)), "control": 1.0, "device": device})
+    return pd.DataFrame(rows)
+
+
 def _exact(records: pd.DataFrame, column: str, value, control: float) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     if not has(records, column, "seed"):
         return pd.DataFrame()
