@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from filterwise import models
 from filterwise.errors import ParameterError
 from filterwise.experiments import power_law_chapter as chapter
 
@@ -61,10 +62,20 @@ def test_curves_with_fewer_than_three_widths_are_not_fitted():
 def test_operations_at_an_error_invert_the_planted_line():
     table = planted(noise=0.0)
     # error = 0.6 d1^-0.3 and MACs = 1000 d1^2, so MACs = 1000 (0.6 / error)^(2 / 0.3)
-    cells = chapter.macs_at_error(table, [0.25, 0.05]).loc["LeNet"]
-    assert float(cells["0.25"]) == pytest.approx(1e-3 * (0.6 / 0.25) ** (2 / 0.3), rel=0.01)
+    found, operations = chapter.fits(table), {"LeNet": lambda d1: 1_000 * d1**2}
+    cells = chapter.macs_at_error(table, found, [0.25, 0.05], operations).loc["LeNet"]
+    # to a whole number of filters
+    assert float(cells["0.25"]) == pytest.approx(1e-3 * round((0.6 / 0.25) ** (1 / 0.3)) ** 2, rel=0.01)
     assert cells["0.05"].endswith("*")
     assert float(cells["0.05"].rstrip("* ")) == pytest.approx(1e-3 * (0.6 / 0.05) ** (2 / 0.3), rel=0.01)
+
+
+def test_operations_at_an_error_are_those_of_the_width():
+    table = planted(noise=0.0)
+    cells = chapter.macs_at_error(table, chapter.fits(table), [0.05]).loc["LeNet"]
+    width = round((0.6 / 0.05) ** (1 / 0.3))
+    net = models.build("lenet5", d1=width, ratio=16 / 6)
+    assert float(cells["0.05"].rstrip("* ")) == pytest.approx(models.macs(net) / 1e6, rel=0.005)
 
 
 def test_errors_to_compare_at_are_reached_by_all_curves():

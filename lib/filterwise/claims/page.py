@@ -193,8 +193,8 @@ def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | 
         "# Ledger of claims",
         "",
         "Every claim of the papers, what would count as reproducing it, and what was measured here.",
-        "The pass rules were written before the results were known; where one was changed later, the claim's own",
-        "note (folded under its statement) says what was changed, and after seeing what.",
+        "The pass rules were written before the results were known; where one was changed later, the claim's",
+        "own note (folded under its statement) says what was changed, and after seeing what.",
         "Of a paper stands what could be read of it; no number was made up.",
         "",
         f"All profiles together: {counts(table)}",
@@ -212,7 +212,7 @@ def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | 
 
 def _key() -> str:
     meaning = {
-        "holds": "the pass rule is met on every arm, by the interval over seeds unless the claim says otherwise",
+        "holds": "the pass rule is met on every arm; by the interval over seeds, if the claim says no other",
         "fails": "it misses it on at least one arm",
         "undecided": "the interval straddles the bound, there are too few seeds, or no pass rule was set",
         "not measured": "no record yet",

@@ -69,9 +69,7 @@ def _exponent_and_half_interval(curve: Curve) -> tuple[float, float]:
     return -float(fit.slope), half
 
 
-@quantity(
-    "macs_ratio_at_equal_error", pooled=True, digits=2, control="extrapolated to the spec's error 0.065"
-)
+@quantity("macs_ratio_at_equal_error", pooled=True, digits=2, control="extrapolated to an error of 0.065")
 def macs_ratio_at_equal_error(
     records: pd.DataFrame, first: str = "vgg16", second: str = "lenet", error: float = 0.065
 ) -> pd.DataFrame:
@@ -96,9 +94,11 @@ def _macs_at(curve: Curve, errors: np.ndarray) -> np.ndarray:
 
 
 def _macs_on_line(curve: Curve, error: float) -> float:
-    """Operations at one error, on the straight line of log MACs on log error."""
-    slope, intercept = np.polyfit(np.log(curve.error), np.log(curve.macs), 1)
-    return float(np.exp(intercept + slope * np.log(error)))
+    """Operations at the width that the line gives for an error; beyond the widest they grow as its square."""
+    rho, intercept = line(curve)
+    width = np.exp((intercept - np.log(error)) / rho)
+    within = float(np.exp(np.interp(np.log(width), np.log(curve.width), np.log(curve.macs))))
+    return within * max(1.0, float(width / curve.width.max()) ** 2)
 
 
 @quantity("straight_variants", pooled=True, digits=0, control="variants measured")

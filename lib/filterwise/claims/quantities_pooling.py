@@ -167,7 +167,7 @@ def order_contrast(records: pd.DataFrame) -> pd.DataFrame:
     if not has(records, *_COLUMNS):
         return pd.DataFrame()
     found = []
-    runs = _compared(records)
+    runs = _compared(records)[[*_COLUMNS, "device"]]  # records are hundreds of columns wide
     late = runs[runs["order"].notna() & (runs["order"] != "")]
     for (_, _, data), runs in late.groupby(["base", "plan", "data"], sort=False):
         wide = runs.pivot_table(index=["seed", "epochs"], columns="order", values="accuracy")
@@ -222,7 +222,7 @@ def route_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
 
 @quantity("trained_spread_ratio", digits=2, control="1, an order without effect")
 def trained_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
-    """Spread of the routes in trained networks, MP first over AP first: smallest ratio over the order pairs."""
+    """Spread of the trained networks' routes, MP first over AP first: smallest ratio over the order pairs."""
     if not has(records, *_COLUMNS, "trained_spread"):
         return pd.DataFrame()
     rows = []
@@ -230,6 +230,7 @@ def trained_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
     late = late[late["order"].notna() & (late["order"] != "")]
     same = ["base", "plan", "data", "seed", "epochs"]
     for (base, plan, data, seed, _), runs in late.groupby(same, sort=False):
+        about = {"arm": f"{base} {plan}, {data}", "seed": seed, "data": str(data)}
         spread = runs.set_index("order")["trained_spread"].dropna()
         ratios = [
             spread[a] / spread[b]
@@ -238,7 +239,6 @@ def trained_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
             if a.startswith("MP") and b.startswith("AP") and _swapped(a, b) and spread[b] > 0
         ]
         if ratios:
-            about = {"arm": f"{base} {plan}, {data}", "seed": int(seed), "data": str(data)}
             device = joined(runs["device"])
             rows.append({**about, "value": float(min(ratios)), "control": 1.0, "device": device})
     return pd.DataFrame(rows)

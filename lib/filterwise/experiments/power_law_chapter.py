@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +13,15 @@ from filterwise import measure, runs
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.experiments import power_law
 from filterwise.experiments.power_law import Point, Study
-from filterwise.experiments.widths import LENET_RATIO
+from filterwise.experiments.widths import LENET_RATIO, lenet_macs, second_layer, vgg16_macs
 from filterwise.measure import PowerLaw
 
 FAMILIES = {"lenet": "LeNet", "vgg16": "VGG-16"}
+#: Multiply-accumulates of a forward pass at any width; VGG-16's are those of its convolutions.
+OPERATIONS: dict[str, Callable[[int], int]] = {
+    "LeNet": lambda d1: lenet_macs(d1, second_layer(d1)),
+    "VGG-16": vgg16_macs,
+}
 # What the page reads; a column that no record has yet is added without values.
 _COLUMNS = (
     "family",
@@ -189,19 +194,26 @@ def held_out_table(table: pd.DataFrame, found: dict[str, PowerLaw]) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def macs_at_error(table: pd.DataFrame, errors: Sequence[float]) -> pd.DataFrame:
-    """Million multiply-accumulates that each curve needs for an error, on its fitted line of error on MACs.
+def macs_at_error(
+    table: pd.DataFrame,
+    found: Mapping[str, PowerLaw],
+    errors: Sequence[float],
+    operations: Mapping[str, Callable[[int], int]] = OPERATIONS,
+) -> pd.DataFrame:
+    """Million multiply-accumulates that each curve needs for an error: those of the width its line gives.
 
-    A cell is marked with ``*`` where the error lies outside the curve's measured range.
+    Operations are counted at that width and not fitted: over narrow networks they do not yet grow as the
+    square of the width, so that a line through them is wrong beyond. A cell is marked with ``*`` where the
+    error lies outside the curve's measured range.
     """
     rows = {}
     for curve, part in table.groupby("curve", sort=False):
-        means = part.groupby("d1").agg(error=("error", "mean"), macs=("macs", "first"))
-        if len(means) < 3:
+        if curve not in found or curve not in operations:
             continue
-        fit = measure.power_law(means["macs"], means["error"])
-        inside = [means["error"].min() <= error <= means["error"].max() for error in errors]
-        cells = [f"{fit.solve(error).value / 1e6:.3g}" for error in errors]
+        means = part.groupby("d1")["error"].mean()
+        widths = [max(1, round(float(found[str(curve)].solve(error).value))) for error in errors]
+        cells = [f"{operations[str(curve)](width) / 1e6:.3g}" for width in widths]
+        inside = [means.min() <= error <= means.max() for error in errors]
         rows[str(curve)] = [cell if seen else f"{cell} *" for cell, seen in zip(cells, inside, strict=True)]
     return pd.DataFrame.from_dict(rows, orient="index", columns=[f"{error:g}" for error in errors])
 

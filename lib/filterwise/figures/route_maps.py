@@ -46,9 +46,8 @@ def operator_routes(x: Tensor, orders: Sequence[str]) -> style.BookFigure:
             layer = np.zeros((*mask.shape, 4))
             layer[..., :3], layer[..., 3] = color, 0.75 * mask
             ax.imshow(layer, interpolation="nearest")
-            ax.set_title(
-                f"{order.replace('-', '→')}: {count:g} routes a block\nmean output {output:.2f}", fontsize=9.5
-            )
+            routes = f"{count:g} route{'s' * (count != 1)} a block"
+            ax.set_title(f"{order.replace('-', '→')}: {routes}\nmean output {output:.2f}", fontsize=9.5)
         _bare(axes, len(orders))
     figure.alt = f"Pixels that carry gradient through {', '.join(orders)}."
     return figure
