@@ -114,8 +114,9 @@ def accuracy_against_compute(table: pd.DataFrame) -> style.BookFigure:
     with style.context():
         figure = style.new(height=3.5)
         ax = figure.subplots()
-        for place, (arm, runs) in enumerate(table.assign(cost=cost).groupby("arm", sort=False)):
-            look = style.look(str(runs["network"].iloc[0]))
+        arms = list(table.assign(cost=cost).groupby("arm", sort=False))
+        looks = style.looks([str(runs["network"].iloc[0]) for _, runs in arms])
+        for place, ((arm, runs), look) in enumerate(zip(arms, looks, strict=True)):
             found = mean_and_spread(runs, ["cost"], "accuracy")
             ax.errorbar(
                 found["cost"], found["mean"], found["spread"], color=look.color, capsize=2.5,

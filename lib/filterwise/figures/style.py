@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ _SINGLE = {
     "efficientnet_b0": (TEAL, "v"),
     "vgg": (BLUE, "X"),
     "vggsix": (BLUE, "o"),
+    "vggmini": (BLUE, "o"),
 }
 _SPARE = ((RED, "<"), (BLUE, "8"), (GREEN, "p"), (OCHRE, "h"), (TEAL, "d"), (MAGENTA, "*"))
 
@@ -103,6 +104,23 @@ def look(network: str) -> Look:
         return Look(_between(light, dark, share), _DEPTHS[found[2]])
     digest = hashlib.sha256(name.encode()).digest()
     return Look(*_SPARE[digest[0] % len(_SPARE)])
+
+
+def looks(networks: Sequence[str]) -> list[Look]:
+    """The looks of the networks of one picture: as :func:`look`, but no colour twice while there are others.
+
+    >>> names = ["net a", "net b", "net c", "net d", "net e", "net f", "net g"]
+    >>> len({one.color for one in looks(names)})
+    7
+    >>> looks(["vgg6", "avgg6"]) == [look("vgg6"), look("avgg6")]
+    True
+    """
+    found: list[Look] = []
+    for own in map(look, networks):
+        taken = {other.color for other in found}
+        free = [color for color in (RED, BLUE, GREEN, OCHRE, TEAL, MAGENTA, ORANGE) if color not in taken]
+        found.append(Look(free[0], own.marker) if own.color in taken and free else own)
+    return found
 
 
 def contrast(color: str, page: str) -> float:
