@@ -17,13 +17,19 @@ from filterwise.claims.quantities_power_law import (
 )
 
 R2_NEEDED = 0.98
+#: Two points lie on a line whatever they are; an exponent that is compared with another needs a third.
+WIDTHS_NEEDED = 3
 BEND_P = 0.05
 
 
 def _pairs(records: pd.DataFrame, first: str, second: str) -> list[tuple[Curve, Curve]]:
-    """The main curves of two families on the same data."""
-    others = {curve.data: curve for curve in curves(records, second)}
-    return [(curve, others[curve.data]) for curve in curves(records, first) if curve.data in others]
+    """The main curves of two families on the same data, of three widths at least."""
+    ours, others = (
+        [curve for curve in curves(records, family) if len(curve.width) >= WIDTHS_NEEDED]
+        for family in (first, second)
+    )
+    by_data = {curve.data: curve for curve in others}
+    return [(curve, by_data[curve.data]) for curve in ours if curve.data in by_data]
 
 
 def _row(arm: str, both: tuple[Curve, Curve], value: float, control: float) -> dict[str, object]:
