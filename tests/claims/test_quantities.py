@@ -160,7 +160,7 @@ def test_operations_at_equal_error_by_the_closed_form():
     assert value("exponents_agree", both) == 1.0
     apart = pd.concat([width_runs(0.4), width_runs(0.1, family="vgg16")])
     assert value("exponents_agree", apart) == 0.0
-    # the operations' line beyond the measured widths: macs = 100 d1^2 (1140 d1^2) at d1* = (A / 0.065)^(1 / 0.4)
+    # beyond the measured widths: macs = 100 d1^2 (1140 d1^2) at d1* = (A / 0.065)^(1 / 0.4)
     (row,) = claims.measure("macs_ratio_at_equal_error", both).to_dict("records")
     assert row["control"] == pytest.approx(expected, rel=1e-3)
 
