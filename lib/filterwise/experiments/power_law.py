@@ -188,7 +188,7 @@ def _cifar() -> list[list[Point]]:
     return [
         [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
         [s.lenet_point(3, seed) for seed in range(3)],
-        [*(s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8)), s.vgg_point(16, 0)],
+        [s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8, 16)],
         [s.lenet_point(d1, 0, **twice) for d1 in (6, 48)],
         [point for seed in range(2) for point in s.scan(8, seed)],
         [s.lenet_point(96, 0, held_out=True)],
