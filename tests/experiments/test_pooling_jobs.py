@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from route_reference import TABLE
 
 import filterwise as fw
 from filterwise.claims.quantities_pooling import COMPUTE_TOLERANCE
@@ -14,17 +15,6 @@ from filterwise.experiments import pool_routes, pooling
 from filterwise.experiments import pooling_chapter as chapter
 from filterwise.experiments.pool_arms import HEADS
 from filterwise.runs.job import check_jobs
-
-# The spec's reference values: mean output, routes, spread, on an 8x8 map of uniform numbers, 2000 draws.
-REFERENCE = {
-    "MP8": (0.985, 1, 0.00),
-    "AP8": (0.501, 64, 3.24),
-    "MP2-AP4": (0.799, 16, 3.23),
-    "AP4-MP2": (0.575, 16, 1.58),
-    "MP4-AP2": (0.941, 4, 3.10),
-    "AP2-MP4": (0.754, 4, 0.71),
-    "MP2-AP2-MP2": (0.878, 4, 1.52),
-}
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
@@ -88,7 +78,7 @@ def test_the_rates_are_tried_on_both_arms_and_belong_to_no_comparison():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_route_table_is_the_specs(seed):
     row = pool_routes.exact_routes(seed)
-    for order, (output, routes, spread) in REFERENCE.items():
+    for order, (output, routes, spread) in TABLE.items():
         assert row[f"mean_output@{order}"] == pytest.approx(output, abs=0.01)
         assert row[f"routes@{order}"] == routes
         assert row[f"route_spread@{order}"] == pytest.approx(spread, abs=0.04)

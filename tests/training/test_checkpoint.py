@@ -1,6 +1,5 @@
 """Killed and resumed equals uninterrupted; broken and foreign checkpoints are never used."""
 
-import json
 import os
 import signal
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoint_files import header, stop_after
 from safetensors import safe_open
 
 from filterwise.errors import RunError, TrainingDiverged
@@ -60,17 +60,8 @@ def uninterrupted(kept):
     return kept(checkpoint=None)
 
 
-def stop_after(epoch, error=KeyboardInterrupt):
-    def stop(row):
-        if row["epoch"] == epoch:
-            raise error
-
-    return stop
-
-
 def epoch_of(folder):
-    with safe_open(folder / FILE, framework="pt") as file:
-        return json.loads(file.metadata()["filterwise"])["epoch"]
+    return header(folder)["epoch"]
 
 
 def test_killed_and_resumed_equals_uninterrupted(kept, uninterrupted, same_state):

@@ -1,10 +1,8 @@
 """Members that train together keep the checkpoints of their solo runs; either goes on from the other's."""
 
-import json
-
 import pytest
 import torch
-from safetensors import safe_open
+from checkpoint_files import header, stop_after
 from safetensors.torch import load_file
 
 from filterwise import models
@@ -31,19 +29,6 @@ NUMBERS = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_acc
 
 def small_vgg(seed):
     return models.build("vgg", labels=3, channels=2, size=16, seed=seed, stages=((4, 1), (6, 2)))
-
-
-def stops(after):
-    def after_epoch(row):
-        if row["epoch"] == after:
-            raise KeyboardInterrupt
-
-    return after_epoch
-
-
-def header(folder):
-    with safe_open(folder / FILE, framework="pt") as file:
-        return json.loads(file.metadata()["filterwise"])
 
 
 class Group:
@@ -86,7 +71,7 @@ def test_an_interrupted_group_ends_as_if_it_had_not_been(group, same_state, anew
     whole, histories = group.together(keep=False)
     nets = [small_vgg(seed) for seed in SEEDS]
     with pytest.raises(KeyboardInterrupt):
-        group.together(nets=nets, after_epoch=stops(2))
+        group.together(nets=nets, after_epoch=stop_after(2))
     assert [header(folder)["epoch"] for folder in group.folders] == [2, 2, 2]
     epochs = []
     # in another process it is another network, in this one it may be that which was broken off
@@ -123,7 +108,7 @@ def test_what_breaks_an_epoch_leaves_the_last_whole_one(group):
 @pytest.mark.parametrize("member", [0, 1, 2])
 def test_fit_goes_on_with_a_member(group, member):
     with pytest.raises(KeyboardInterrupt):
-        group.together(after_epoch=stops(2))
+        group.together(after_epoch=stop_after(2))
     assert header(group.folders[member])["policy"]["precision"] == "float32"
     epochs = []
     resumed = group.alone(member, after_epoch=lambda row: epochs.append(row["epoch"]))
@@ -134,7 +119,7 @@ def test_fit_goes_on_with_a_member(group, member):
 def test_a_group_goes_on_with_what_fit_left(group):
     for member in range(3):
         with pytest.raises(KeyboardInterrupt):
-            group.alone(member, after_epoch=stops(2))
+            group.alone(member, after_epoch=stop_after(2))
     for member, resumed in enumerate(zip(*group.together(), strict=True)):
         assert same(resumed, group.alone(member, keep=False))
 
@@ -155,7 +140,7 @@ def test_checkpoints_of_a_member_and_of_fit_have_the_same_content(group):
 
 def test_members_out_of_step_are_refused_and_left_as_they_are(group):
     with pytest.raises(KeyboardInterrupt):
-        group.alone(1, after_epoch=stops(3))
+        group.alone(1, after_epoch=stop_after(3))
     before = (group.folders[1] / FILE).read_bytes()
     with pytest.raises(RunError, match="of different epochs, 0, 3; train them one by one"):
         group.together()
@@ -173,17 +158,17 @@ def test_the_form_of_a_checkpoint_is_kept_and_all_have_one(group, monkeypatch):
     recipes = [recipe.replace(memory_format="auto") for recipe in RECIPES]
     with pytest.raises(KeyboardInterrupt):
         group.together(
-            recipes, after_epoch=stops(1)
+            recipes, after_epoch=stop_after(1)
         )  # contiguous, as one network's timing says nothing of it
     (group.folders[2] / FILE).unlink()
     with pytest.raises(KeyboardInterrupt):
-        group.alone(2, recipes, after_epoch=stops(1))
+        group.alone(2, recipes, after_epoch=stop_after(1))
     with pytest.raises(RunError, match=r"in different forms, .*channels_last"):
         group.together(recipes)
     for member in (0, 1):
         (group.folders[member] / FILE).unlink()
         with pytest.raises(KeyboardInterrupt):
-            group.alone(member, recipes, after_epoch=stops(1))
+            group.alone(member, recipes, after_epoch=stop_after(1))
     assert [history.policy.layout for history in group.together(recipes)[1]] == ["channels_last"] * 3
 
 

@@ -14,7 +14,7 @@ compute**: the cheaper arm's run whose ``macs * epochs`` is within ``COMPUTE_TOL
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -205,19 +205,17 @@ def route_count_error(records: pd.DataFrame) -> pd.DataFrame:
 @quantity("route_spread_ratio", digits=2, control="1, an order without effect")
 def route_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
     """Spread of the routes, MP first over AP first, at equal sizes: smallest ratio over the order pairs."""
-    names = [
-        str(column).removeprefix("route_spread@")
+    spreads = {
+        str(column).removeprefix("route_spread@"): column
         for column in records.columns
         if "route_spread@" in str(column)
-    ]
-    pairs = [
-        (a, b) for a in names for b in names if a.startswith("MP") and b.startswith("AP") and _swapped(a, b)
-    ]
+    }
+    pairs = _order_pairs(spreads)
 
     def smallest(row: pd.Series) -> float:
-        return min(float(row[f"route_spread@{a}"]) / float(row[f"route_spread@{b}"]) for a, b in pairs)
+        return min(float(row[spreads[a]]) / float(row[spreads[b]]) for a, b in pairs)
 
-    return _exact(records, f"route_spread@{pairs[0][0]}", smallest, 1.0) if pairs else pd.DataFrame()
+    return _exact(records, spreads[pairs[0][0]], smallest, 1.0) if pairs else pd.DataFrame()
 
 
 @quantity("trained_spread_ratio", digits=2, control="1, an order without effect")
@@ -232,12 +230,7 @@ def trained_spread_ratio(records: pd.DataFrame) -> pd.DataFrame:
     for (base, plan, data, seed, _), runs in late.groupby(same, sort=False):
         about = {"arm": f"{base} {plan}, {data}", "seed": seed, "data": str(data)}
         spread = runs.set_index("order")["trained_spread"].dropna()
-        ratios = [
-            spread[a] / spread[b]
-            for a in spread.index
-            for b in spread.index
-            if a.startswith("MP") and b.startswith("AP") and _swapped(a, b) and spread[b] > 0
-        ]
+        ratios = [spread[a] / spread[b] for a, b in _order_pairs(spread.index) if spread[b] > 0]
         if ratios:
             device = joined(runs["device"])
             rows.append({**about, "value": float(min(ratios)), "control": 1.0, "device": device})
@@ -264,6 +257,12 @@ def _routes(order: str) -> int:
     """A^2 of a head such as ``AP2-MP4``."""
     sizes = [int(size) for kind, size in re.findall(r"(AP|MP)(\d+)", order) if kind == "AP"]
     return int(np.prod(sizes, dtype=int)) ** 2
+
+
+def _order_pairs(orders: Iterable[str]) -> list[tuple[str, str]]:
+    """Max first and average first at the same sizes, such as ``("MP2-AP4", "AP4-MP2")``."""
+    first = {kind: [order for order in orders if order.startswith(kind)] for kind in ("MP", "AP")}
+    return [(a, b) for a in first["MP"] for b in first["AP"] if _swapped(a, b)]
 
 
 def _swapped(one: str, two: str) -> bool:

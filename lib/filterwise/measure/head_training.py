@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from filterwise.errors import TrainingDiverged
 from filterwise.training import Recipe
+from filterwise.training.step import descent
 
 #: One batch: the features (B, F, P) by layer, and the labels (B,).
 Batch = tuple[Mapping[str, Tensor], Tensor]
@@ -74,16 +75,7 @@ class HeadTrainer:
         }
         for weight in self.weights.values():
             weight.grad = torch.zeros_like(weight)
-        fused = device.type in ("cpu", "cuda")  # all weights in one kernel, where there is one
-        self.optimiser = torch.optim.SGD(
-            list(self.weights.values()),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=fused,
-            foreach=None if fused else True,
-        )
+        self.optimiser = descent(list(self.weights.values()), recipe)
         self.rows: dict[str, list[dict[str, float]]] = {layer: [] for layer in shapes}
         self._step = 0
 

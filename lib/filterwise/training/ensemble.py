@@ -15,8 +15,7 @@ from filterwise.errors import ParameterError, TrainingDiverged, check_at_least, 
 from filterwise.training import policy_store
 from filterwise.training.device import own_randomness, pick_device, place, threads
 from filterwise.training.device_policy import policy
-from filterwise.training.epoch import check_finite, train_epoch
-from filterwise.training.evaluation import evaluate
+from filterwise.training.epoch import close_epoch, train_epoch
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of, mean_row
 from filterwise.training.loop import check_sets
@@ -200,13 +199,7 @@ def _in_threads(
                 row = train_epoch(net, optimiser, feed, epoch, step, check, alone=False)
                 if not torch.equal(untouched, torch.default_generator.get_state()):
                     raise ParameterError(RANDOM)
-                final = epoch + 1 == epochs
-                if final:
-                    place(net, device, torch.contiguous_format)
-                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
-                    result = evaluate(net, test, device=device)
-                    row.update(test_loss=result.loss, test_accuracy=result.accuracy)
-                check_finite(net, row, final)
+                close_epoch(net, row, test, epochs, evaluate_every, device)
                 rows[number].append(row)
                 tell(bar, epoch)
         except TrainingDiverged as error:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from filterwise.errors import TrainingDiverged
-from filterwise.training.device import Timer, own_randomness
+from filterwise.training.device import Timer, own_randomness, place
+from filterwise.training.evaluation import evaluate
 from filterwise.training.feed import Feed, epoch_seed
 from filterwise.training.step import Step
+
+if TYPE_CHECKING:
+    from filterwise.data import FolderSet, ImageSet
 
 # Logits are kept and counted together, so that a step costs no operation for it; 4 MB at a time.
 _KEPT = 1 << 20
@@ -98,12 +102,12 @@ def train_epoch(
             tally.add(loss, logits, labels)
             after_step()
     losses = tally.losses()
-    for place, value in enumerate(losses):
+    for at, value in enumerate(losses):
         if not math.isfinite(value):
-            before = f"the last finite loss was {losses[place - 1]:.6g}" if place else "it was the first step"
+            before = f"the last finite loss was {losses[at - 1]:.6g}" if at else "it was the first step"
             raise TrainingDiverged(
-                f"the loss is {value} in epoch {epoch + 1}, step {place + 1} of {steps}, "
-                f"at learning rate {rates[place]:g}; {before}"
+                f"the loss is {value} in epoch {epoch + 1}, step {at + 1} of {steps}, "
+                f"at learning rate {rates[at]:g}; {before}"
             )
     mean, accuracy = tally.means()
     return {
@@ -116,6 +120,33 @@ def train_epoch(
         "seconds": timer.seconds,
         "cpu_seconds": timer.cpu_seconds,
     }
+
+
+def close_epoch(
+    net: nn.Module,
+    row: dict[str, Any],
+    test: ImageSet | FolderSet | None,
+    epochs: int,
+    evaluate_every: int,
+    device: torch.device,
+) -> None:
+    """What follows an epoch's training: the test columns of its row where they are due, and a check.
+
+    After the last of ``epochs`` the network is brought into contiguous memory first, so that a later
+    `evaluate` computes what the last row says, to the bit.
+
+    Raises
+    ------
+    TrainingDiverged
+        The network is no longer finite.
+    """
+    final = row["epoch"] == epochs
+    if final:
+        place(net, device, torch.contiguous_format)
+    if test is not None and (final or row["epoch"] % evaluate_every == 0):
+        result = evaluate(net, test, device=device)
+        row.update(test_loss=result.loss, test_accuracy=result.accuracy)
+    check_finite(net, row, final)
 
 
 def check_finite(net: nn.Module, row: dict[str, Any], weights: bool) -> None:

@@ -17,8 +17,8 @@ from filterwise.training import checkpoint as checkpoints
 from filterwise.training import policy_store
 from filterwise.training.device import fastest_kernels, pick_device, place
 from filterwise.training.device_policy import Policy, policy
-from filterwise.training.epoch import check_finite, train_epoch
-from filterwise.training.evaluation import evaluate, evaluation_mode
+from filterwise.training.epoch import close_epoch, train_epoch
+from filterwise.training.evaluation import evaluation_mode
 from filterwise.training.feed import Feed
 from filterwise.training.history import COLUMNS, History
 from filterwise.training.progress import Progress
@@ -123,20 +123,13 @@ def fit(
         with Progress(progress, recipe.epochs, feed.steps, len(rows)) as bar, fastest_kernels(where):
             for epoch in range(len(rows), recipe.epochs):
                 row = train_epoch(net, optimiser, feed, epoch, one_step, bar.step)
-                final = epoch + 1 == recipe.epochs
-                if final:
-                    # so that a later `evaluate` computes what the last row says, to the bit
-                    place(net, where, torch.contiguous_format)
-                if held is not None and (final or (epoch + 1) % evaluate_every == 0):
-                    result = evaluate(net, held, device=where)
-                    row.update(test_loss=result.loss, test_accuracy=result.accuracy)
-                check_finite(net, row, final)
+                close_epoch(net, row, held, recipe.epochs, evaluate_every, where)
                 rows.append(row)
                 last = boundary()
                 if (
                     last is not None
                     and checkpoint is not None
-                    and (final or len(rows) % checkpoint_every == 0)
+                    and (len(rows) == recipe.epochs or len(rows) % checkpoint_every == 0)
                 ):
                     checkpoints.save(checkpoint, last)
                     saved = len(rows)

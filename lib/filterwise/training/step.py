@@ -58,11 +58,15 @@ def custom(step: Step, device: torch.device, dtype: torch.dtype) -> Step:
 
 
 def sgd(net: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """Stochastic gradient descent by the recipe on the parameters that are trained.
+    """Stochastic gradient descent by the recipe on the parameters that are trained."""
+    return descent([weight for weight in net.parameters() if weight.requires_grad], recipe)
+
+
+def descent(weights: list[Tensor], recipe: Recipe) -> torch.optim.SGD:
+    """Stochastic gradient descent by the recipe on these weights.
 
     The fused form moves all weights in one kernel; it exists on the CPU and on CUDA.
     """
-    weights = [weight for weight in net.parameters() if weight.requires_grad]
     fused = all(weight.device.type in ("cpu", "cuda") and weight.is_floating_point() for weight in weights)
     return torch.optim.SGD(
         weights,
