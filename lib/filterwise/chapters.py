@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise import parameters
-from filterwise._checkout import checkout
+from filterwise.files import checkout
 from filterwise.errors import ParameterError, RunError, check_choice
 
 DEAD_KERNEL = 138

@@ -21,7 +21,8 @@ from typing import Any
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
 
-PROFILES = ("quick", "cifar", "paper")
+#: The scales of an experiment: toy, narrow networks, full width for a tenth of the epochs, the papers' own.
+PROFILES = ("quick", "cifar", "short", "paper")
 #: Whether runs of one network train together: where it was timed to be faster, never, or always.
 TOGETHER = ("auto", "never", "always")
 _LARGEST_SEED = 2**32 - 1

@@ -42,7 +42,7 @@ class Registry:
     (0, ('circle',))
     >>> shapes.get("cirlce")
     Traceback (most recent call last):
-    filterwise.errors.ParameterError: shape='cirlce' is not known; choose from 'circle'; did you mean 'circle'?
+    filterwise.errors.ParameterError: shape='cirlce' is not known; ...; did you mean 'circle'?
     """
 
     def __init__(self, kind: str, *where: str) -> None:

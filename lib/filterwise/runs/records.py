@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise._checkout import checkout
+from filterwise.files import checkout
 from filterwise.errors import ParameterError, RunError, check_choice
 from filterwise.runs import store
 from filterwise.runs.tables import read_csv, write_csv

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from filterwise import models
-from filterwise._checkout import checkout
+from filterwise.files import checkout
 from filterwise.errors import FilterwiseError, RunError
 from filterwise.runs import datasets
 from filterwise.runs.spec import Keys, Run
