@@ -3,8 +3,8 @@
 Subpackages are imported when first used, so that ``import filterwise`` costs little:
 
 ``data`` image sets, ``models`` networks, ``training`` the loop, ``measure`` what a network learned,
-``runs`` stored results and sweeps, ``experiments`` the chapters' jobs, ``claims`` verdicts,
-``figures`` pictures.
+``prune`` what can go, ``runs`` stored results and sweeps, ``claims`` verdicts, ``figures`` pictures,
+``papers`` what each chapter does.
 
 >>> import filterwise as fw
 >>> fw.__version__
@@ -18,14 +18,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from filterwise import claims, data, experiments, figures, measure, models, runs, training
+    from filterwise import claims, data, figures, measure, models, papers, prune, runs, training
 
 __version__ = "0.1.0"
 
 # In the order in which they may import one another: each only from those before it.
-_SUBPACKAGES = ("data", "models", "training", "measure", "runs", "experiments", "claims", "figures")
+_SUBPACKAGES = ("data", "models", "training", "measure", "prune", "runs", "claims", "figures", "papers")
 
-__all__ = ["claims", "data", "experiments", "figures", "measure", "models", "runs", "training"]
+__all__ = ["claims", "data", "figures", "measure", "models", "papers", "prune", "runs", "training"]
 
 
 def __getattr__(name: str) -> ModuleType:

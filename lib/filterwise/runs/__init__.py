@@ -1,5 +1,5 @@
-"""What was run: a specification, its content key, its stored result; sweeps over many; records for the
-claims.
+"""What was run: a specification, its content key, its stored result; sweeps over many; measurements of
+results and their records.
 
 >>> from filterwise import runs
 >>> from filterwise.training import Recipe
@@ -8,39 +8,20 @@ claims.
 6
 """
 
-# Imported here and not when first used: `runs.sweep` and `runs.record` are the functions, and importing the
-# modules of these names later would put the modules in their place.
-from filterwise.runs.execute import Paused, result
-from filterwise.runs.job import Job
-from filterwise.runs.pending import Pending, pending
-from filterwise.runs.record import Recorded, record
-from filterwise.runs.records import CHAPTERS, PROFILES, arrays, load_records, tidy, write_record
-from filterwise.runs.spec import Keys, Run, grid
-from filterwise.runs.store import Result, runs_root
-from filterwise.runs.sweep import Failure, SweepResult, describe, queue, sweep
+from filterwise.lazy import attach
 
-__all__ = [
-    "CHAPTERS",
-    "PROFILES",
-    "Failure",
-    "Job",
-    "Keys",
-    "Paused",
-    "Pending",
-    "Recorded",
-    "Result",
-    "Run",
-    "SweepResult",
-    "arrays",
-    "describe",
-    "grid",
-    "load_records",
-    "pending",
-    "queue",
-    "record",
-    "result",
-    "runs_root",
-    "sweep",
-    "tidy",
-    "write_record",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "finding": ["Paused", "result"],
+        "jobs": ["Job"],
+        "measuring": ["Measured", "measured", "measurements"],
+        "queueing": ["Pending", "pending"],
+        "recording": ["Recorded", "record"],
+        "records": ["COLUMNS", "arrays", "load_records", "write_record"],
+        "rows": ["row"],
+        "specification": ["Keys", "Run", "grid"],
+        "store": ["Result", "runs_root"],
+        "sweeping": ["Failure", "SweepResult", "describe", "queue", "sweep"],
+    },
+)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
 import platform
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from filterwise import models
-from filterwise.runs import datasets
+from filterwise import files
+from filterwise.models import building, counting
 
 if TYPE_CHECKING:
-    from filterwise.runs.spec import Run
+    from filterwise.runs.specification import Run
 
 # A training step costs about three forward passes: forward, gradient of the inputs, gradient of the weights.
 _PASSES_OF_A_STEP = 3
@@ -28,73 +24,55 @@ _NEWEST = 0.5  # share of the newest measurement in the stored rate, if it is a 
 _LONG = 30.0  # seconds; a shorter training, whose time is half overhead, counts for less
 
 
-def operations(run: Run, data_root: str | Path | None = None) -> float:
-    """Multiply-accumulates of a whole training, its evaluations on the test images included."""
-    train, test = datasets.train_and_test(run, data_root)
-    return float(macs(run, data_root)) * run.recipe.epochs * (_PASSES_OF_A_STEP * len(train) + len(test))
-
-
 def macs(run: Run, data_root: str | Path | None = None) -> int:
-    """Multiply-accumulates of one image through a run's network."""
-    train, _ = datasets.train_and_test(run, data_root)
-    return _macs(run.model, run.model_options, len(train.label_names), train.shape)
+    """Multiply-accumulates of one image through a run's network, before it is edited."""
+    train, _ = run.sets(data_root)
+    return _macs(run.model, run.model_options, train.labels_count, train.shape)  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=64)
 def _macs(model: str, options: tuple[tuple[str, Any], ...], labels: int, shape: tuple[int, int, int]) -> int:
-    net = models.build(model, labels=labels, channels=shape[0], size=shape[1], **dict(options))
-    return models.macs(net, shape)
+    net = building.build(model, labels=labels, channels=shape[0], size=shape[1], **dict(options))
+    return counting.macs(net, shape)
 
 
-def seconds(run: Run, device: str, threads: int | None = None, data_root: str | Path | None = None) -> float:
-    """Estimated seconds of a training on ``device`` (``"cpu"``, ``"cuda"``, ...), from the stored rates.
+def seconds(run: Run, device: str, data_root: str | Path | None = None) -> float:
+    """Estimated seconds of a training on ``device`` (``"cpu"``, ``"cuda"``, ...), evaluations included.
 
     The rate is that of this network on this device if one was trained here before, else that of any network
     on this device, else a guess.
     """
-    return operations(run, data_root) / rate(run.model, device, threads)
+    train, test = run.sets(data_root)
+    images = run.recipe.epochs * (_PASSES_OF_A_STEP * len(train) + len(test))
+    known, place = _load(), _place(device)
+    guess = _DEFAULT_RATES.get(device, _DEFAULT_RATES["cpu"])
+    return macs(run, data_root) * images / (known.get(f"{place} {run.model}") or known.get(place) or guess)
 
 
-def rate(model: str, device: str, threads: int | None = None) -> float:
-    """Multiply-accumulates a second, see :func:`seconds`."""
-    known = _load()
-    kind = device.split(":")[0]
-    place = _place(kind, threads)
-    guess = _DEFAULT_RATES.get(kind, _DEFAULT_RATES["cpu"]) * (_threads(threads) if kind == "cpu" else 1)
-    return known.get(f"{place} {model}") or known.get(place) or guess
-
-
-def measured(model: str, device: str, threads: int | None = None) -> bool:
+def measured(model: str, device: str) -> bool:
     """Whether this network was trained on this machine's device before, so that its rate is known."""
-    return f"{_place(device.split(':')[0], threads)} {model}" in _load()
+    return f"{_place(device)} {model}" in _load()
 
 
 def learn(run: Run, device: str, elapsed: float, data_root: str | Path | None = None) -> None:
     """Keep the rate of a finished training, which took ``elapsed`` seconds of steps, for the estimates to
-    come.
-
-    On the CPU these should be processor seconds over threads: seconds on the clock count other programs too.
-    """
+    come."""
     if elapsed <= 0:
         return
-    images = len(datasets.train_and_test(run, data_root)[0])
-    new = float(macs(run, data_root)) * run.recipe.epochs * _PASSES_OF_A_STEP * images / elapsed
-    path = _path()
-    place = _place(device.split(":")[0], None)
+    images = run.recipe.epochs * _PASSES_OF_A_STEP * len(run.sets(data_root)[0])
+    new, place, path = macs(run, data_root) * images / elapsed, _place(device), _path()
     with contextlib.suppress(OSError):  # a cache that cannot be written to costs nothing but estimates
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with files.lock(f"{path}.lock"):
             known = _load()
             share = _NEWEST * min(1.0, elapsed / _LONG)
             for name in (place, f"{place} {run.model}"):
                 known[name] = new if name not in known else known[name] ** (1 - share) * new**share
-            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
-            os.replace(temporary, path)
+            with files.atomic(path) as temporary:
+                temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
 
 
 def _path() -> Path:
-    return Path(os.environ.get("FILTERWISE_CACHE") or Path.home() / ".cache" / "filterwise") / "rates.json"
+    return files.cache_folder() / "rates.json"
 
 
 def _load() -> dict[str, float]:
@@ -104,17 +82,9 @@ def _load() -> dict[str, float]:
         return {}  # only estimates depend on it
 
 
-def _threads(threads: int | None) -> int:
-    if threads is None:
-        import torch
-
-        return torch.get_num_threads()
-    return threads
-
-
-def _place(kind: str, threads: int | None) -> str:
+def _place(device: str) -> str:
     """A device as the rates name it; home folders are shared between machines of different speed."""
-    return f"{kind} {platform.node()} x{_threads(threads)}" if kind == "cpu" else f"{kind} {platform.node()}"
+    return f"{device} {platform.node()}"
 
 
 def text(duration: float) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from filterwise import data
+from filterwise.data import catalog, sources
 from filterwise.errors import ParameterError, check_at_least, near_miss
 from filterwise.runs.plain import Options, digest
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
-    from filterwise.runs.spec import Run
+    from filterwise.data.imageset import ImageSet
+    from filterwise.runs.specification import Run
 
 #: Data options that are understood here; all others go to ``filterwise.data.load``.
 HERE = ("n", "n_test", "labels_seed", "held_out")
@@ -33,7 +33,7 @@ def check_options(name: str, labels: int | None, options: dict[str, Any]) -> Non
     ParameterError
         Names the option, what is wrong, and the near miss.
     """
-    theirs = data.describe(name).options
+    theirs = catalog.describe(name).options
     known = list(dict.fromkeys([*HERE, *theirs]))
     for option, value in options.items():
         if option not in known:
@@ -92,7 +92,7 @@ def _open(
     counts = {"train": given.pop("n", None), "test": given.pop("n_test", None)}
     labels_seed, held_out = given.pop("labels_seed", None), given.pop("held_out", None)
     seed = given.get("seed", 0)
-    any_number = isinstance(data.describe(name).options.get("labels"), int)
+    any_number = isinstance(catalog.describe(name).options.get("labels"), int)
     if labels is not None and any_number:
         given["labels"] = labels
     restrict = labels if not any_number else None
@@ -100,8 +100,8 @@ def _open(
     def opened(split: str) -> ImageSet:
         n = counts[split]
         if restrict is None:
-            return data.load(name, split=split, root=root, **given, **({} if n is None else {"n": n}))
-        images = data.load(name, split=split, root=root, **given)
+            return sources.load(name, split=split, root=root, **given, **({} if n is None else {"n": n}))
+        images = sources.load(name, split=split, root=root, **given)
         images = images.only_labels(_chosen(restrict, len(images.label_names), labels_seed, name))
         return images if n is None else images.balanced(n, seed)
 

@@ -96,3 +96,26 @@ def digest(*texts: str) -> str:
         total.update(f"{len(encoded)}:".encode())
         total.update(encoded)
     return total.hexdigest()
+
+
+Named = tuple[str, Options]
+
+
+def named(parameter: str, given: object) -> Named | None:
+    """A function by name with its plain options: ``"name"``, ``("name", {...})``; empty gives ``None``.
+
+    Raises
+    ------
+    ParameterError
+        For anything else.
+
+    >>> named("edit", ("magnitude", {"keep": 0.5})), named("step", "")
+    (('magnitude', (('keep', 0.5),)), None)
+    """
+    if given is None or given == "":
+        return None
+    if isinstance(given, str):
+        return given, ()
+    if isinstance(given, (tuple, list)) and len(given) == 2 and isinstance(given[0], str) and given[0]:
+        return given[0], options(f"{parameter}[{given[0]!r}]", given[1])
+    raise ParameterError(f"{parameter}={given!r} must be a name, or a name and its options")

@@ -1,11 +1,8 @@
-"""Records: what was measured, one row a run, kept as CSV beside small arrays; read, tidied and written
-here."""
+"""Records: what was measured, one row a job, kept as CSV beside small arrays; read and written here."""
 
 from __future__ import annotations
 
-import os
 import re
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,51 +10,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.files import checkout
+from filterwise import files
 from filterwise.errors import ParameterError, RunError, check_choice
-from filterwise.runs import store
-from filterwise.runs.tables import read_csv, write_csv
+from filterwise.parameters import PROFILES
+from filterwise.runs.csv_tables import read_csv, write_csv
 
-#: The chapters that have records; their short names are what follows the number.
-CHAPTERS = ("1-pooling", "2-tree", "3-power-law", "4-sfp", "5-afcc", "6-rodib", "7-vit-shp")
-PROFILES = ("quick", "cifar", "paper")
-
-#: The columns that every record has, in this order; measured quantities follow.
+#: The columns that every record has, in this order; ``about`` the job and measured quantities follow.
 COLUMNS = (
-    "name", "network", "seed", "data", "labels", "epochs", "accuracy", "seconds", "measure_seconds", "device",
-    "torch", "recorded", "data_digest", "settings", "spec_key", "key", "code", "measure_code",
+    "name", "network", "seed", "data", "labels", "epochs", "accuracy", "train_images", "test_images", "macs",
+    "parameters", "best_accuracy", "runs", "seconds", "measure_seconds", "device", "precision",
+    "memory_format", "engine", "threads", "torch", "recorded", "measure", "data_digest", "settings",
+    "spec_key", "key", "code", "measure_code",
 )  # fmt: skip
-
-
-def chapter_name(chapter: str) -> str:
-    """The full name of a chapter, from it or from its short name.
-
-    Raises
-    ------
-    ParameterError
-        With the near miss, if there is no such chapter.
-
-    >>> chapter_name("sfp"), chapter_name("3-power-law"), chapter_name("power_law")
-    ('4-sfp', '3-power-law', '3-power-law')
-    """
-    for known in CHAPTERS:
-        if str(chapter).replace("_", "-") in (known, known.split("-", 1)[1]):
-            return known
-    check_choice("chapter", chapter, CHAPTERS)
-    raise AssertionError("unreachable")
-
-
-def records_root(root: str | Path | None = None) -> Path:
-    """Where records are: ``root``, else the environment variable ``FILTERWISE_RECORDS``, else
-    ``data/records``."""
-    given = root or os.environ.get("FILTERWISE_RECORDS")
-    return Path(given).expanduser() if given else (checkout() or Path.cwd()) / "data" / "records"
+_TEXTS = ("name", "data_digest", "settings", "spec_key", "key", "code", "measure_code")
 
 
 def table_path(chapter: str, profile: str, root: str | Path | None = None) -> Path:
     """The CSV file of a chapter and profile, whether it exists or not."""
     check_choice("profile", profile, PROFILES)
-    return records_root(root) / chapter_name(chapter) / f"{profile}.csv"
+    return files.data_folder("records", root) / chapter / f"{profile}.csv"
 
 
 def arrays_path(chapter: str, profile: str, spec_key: str, root: str | Path | None = None) -> Path:
@@ -68,16 +39,17 @@ def arrays_path(chapter: str, profile: str, spec_key: str, root: str | Path | No
 
 
 def load_records(chapter: str, profile: str | None = None, root: str | Path | None = None) -> pd.DataFrame:
-    """The records of a chapter, one row a run; an empty table if there are none.
+    """The records of a chapter, one row a job; an empty table if there are none.
 
     Parameters
     ----------
     chapter
-        Full or short name.
+        Such as ``"4-sfp"``.
     profile
-        One of ``quick``, ``cifar``, ``paper``; ``None`` reads all of them. The column ``profile`` says which.
+        One of ``quick``, ``cifar``, ``short``, ``paper``; ``None`` reads all of them. The column ``profile``
+        says which.
     root
-        The folder of records; default see :func:`records_root`.
+        The folder of records; else the environment variable ``FILTERWISE_RECORDS``, else ``data/records``.
 
     Raises
     ------
@@ -90,19 +62,17 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
         if path.is_file():
             table = _read(path)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
-            tables.append(
-                pd.concat([pd.Series(each, table.index, dtype="str", name="profile"), table], axis=1)
-            )
+            profiles = pd.Series(each, table.index, dtype="str", name="profile")
+            tables.append(pd.concat([profiles, table], axis=1))
     if not tables:
         return pd.DataFrame(columns=["profile", *COLUMNS])
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 
 def _read(path: Path) -> pd.DataFrame:
-    texts = {column: "string" for column in ("name", "data_digest", "settings", "spec_key", "key", "code")}
     try:
         # digests such as 12345678 or 1e5 are text
-        table = read_csv(path, dtype={**texts, "measure_code": "string"})
+        table = read_csv(path, dtype=dict.fromkeys(_TEXTS, "string"))
     except (ValueError, OSError) as error:
         raise RunError(f"{path} is not a table of records: {error}") from error
     missing = [column for column in COLUMNS if column not in table.columns]
@@ -120,6 +90,8 @@ def write_record(
 ) -> Path:
     """Add one row, or replace the row of the same ``spec_key``; arrays first, so that a row always has them.
 
+    The lock lies beside the table, so that recorders with other folders of runs wait for each other as well.
+
     Raises
     ------
     RunError
@@ -129,17 +101,11 @@ def write_record(
     if missing:
         raise RunError(f"a record needs {', '.join(map(repr, missing))}")
     path = table_path(chapter, profile, root)
-    with store.lock(store.runs_root(), f"records-{store.name_digest(path.resolve())}"):
+    with files.lock(path.with_name(f".{profile}.lock")):
         kept = arrays_path(chapter, profile, row["spec_key"], root)
-        path.parent.mkdir(parents=True, exist_ok=True)
         if arrays:
-            plain: Any = {name: _array(name, value) for name, value in arrays.items()}
-            temporary = kept.with_name(f".{kept.stem}.{uuid.uuid4().hex}.npz")
-            try:
-                np.savez_compressed(temporary, **plain)
-                os.replace(temporary, kept)
-            finally:
-                temporary.unlink(missing_ok=True)
+            with files.atomic(kept) as temporary:
+                np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
         rows = pd.DataFrame([dict(row)])
         if path.is_file():
             table = _read(path)
@@ -150,15 +116,6 @@ def write_record(
         if not arrays:
             kept.unlink(missing_ok=True)
     return path
-
-
-def _array(name: str, value: object) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise RunError(
-            f"array {name!r} holds Python objects; only numbers, truth values and text can be kept"
-        )
-    return array
 
 
 def arrays(
@@ -177,26 +134,3 @@ def arrays(
         raise RunError(f"{path} does not exist; arrays are kept in {', '.join(others) or 'no other file'}")
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
-
-
-def tidy(records: pd.DataFrame) -> pd.DataFrame:
-    """Per-layer quantities as a long table: what is not per layer, and ``layer``, ``quantity``, ``value``.
-
-    Columns named ``quantity@layer`` turn into rows; empty cells (a layer that this network does not have) go.
-    The order is that of the records, then of the columns.
-
-    >>> wide = pd.DataFrame({"name": ["a"], "probe@features.1": [0.4], "probe@features.2": [0.6]})
-    >>> tidy(wide)[["name", "layer", "quantity", "value"]].values.tolist()
-    [['a', 'features.1', 'probe', 0.4], ['a', 'features.2', 'probe', 0.6]]
-    """
-    measured = [column for column in records.columns if "@" in column]
-    others = [column for column in records.columns if column not in measured]
-    order = {column: position for position, column in enumerate(measured)}
-    long = records.reset_index(drop=True).reset_index(names="_record").melt(
-        id_vars=["_record", *others], value_vars=measured, var_name="_column", value_name="value"
-    )  # fmt: skip
-    long = long.dropna(subset=["value"])
-    long = long.assign(_order=long["_column"].map(order)).sort_values(["_record", "_order"], kind="stable")
-    parts = [str(column).rpartition("@") for column in long["_column"]]
-    long = long.assign(layer=[part[2] for part in parts], quantity=[part[0] for part in parts])
-    return long[[*others, "layer", "quantity", "value"]].reset_index(drop=True)

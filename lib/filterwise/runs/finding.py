@@ -15,10 +15,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from filterwise import models, training
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import RunError, check_at_least
-from filterwise.runs import cost, datasets, store
-from filterwise.runs.spec import Keys, Run
+from filterwise.models.counting import macs, parameter_count
+from filterwise.runs import cost, store
+from filterwise.runs.networks import beginning
+from filterwise.runs.specification import Keys, Run
+from filterwise.training import loop
+from filterwise.training.device import pick_device
+from filterwise.training.evaluation import evaluate
+from filterwise.training.history import History
 
 _clock = time.time
 
@@ -29,7 +35,7 @@ class Paused(RunError):
 
 def device_type(device: str) -> str:
     """``"cpu"``, ``"cuda"`` or ``"mps"``: what a device is, or what ``"auto"`` would choose."""
-    return training.pick_device(device).type
+    return pick_device(device).type
 
 
 def partial_folder(root: Path, keys: Keys) -> Path:
@@ -47,15 +53,13 @@ def done_epochs(root: Path, keys: Keys) -> int:
         return 0  # only an estimate; training itself looks at the file with care
 
 
-def done_share(root: Path, keys: Keys, run: Run) -> float:
-    """Share of a run's epochs that its checkpoint has; 0 without one."""
-    return min(1.0, done_epochs(root, keys) / run.recipe.epochs)
-
-
-def stored(run: Run, root: Path, data_root: str | Path | None = None) -> tuple[store.Result | None, Keys]:
+def stored(
+    run: Run, root: Path, data_root: str | Path | None = None, device: str = "auto"
+) -> tuple[store.Result | None, Keys]:
     """The finished result of a run if there is one, and its keys; nothing is trained."""
-    keys = run.keys(data_root)
-    return store.read(root, keys, run, data_root=str(data_root) if data_root else None), keys
+    keys = run.keys(data_root, device)
+    where = str(data_root) if data_root else None
+    return store.read(root / keys.key, run, device, where), keys
 
 
 def result(
@@ -68,7 +72,7 @@ def result(
     deadline: float | None = None,
     progress: bool | None = False,
 ) -> store.Result:
-    """The result of a run: read if it is stored, else trained and stored.
+    """The result of a run: read if it is stored, else trained and stored, its start first.
 
     Parameters
     ----------
@@ -79,7 +83,7 @@ def result(
     data_root
         Where the images are; default see ``filterwise.data.load``.
     device
-        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``. A stored result is taken wherever it was made.
+        ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     checkpoint_every
         Epochs between checkpoints. A killed run goes on from the last one, and ends with the same numbers on
         the same device.
@@ -107,19 +111,42 @@ def result(
     True
     """
     check_at_least("checkpoint_every", checkpoint_every, 1)
-    folder = store.runs_root(root)
-    where = str(data_root) if data_root else None
-    keys = run.keys(where)
+    folder, where = store.runs_root(root), str(data_root) if data_root else None
+    keys = run.keys(where, device)
     with store.lock(folder, keys.key):
-        found = store.read(folder, keys, run, device, where)
-        if found is None:
-            partial = partial_folder(folder, keys)
-            net = store.build_network(run, where)
-            history = _fit(run, net, partial, where, device, checkpoint_every, deadline, progress)
-            keep(folder, run, keys, net, history, where)
-            found = store.read(folder, keys, run, device, where)
-        if found is None:
-            raise RunError(f"{folder / keys.key} was written and cannot be read")
+        found = store.read(folder / keys.key, run, device, where)
+        if found is not None:
+            return found
+        same: dict[str, Any] = {
+            "data_root": where,
+            "device": device,
+            "checkpoint_every": checkpoint_every,
+            "deadline": deadline,
+            "progress": progress,
+        }
+        start = result(run.start, folder, **same) if run.start is not None else None
+        check_time(deadline)
+        train, test = run.sets(where)
+        net = beginning(run, train, start, device)
+        history = loop.fit(
+            net,
+            train,
+            test,
+            run.recipe,
+            seed=run.seed,
+            device=device,
+            learn=run.train,
+            step=(run.step[0], dict(run.step[1])) if run.step else None,  # type: ignore[arg-type]
+            checkpoint=partial_folder(folder, keys),
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+            after_epoch=stop_in_time(run.recipe.epochs, deadline) if deadline is not None else None,
+        )
+        cost.learn(run, history.numerics.device.type, _seconds_alone(history), where)
+        keep(folder, run, keys, net, history, where, **({"start": start.keys.key} if start else {}))
+        found = store.read(folder / keys.key, run, device, where)
+    if found is None:
+        raise RunError(f"{folder / keys.key} was written and cannot be read")
     return found
 
 
@@ -128,48 +155,27 @@ def keep(
     run: Run,
     keys: Keys,
     net: nn.Module,
-    history: training.History,
+    history: History,
     data_root: str | None,
     **provenance: object,
 ) -> None:
     """Store what a training left behind, and remove its checkpoint; the run's lock must be held."""
+    train, test = run.sets(data_root)
+    answers = evaluate(net, test, device=history.numerics.device)
     body = {
-        "metrics": _metrics(net, history, run, data_root),
-        "provenance": {**_provenance(history, run, keys, data_root), **provenance},
+        "metrics": _metrics(net, history, train, test),
+        "provenance": {**_provenance(history, keys, train), **provenance},
+        "right": answers.right.numpy(),
     }
     store.write(folder, keys, run, history.table, net.state_dict(), body)
     shutil.rmtree(partial_folder(folder, keys), ignore_errors=True)
 
 
-def _fit(
-    run: Run,
-    net: nn.Module,
-    partial: Path,
-    data_root: str | None,
-    device: str,
-    checkpoint_every: int,
-    deadline: float | None,
-    progress: bool | None,
-) -> training.History:
-    train, test = datasets.train_and_test(run, data_root)
-    check_time(deadline)
-    history = training.fit(
-        net,
-        train,
-        test,
-        run.recipe,
-        seed=run.seed,
-        device=device,
-        checkpoint=partial,
-        checkpoint_every=checkpoint_every,
-        progress=progress,
-        after_epoch=stop_in_time(run.recipe.epochs, deadline) if deadline is not None else None,
-    )
-    kind, took = history.policy.device.type, history.seconds
-    if kind == "cpu":
-        took = min(took, history.cpu_seconds / torch.get_num_threads())  # beside other programs
-    cost.learn(run, kind, took, data_root=data_root)
-    return history
+def _seconds_alone(history: History) -> float:
+    """Seconds of training as they would be without other programs beside it."""
+    if history.numerics.device.type != "cpu":
+        return history.seconds
+    return min(history.seconds, history.cpu_seconds)
 
 
 def check_time(deadline: float | None) -> None:
@@ -193,7 +199,7 @@ def stop_in_time(epochs: int, deadline: float) -> Callable[[Mapping[str, Any]], 
     return after_epoch
 
 
-def _metrics(net: nn.Module, history: training.History, run: Run, data_root: str | None) -> dict[str, float]:
+def _metrics(net: nn.Module, history: History, train: ImageSet, test: ImageSet) -> dict[str, float]:
     final, best = history.final, history.best
     return {
         "accuracy": final["test_accuracy"],
@@ -203,27 +209,26 @@ def _metrics(net: nn.Module, history: training.History, run: Run, data_root: str
         "best_accuracy": best["test_accuracy"],
         "best_epoch": best["epoch"],
         "epochs": final["epoch"],
-        "parameters": models.parameter_count(net),
-        "macs": cost.macs(run, data_root),
+        "parameters": parameter_count(net),
+        "macs": macs(net, train.shape),
+        "train_images": len(train),
+        "test_images": len(test),
     }
 
 
-def _provenance(history: training.History, run: Run, keys: Keys, data_root: str | None) -> dict[str, Any]:
-    train, test = datasets.train_and_test(run, data_root)
-    form = history.policy.to_dict()
-    gpu = history.policy.device.type == "cuda"
+def _provenance(history: History, keys: Keys, train: ImageSet) -> dict[str, Any]:
+    device = history.numerics.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {
-        **form,
-        "device_name": torch.cuda.get_device_name(history.policy.device) if gpu else form["device"],
+        **history.numerics.to_dict(),
+        "device": str(device),
+        "device_name": name,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
         "seconds": history.seconds,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "data": train.title,
         "data_digest": keys.data,
         "source": train.source,
-        "labels": len(train.label_names),
-        "train_images": len(train),
-        "test_images": len(test),
+        "labels": train.labels_count,
     }

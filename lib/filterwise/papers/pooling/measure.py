@@ -8,17 +8,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise import measure
-from filterwise.data import ImageSet
+from filterwise.data.imageset import ImageSet
 from filterwise.measure import routes as pools
-from filterwise.models import parse_order
-from filterwise.runs import Result
+from filterwise.measure.network_routes import gradient_sparsity, route_maps
+from filterwise.models.pools import parse_order
+from filterwise.runs.measuring import measurements
+from filterwise.runs.store import Result
 
 #: Pairs of sizes (average, max) whose two orders are compared on 8x8 maps.
 SIZES = ((2, 4), (4, 2))
 DRAWS = 2_000
 #: Test images whose gradients are followed, and the first of them that are kept for the figure.
 FOLLOWED, SHOWN = 300, 8
+
+
+@measurements("pooling.arm")
+def arm(result: Result, *, exact: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the record of one training says beside its accuracy: the network's routes, accuracy on the
+    training images without augmentation, and with ``exact`` the routes of pools alone.
+
+    Arrays are the route maps, kept for seed 0.
+    """
+    row, maps = network_routes(result)
+    row["train_accuracy"] = result.train_accuracy()
+    return {**row, **(exact_routes(result.run.seed) if exact else {})}, maps if result.run.seed == 0 else {}
 
 
 def exact_routes(seed: int) -> dict[str, float]:
@@ -66,16 +79,14 @@ def network_routes(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray
     summed over the filters: ``contribution`` and ``route_count``, both (8, h, w), with the labels that won.
     """
     net, test = result.network(), _first(result.test_set(), FOLLOWED)
-    sparsity = measure.gradient_sparsity(net, test.images, test.labels, device=result.device).set_index(
-        "layer"
-    )
+    sparsity = gradient_sparsity(net, test.images, test.labels, device=result.device).set_index("layer")
     row: dict[str, Any] = {
         f"{name}_share@{layer}": float(sparsity.loc[layer, name])
         for name in ("active", "gradient")
         for layer in sparsity.index
     }
     row |= {f"route_share@{layer}": float(sparsity.loc[layer, "routes"]) for layer in sparsity.index}
-    maps = measure.route_maps(net, test.images, device=result.device)
+    maps = route_maps(net, test.images, device=result.device)
     mask = maps.mask.flatten(0, 1)
     found = mask[mask.any(-1).any(-1)]
     row |= {

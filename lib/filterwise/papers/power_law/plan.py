@@ -7,18 +7,14 @@ trainings; :mod:`filterwise.measure` fits the curves.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from filterwise import data
-from filterwise.errors import check_choice
-from filterwise.experiments.curves import history_arrays, network_row
-from filterwise.experiments.widths import (
+from filterwise.data import catalog
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.papers.power_law.cost_of_widths import (
     CONSERVED_RATIO,
     LENET_RATIO,
     SCANNED_RATIOS,
@@ -26,8 +22,9 @@ from filterwise.experiments.widths import (
     lenet_macs,
     second_layer,
 )
-from filterwise.runs import Job, Result, Run
-from filterwise.training import Recipe
+from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
+from filterwise.training.recipe import RECIPES, Recipe
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,20 @@ class Point:
         """E.g. ``lenet d1=6 seed 0``."""
         what = self.family if self.variant == "main" else f"{self.family}, {self.variant},"
         return f"{what} d1={self.d1} seed {self.run.seed}"
+
+    def job(self, priority: int = 0) -> Job:
+        """The point as a job."""
+        about = {
+            "family": self.family,
+            "variant": self.variant,
+            "variant_kind": self.kind,
+            "d1": self.d1,
+            "d2": self.run.model_kwargs.get("d2"),
+            "ratio": self.ratio,
+            "budget": self.budget,
+            "held_out": int(self.held_out),
+        }
+        return Job(self.name, self.run, "power_law.point", about=about, priority=priority)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Study:
 
     def scan(self, d1: int, seed: int, ratios: Iterable[float] = SCANNED_RATIOS) -> list[Point]:
         """The scan of d2/d1 at the cost of (d1, 2.8 d1)."""
-        channels, size, _ = data.describe(self.data).shape
+        channels, size, _ = catalog.describe(self.data).shape
         budget = lenet_macs(d1, second_layer(d1, CONSERVED_RATIO), channels, size)
         points = []
         for ratio in ratios:
@@ -139,21 +150,9 @@ QUICK = Study("mnist5k", {}, _FEW, _FEW)
 # 0.05 at batch 50 is as large a step an image as 0.1 at batch 100; it left 0.460 at d1 = 6. He's initial
 # weights at that rate silence all units of the narrowest nets, so PyTorch's own are used.
 CIFAR = Study("cifar10", {"n": 20_000}, _COSINE, _COSINE)
-PAPER = Study(
-    "cifar10",
-    {},
-    Recipe(
-        epochs=200,
-        batch=100,
-        lr=0.01,
-        momentum=0.9,
-        weight_decay=5e-4,
-        schedule="pieces",
-        milestones=((100, 0.005), (150, 0.001)),
-    ),
-    Recipe(epochs=300, batch=100, lr=0.01, momentum=0.95, weight_decay=1e-3, decay=0.6, decay_every=20),
-    init="he",
-)
+_TENTH = RECIPES["lenet"].replace(epochs=20, milestones=((10, 0.005), (15, 0.001)))
+SHORT = Study("cifar10", {}, _TENTH, Recipe(epochs=30, decay_every=2), init="he")
+PAPER = Study("cifar10", {}, RECIPES["lenet"], RECIPES["group"], init="he")
 
 
 def points(profile: str) -> list[list[Point]]:
@@ -199,8 +198,8 @@ def _cifar() -> list[list[Point]]:
     ]
 
 
-def _paper() -> list[list[Point]]:
-    s, widths = PAPER, (6, 12, 24, 48, 96, 192)
+def _full(s: Study) -> list[list[Point]]:
+    widths = (6, 12, 24, 48, 96, 192)
     tuning = [
         replace(point, run=point.run.replace(data_options={"held_out": 0.2}))
         for d1 in (6, 192)
@@ -220,38 +219,52 @@ def _paper() -> list[list[Point]]:
     ]
 
 
-_POINTS = {"quick": _quick, "cifar": _cifar, "paper": _paper}
+_POINTS = {
+    "quick": _quick,
+    "cifar": _cifar,
+    "short": lambda: _full(SHORT),
+    "paper": lambda: _full(PAPER),
+}
+_STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
-    """Chapter 3's list for ``filterwise record 3-power-law``; what matters most comes first.
+    """Chapter 3's list for ``filterwise record 3-power-law``; what matters most comes first."""
+    return [point.job(priority) for priority, group in enumerate(points(profile)) for point in group]
+
+
+def page_jobs(
+    profile: str,
+    seed: int = 0,
+    seeds: int = 1,
+    widths: Sequence[int] = (),
+    ratio: float = LENET_RATIO,
+    pool: str = "max",
+) -> list[Job]:
+    """The LeNets that the page trains; without ``widths`` those of the profile's own main curve.
 
     Raises
     ------
     ParameterError
-        If there is no such profile.
+        Unknown profile or pool, a width below 1 or fewer than three of them, a ratio that gives d2 = 0.
+
+    >>> [job.name for job in page_jobs("quick", seed=3, widths=[2, 4, 8])]
+    ['lenet d1=2 seed 3', 'lenet d1=4 seed 3', 'lenet d1=8 seed 3']
+    >>> page_jobs("quick", widths=[0, 2, 4])
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: d1=0 is not allowed; it must be an integer of at least 1
     """
-    return [
-        Job(point.name, point.run, partial(measure, point=point), priority=priority)
-        for priority, group in enumerate(points(profile))
-        for point in group
+    check_choice("profile", profile, _STUDIES)
+    check_choice("pool", pool, ("max", "average"))
+    check_at_least("seed", seed, 0)
+    check_at_least("seeds", seeds, 1)
+    chosen = list(widths) or list(dict.fromkeys(point.d1 for point in points(profile)[0]))
+    if len(set(chosen)) < 3 or len(set(chosen)) < len(chosen):
+        raise ParameterError(
+            f"widths={list(widths)!r} must hold at least 3 different widths; a line needs them"
+        )
+    study, options = _STUDIES[profile], {} if pool == "max" else {"pool": pool}
+    found = [
+        study.lenet_point(d1, seed + one, ratio, options=options) for one in range(seeds) for d1 in chosen
     ]
-
-
-def measure(result: Result, point: Point) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the record of one training says: the quantities of :mod:`filterwise.claims.quantities_power_law`.
-
-    Arrays are the training curves, kept for the first seed.
-    """
-    row = {
-        "family": point.family,
-        "variant": point.variant,
-        "variant_kind": point.kind,
-        "d1": point.d1,
-        "d2": point.run.model_kwargs.get("d2"),
-        "ratio": point.ratio,
-        "budget": point.budget,
-        "held_out": int(point.held_out),
-        **network_row(result),
-    }
-    return row, history_arrays(result) if point.run.seed == 0 else {}
+    return [point.job() for point in found]

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filterwise import data, models
+from filterwise.data import catalog
 from filterwise.errors import ParameterError
-from filterwise.models import pooling
-from filterwise.runs import Run
-from filterwise.training import Recipe
+from filterwise.models import building, pools
+from filterwise.models.counting import macs
+from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
+from filterwise.training.recipe import Recipe
 
 #: The plan and order of the A-VGGs here, fixed before any of them was trained.
 LATE_PLAN, LATE_ORDER = "L2", "AP2-MP4"
 #: The six orders of one or two pools that divide a side by 8.
-HEADS = tuple(models.orders(8))
+HEADS = tuple(pools.orders(8))
 _VGG_STAGES = range(5)
 
 
@@ -41,6 +43,20 @@ class Arm:
         parts = [f"{self.base or self.network} {self.plan} {self.order}".strip()]
         parts += [f"rate {self.run.recipe.lr:g}"] if self.kind == "tuning" else []
         return f"{', '.join(parts)}, {self.run.recipe.epochs} epochs, seed {self.run.seed}"
+
+    def job(self, exact: bool = False, priority: int = 0) -> Job:
+        """The arm as a job; ``exact`` also records the exact routes of pools, which need no network."""
+        about = {
+            "network": self.network,
+            "base": self.base,
+            "plan": self.plan,
+            "order": self.order,
+            "arm_kind": self.kind,
+            "fc_activation": self.run.model_kwargs.get("fc_activation", "linear"),
+            "width": self.run.model_kwargs.get("width", 1.0),
+            "lr": self.run.recipe.lr,
+        }
+        return Job(self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority)
 
 
 @dataclass(frozen=True)
@@ -84,16 +100,16 @@ class Study:
     def macs(self, base: str, plan: str, order: str) -> int:
         """Multiply-accumulates of one image's forward pass."""
         model, common = self.networks[base]
-        info = data.describe(self.data)
+        info = catalog.describe(self.data)
         options = {**common, **_pools(plan, order)}
         return _macs(model, info.labels, info.shape, tuple(sorted(options.items())))
 
     def default_order(self, base: str, plan: str) -> str:
         """The head's series without an order: AP2, then MP of the rest."""
         stages = len(self.networks[base][1].get("stages", _VGG_STAGES))
-        pools = _pools(plan, "")
-        kept = pooling.inner_stages(stages, None if "inner" in pools else plan, pools.get("inner"))
-        return pooling.order_name(pooling.head_steps(2 ** (stages - len(kept)), None))
+        chosen = _pools(plan, "")
+        kept = pools.inner_stages(stages, None if "inner" in chosen else plan, chosen.get("inner"))
+        return pools.order_name(pools.head_steps(2 ** (stages - len(kept)), None))
 
     def comparison(self, base: str, seeds: Iterable[int], plan: str, order: str) -> list[Arm]:
         """V and a late arm at equal epochs, and V again at the late arm's compute."""
@@ -142,5 +158,5 @@ def _network(base: str, plan: str, order: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _macs(model: str, labels: int, shape: tuple[int, int, int], options: tuple[tuple[str, Any], ...]) -> int:
-    net = models.build(model, labels=labels, channels=shape[0], size=shape[1], **dict(options))
-    return models.macs(net, shape)
+    net = building.build(model, labels=labels, channels=shape[0], size=shape[1], **dict(options))
+    return macs(net, shape)

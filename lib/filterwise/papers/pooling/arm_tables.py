@@ -1,19 +1,10 @@
-"""What the page of chapter 1 trains and draws: plans and orders of the reader's choice, tables."""
+"""Tables that the page of chapter 1 shows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pandas as pd
 
-from filterwise import models, runs
-from filterwise.data import ImageSet
-from filterwise.errors import ParameterError, check_at_least, check_choice
-from filterwise.experiments import pooling
-from filterwise.experiments.pool_arms import Arm, Study
-from filterwise.models.pooling import order_name, parse_order, shrink
-from filterwise.runs import Result
+from filterwise.data.imageset import ImageSet
 
 # What the page reads; a column that no record has yet is added without values.
 _COLUMNS = (
@@ -36,65 +27,6 @@ _COLUMNS = (
     "recorded",
     "order_inequality_share_activations",
 )
-_STUDIES = {"quick": pooling.QUICK, "cifar": pooling.CIFAR, "paper": pooling.PAPER}
-
-
-def chapter_arms(
-    profile: str, seed: int = 0, seeds: int = 1, plan: str = "", order: str = "", all_orders: bool = True
-) -> list[Arm]:
-    """What the page trains: V, the late plan at equal epochs, V at its compute, and the other orders.
-
-    Without ``plan`` it is the profile's own; without ``order`` AP2, then MP of the rest. Orders other than
-    the chosen one are trained for the first seed only.
-
-    Raises
-    ------
-    ParameterError
-        Unknown profile, plan or order, plan "V" (nothing to compare), pools that do not fit the image.
-
-    >>> [arm.name for arm in chapter_arms("quick", seed=3, all_orders=False)]
-    ['vgg-mini V, 4 epochs, seed 3', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 3',
-     'vgg-mini V, 24 epochs, seed 3']
-    >>> chapter_arms("quick", order="AP3-MP4")
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: order='AP3-MP4' divides the map by 12, but this plan leaves 8 ...
-    """
-    check_choice("profile", profile, _STUDIES)
-    check_at_least("seed", seed, 0)
-    check_at_least("seeds", seeds, 1)
-    study: Study = _STUDIES[profile]
-    late = next(arm for arm in pooling.arms(profile)[0] if arm.plan != "V")
-    base = str(late.base)
-    plan = plan or late.plan
-    if plan == "V":
-        raise ParameterError(
-            "plan='V' pools after every stage; it is the baseline, choose a late plan instead"
-        )
-    if not plan.startswith("after "):
-        check_choice("plan", plan, [name for name in models.PLANS if name != "V"])
-    order = order_name(parse_order(order)) if order else study.default_order(base, plan)
-    study.macs(base, plan, order)  # builds the network: pools that do not fit are refused here
-    found = study.comparison(base, range(seed, seed + seeds), plan, order)
-    if all_orders:
-        others = [other for other in models.orders(shrink(parse_order(order))) if other != order]
-        found += study.heads(base, (seed,), plan, others)
-    return found
-
-
-def run_arms(
-    arms: Sequence[Arm], device: str = "auto", data_root: str | Path | None = None
-) -> tuple[pd.DataFrame, list[Result]]:
-    """Train and measure arms, or read them back: one row a run, as in the records, and the results."""
-    rows, results = [], []
-    for arm in arms:
-        result = runs.result(arm.run, device=device, data_root=data_root)
-        row, _ = pooling.measure(result, arm)
-        made = result.provenance
-        common = {"seed": arm.run.seed, "data": made["data"], "device": made["device"]}
-        common |= {"accuracy": result.metrics["accuracy"], "epochs": result.metrics["epochs"]}
-        rows.append({**common, **row})
-        results.append(result)
-    return named(pd.DataFrame(rows)), results
 
 
 def named(records: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,7 @@
-"""``filterwise record``: run and measure what a chapter's claims still miss, inside a budget of time."""
+"""``filterwise record``: run and measure what a list of jobs still misses, inside a budget of time."""
 
 from __future__ import annotations
 
-import datetime
 import re
 import time
 import uuid
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
-from filterwise.parameters import TOGETHER
-from filterwise.runs import cost, execute, pool, records, store
-from filterwise.runs.code_digest import MEASURING_CODE, code_digest
-from filterwise.runs.job import Job, plain_row
-from filterwise.runs.pending import LAST, Pending, pending
-from filterwise.runs.together import result as train_with
-from filterwise.runs.together import turns
+from filterwise.runs import cost, finding, records, rows, stacks, store, workers
+from filterwise.runs.jobs import Job
+from filterwise.runs.measuring import measured
+from filterwise.runs.queueing import LAST, Pending, pending
+from filterwise.runs.specification import Run
 
 _clock = time.time
 
@@ -44,8 +41,7 @@ class _Task:
     data_root: str | None
     deadline: float  # seconds since 1970: other processes share it
     something_ran: str
-    mates: tuple[Pending, ...]
-    together: str
+    group: tuple[Run, ...]  # trained together with the job's run, itself among them
 
 
 def parse_budget(budget: str | float) -> float:
@@ -71,15 +67,15 @@ def parse_budget(budget: str | float) -> float:
 def record(
     chapter: str,
     profile: str,
+    queue: Sequence[Job],
     budget: str | float = "8m",
     *,
-    queue: Sequence[Job] | None = None,
     jobs: int = 1,
     device: str = "auto",
     per_device: int = 1,
-    threads: int | None = None,
-    together: str = "auto",
+    together: int = 1,
     stale: bool = False,
+    bundle: str | None = None,
     data_root: str | Path | None = None,
     root: str | Path | None = None,
     out: str | Path | None = None,
@@ -95,18 +91,20 @@ def record(
     Parameters
     ----------
     chapter, profile
-        Such as ``"4-sfp"``, ``"cifar"``.
+        Such as ``"4-sfp"``, ``"cifar"``: where the rows go.
+    queue
+        The jobs, such as a chapter's plan lists.
     budget
         Seconds, or ``"8m"``.
-    queue
-        Jobs of your own; default: the chapter's.
-    jobs, device, per_device, threads
+    jobs, device, per_device
         As for :func:`filterwise.runs.sweep`; here one at a time unless told otherwise.
     together
-        As for :func:`filterwise.runs.sweep`, among jobs of one priority and as many as there seems to be time
-        for. Each is still measured and written by itself.
+        As for :func:`filterwise.runs.sweep`, among jobs of one run each and one priority. Each is still
+        measured and written by itself.
     stale
         Also redo what was measured by code that has changed since.
+    bundle
+        Only the jobs of this bundle.
     data_root, root, out
         Folders of images, of runs and of records.
     say
@@ -115,26 +113,30 @@ def record(
     Raises
     ------
     ParameterError
-        For a chapter, profile, budget or number that is not allowed. Errors of single jobs are in the answer.
+        For a profile, bundle, budget or number that is not allowed. Errors of single jobs are in the answer.
     """
     deadline = _clock() + parse_budget(budget)
-    check_choice("together", together, TOGETHER)
+    if bundle is not None:
+        check_choice("bundle", bundle, dict.fromkeys(job.bundle for job in queue if job.bundle))
+        queue = [job for job in queue if job.bundle == bundle]
     known = pending(
-        chapter, profile, queue=queue, data_root=data_root, root=root, out=out, device=device, stale=stale
+        chapter, profile, queue, data_root=data_root, root=root, out=out, device=device, stale=stale
     )
     report = Recorded(records.table_path(chapter, profile, out))
     report.blocked = {each.job.name: each.reason for each in known if each.status == "blocked"}
     todo = [each for each in known if each.status not in LAST]
-    workers, place = pool.plan(jobs, device, per_device, threads)
+    count, place = workers.plan(jobs, device, per_device)
     folder = store.runs_root(root)
     folder.mkdir(parents=True, exist_ok=True)
     flag = folder / f".record-{uuid.uuid4().hex}"
-    runs, priorities = [each.job.run for each in todo], [each.job.priority for each in todo]
-    order = turns(runs, workers, together, device, priorities)
     same = (str(folder), str(data_root) if data_root else None, deadline, str(flag))
-    tasks = [_Task(todo[turn], *same, tuple(todo[mate] for mate in mates), together) for turn, mates in order]
+    kinds = [(each.job.priority, len(each.job.all_runs)) for each in todo]
+    tasks = [
+        _Task(todo[turn], *same, group)
+        for turn, group in stacks.turns([each.job.run for each in todo], together, kinds)
+    ]
     try:
-        for outcome in pool.outcomes(_one, tasks, workers, place, folder) if tasks else ():
+        for outcome in workers.outcomes(_one, tasks, count, place, folder) if tasks else ():
             name = tasks[outcome.index].pending.job.name
             if outcome.answer is None:
                 report.failed[name] = outcome.error
@@ -162,69 +164,20 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     left = task.deadline - _clock()
     if left <= 0 or left < job.minimum_seconds or (flag.exists() and task.pending.seconds > left):
         return "left", {}, {}
-    mates = _mates(task, left)
-    of_all = measuring + sum(mate.measure_seconds for mate in mates)
+    # time to measure is kept free, but never so much that training makes no progress
+    how: dict[str, Any] = {"data_root": task.data_root, "device": device}
+    how["deadline"] = task.deadline - min(measuring, left / 2)
     try:
-        result = train_with(
-            job.run,
-            [mate.job.run for mate in mates],
-            task.root,
-            data_root=task.data_root,
-            device=device,
-            # time to measure is kept free, but never so much that training makes no progress
-            deadline=task.deadline - min(of_all, left / 2),
-            choice=task.together,
-            attempt=flag.name,
-        )
-    except execute.Paused as pause:
+        if len(job.all_runs) == 1:
+            results = (stacks.result(job.run, task.group, task.root, **how),)
+        else:
+            results = tuple(finding.result(run, task.root, **how) for run in job.all_runs)
+    except finding.Paused as pause:
         flag.touch()
         return "paused", {"why": str(pause)}, {}
     if (flag.exists() or task.pending.status != "trained") and measuring > task.deadline - _clock():
         flag.touch()
         return "paused", {"why": "trained; there is no time left to measure"}, {}
-    started = time.perf_counter()
-    row, arrays = job.measure(result)
-    seconds = time.perf_counter() - started
+    found = measured(results, job.measure, job.options)
     flag.touch()
-    return (
-        "done",
-        _record(job, result, row, seconds),
-        {name: np.asarray(value) for name, value in arrays.items()},
-    )
-
-
-def _mates(task: _Task, left: float) -> list[Pending]:
-    """Those that there is time for, by what they would take alone; all, if there is not enough for the job
-    itself: then it goes on in the next call, and they with it."""
-    taken, chosen = task.pending.seconds, []
-    for mate in task.mates:
-        if left >= mate.job.minimum_seconds and (task.pending.seconds > left or taken + mate.seconds <= left):
-            chosen.append(mate)
-            taken += mate.seconds
-    return chosen
-
-
-def _record(job: Job, result: store.Result, row: Any, seconds: float) -> dict[str, Any]:
-    measured = plain_row(job.name, row, [name for name in records.COLUMNS if name != "network"])
-    made = result.provenance
-    common = {
-        "name": job.name,
-        "network": job.run.model,
-        "seed": job.run.seed,
-        "data": made["data"],
-        "labels": made["labels"],
-        "epochs": result.metrics["epochs"],
-        "accuracy": result.metrics["accuracy"],
-        "seconds": round(made["seconds"], 2),
-        "measure_seconds": round(seconds, 2),
-        "device": made["device_name"],
-        "torch": made["torch"],
-        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "data_digest": result.keys.data,
-        "settings": result.keys.settings,
-        "spec_key": result.keys.spec_key,
-        "key": result.keys.key,
-        "code": result.keys.code,
-        "measure_code": code_digest(MEASURING_CODE),
-    }
-    return {**common, **measured}
+    return "done", rows.row(job, results, found), rows.arrays(results, found)

@@ -8,19 +8,16 @@ as many more epochs as its operations are fewer).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from filterwise.errors import check_choice
-from filterwise.experiments.curves import history_arrays, network_row
-from filterwise.experiments.pool_arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
-from filterwise.experiments.pool_routes import exact_routes, network_routes
-from filterwise.runs import Job, Result
-from filterwise.training import Recipe
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
+from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
+from filterwise.runs.jobs import Job
+from filterwise.training.recipe import Recipe
 
 DEPTHS = (6, 8, 13, 14, 16)
 _BOTH = (("V", ""), (LATE_PLAN, LATE_ORDER))
@@ -46,7 +43,9 @@ QUICK = Study(
 # back (m = 6, 10,000 images, 6 epochs): 0.05, 0.1, 0.2 gave 0.589, 0.610, 0.609 in plan V and 0.596,
 # 0.621, 0.618 in L2.
 CIFAR = Study("cifar10", {"n": 10_000}, _MINI, {f"vgg{m}": (f"vgg{m}", {"width": 0.125}) for m in DEPTHS})
-PAPER = Study("cifar10", {}, Recipe(), {f"vgg{m}": (f"vgg{m}", {"init": "he"}) for m in DEPTHS})
+_WHOLE: dict[str, Any] = {f"vgg{m}": (f"vgg{m}", {"init": "he"}) for m in DEPTHS}
+SHORT = Study("cifar10", {}, Recipe(epochs=30, decay_every=2), _WHOLE)
+PAPER = Study("cifar10", {}, Recipe(), _WHOLE)
 
 
 def arms(profile: str) -> list[list[Arm]]:
@@ -91,8 +90,8 @@ def _cifar() -> list[list[Arm]]:
     ]
 
 
-def _paper() -> list[list[Arm]]:
-    s, bases = PAPER, [f"vgg{m}" for m in DEPTHS]
+def _full(s: Study) -> list[list[Arm]]:
+    bases = [f"vgg{m}" for m in DEPTHS]
     long = {base: s.epochs_at_equal_compute(base, LATE_PLAN, LATE_ORDER) for base in bases}
     # For claim P2 at equal compute it is A-VGG8 that is the cheaper arm.
     more = round(s.recipe.epochs * s.macs("vgg16", "V", "") / s.macs("vgg8", LATE_PLAN, LATE_ORDER))
@@ -113,23 +112,19 @@ def _paper() -> list[list[Arm]]:
     ]
 
 
-_ARMS = {"quick": _quick, "cifar": _cifar, "paper": _paper}
+_ARMS = {"quick": _quick, "cifar": _cifar, "short": lambda: _full(SHORT), "paper": lambda: _full(PAPER)}
+_STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """Chapter 1's list for ``filterwise record 1-pooling``; what matters most comes first.
 
     The exact part needs no training; it is recorded beside the first network in plan V, a row a seed.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such profile.
     """
     listed = arms(profile)
     first = listed[0][0]
     return [
-        Job(arm.name, arm.run, partial(measure, arm=arm, exact=_same_but_seed(arm, first)), priority=priority)
+        arm.job(_same_but_seed(arm, first), priority)
         for priority, group in enumerate(listed)
         for arm in group
     ]
@@ -139,23 +134,43 @@ def _same_but_seed(arm: Arm, other: Arm) -> bool:
     return arm.run.replace(seed=0) == other.run.replace(seed=0)
 
 
-def measure(result: Result, arm: Arm, exact: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the record of one training says: the quantities of :mod:`filterwise.claims.quantities_pooling`.
+def page_jobs(
+    profile: str, seed: int = 0, seeds: int = 1, plan: str = "", order: str = "", all_orders: bool = True
+) -> list[Job]:
+    """What the page trains: V, the late plan at equal epochs, V at its compute, and the other orders.
 
-    Arrays are the training curves and route maps, kept for the first seed.
+    Without ``plan`` it is the profile's own; without ``order`` AP2, then MP of the rest. Orders other than
+    the chosen one are trained for the first seed only.
+
+    Raises
+    ------
+    ParameterError
+        Unknown profile, plan or order, plan "V" (nothing to compare), pools that do not fit the image.
+
+    >>> [job.name for job in page_jobs("quick", seed=3, all_orders=False)]
+    ['vgg-mini V, 4 epochs, seed 3', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 3',
+     'vgg-mini V, 24 epochs, seed 3']
+    >>> page_jobs("quick", order="AP3-MP4")
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: order='AP3-MP4' divides the map by 12, but this plan leaves 8 ...
     """
-    routes, maps = network_routes(result)
-    row = {
-        "network": arm.network,
-        "base": arm.base,
-        "plan": arm.plan,
-        "order": arm.order,
-        "arm_kind": arm.kind,
-        "fc_activation": arm.run.model_kwargs.get("fc_activation", "linear"),
-        "width": arm.run.model_kwargs.get("width", 1.0),
-        "lr": arm.run.recipe.lr,
-        **network_row(result),
-        **routes,
-        **(exact_routes(arm.run.seed) if exact else {}),
-    }
-    return row, {**history_arrays(result), **maps} if arm.run.seed == 0 else {}
+    check_choice("profile", profile, _STUDIES)
+    check_at_least("seed", seed, 0)
+    check_at_least("seeds", seeds, 1)
+    study: Study = _STUDIES[profile]
+    late = next(arm for arm in arms(profile)[0] if arm.plan != "V")
+    base = str(late.base)
+    plan = plan or late.plan
+    if plan == "V":
+        raise ParameterError(
+            "plan='V' pools after every stage; it is the baseline, choose a late plan instead"
+        )
+    if not plan.startswith("after "):
+        check_choice("plan", plan, [name for name in PLANS if name != "V"])
+    order = order_name(parse_order(order)) if order else study.default_order(base, plan)
+    study.macs(base, plan, order)  # builds the network: pools that do not fit are refused here
+    found = study.comparison(base, range(seed, seed + seeds), plan, order)
+    if all_orders:
+        others = [other for other in orders(shrink(parse_order(order))) if other != order]
+        found += study.heads(base, (seed,), plan, others)
+    return [arm.job() for arm in found]

@@ -1,20 +1,15 @@
-"""What the page of chapter 3 trains and draws: widths of the reader's choice, curves, fits."""
+"""Fits of chapter 3's curves, and the tables that its page shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from filterwise import measure, runs
-from filterwise.errors import ParameterError, check_at_least, check_choice
-from filterwise.experiments import power_law
-from filterwise.experiments.power_law import Point, Study
-from filterwise.experiments.widths import LENET_RATIO, lenet_macs, second_layer, vgg16_macs
-from filterwise.measure import PowerLaw
+from filterwise.errors import ParameterError
+from filterwise.measure.fitting import PowerLaw, power_law
+from filterwise.papers.power_law.cost_of_widths import lenet_macs, second_layer, vgg16_macs
 
 FAMILIES = {"lenet": "LeNet", "vgg16": "VGG-16"}
 #: Multiply-accumulates of a forward pass at any width; VGG-16's are those of its convolutions.
@@ -42,66 +37,6 @@ _COLUMNS = (
     "spec_key",
     "recorded",
 )
-_STUDIES = {"quick": power_law.QUICK, "cifar": power_law.CIFAR, "paper": power_law.PAPER}
-
-
-def chapter_points(
-    profile: str,
-    seed: int = 0,
-    seeds: int = 1,
-    widths: Sequence[int] = (),
-    ratio: float = LENET_RATIO,
-    pool: str = "max",
-) -> list[Point]:
-    """The LeNets that the page trains; without ``widths`` those of the profile's own main curve.
-
-    Raises
-    ------
-    ParameterError
-        Unknown profile or pool, a width below 1 or fewer than three of them, a ratio that gives d2 = 0.
-
-    >>> [point.name for point in chapter_points("quick", seed=3, widths=[2, 4, 8])]
-    ['lenet d1=2 seed 3', 'lenet d1=4 seed 3', 'lenet d1=8 seed 3']
-    >>> chapter_points("quick", widths=[0, 2, 4])
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: d1=0 is not allowed; it must be an integer of at least 1
-    """
-    check_choice("profile", profile, _STUDIES)
-    check_choice("pool", pool, ("max", "average"))
-    check_at_least("seed", seed, 0)
-    check_at_least("seeds", seeds, 1)
-    study: Study = _STUDIES[profile]
-    chosen = list(widths) or list(dict.fromkeys(point.d1 for point in power_law.points(profile)[0]))
-    if len(set(chosen)) < 3 or len(set(chosen)) < len(chosen):
-        raise ParameterError(
-            f"widths={list(widths)!r} must hold at least 3 different widths; a line needs them"
-        )
-    options = {} if pool == "max" else {"pool": pool}
-    found = [
-        study.lenet_point(d1, seed + one, ratio, options=options) for one in range(seeds) for d1 in chosen
-    ]
-    return [replace(point, ratio=ratio) for point in found]
-
-
-def run_points(
-    points: Sequence[Point], device: str = "auto", data_root: str | Path | None = None
-) -> pd.DataFrame:
-    """Train and measure points, or read them back: one row a run, as in the records."""
-    rows = []
-    for point in points:
-        result = runs.result(point.run, device=device, data_root=data_root)
-        row, _ = power_law.measure(result, point)
-        made = result.provenance
-        common = {
-            "network": point.run.model,
-            "seed": point.run.seed,
-            "data": made["data"],
-            "device": made["device"],
-        }
-        rows.append(
-            {**common, "accuracy": result.metrics["accuracy"], "epochs": result.metrics["epochs"], **row}
-        )
-    return with_errors(pd.DataFrame(rows))
 
 
 def with_errors(records: pd.DataFrame) -> pd.DataFrame:
@@ -133,7 +68,7 @@ def fits(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
     found = {}
     for curve, part in seen.groupby("curve", sort=False):
         if part["d1"].nunique() >= 3:
-            found[str(curve)] = measure.power_law(part["d1"], part["error"], seed=seed)
+            found[str(curve)] = power_law(part["d1"], part["error"], seed=seed)
     return found
 
 

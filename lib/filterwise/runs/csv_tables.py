@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import uuid
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from filterwise.files import atomic
 
 # From pandas 3.1 on every float is read back exactly, and asking for it is deprecated.
 _NEW = tuple(int(part) for part in re.findall(r"\d+", pd.__version__)[:2]) >= (3, 1)
@@ -22,10 +22,5 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write a table through a temporary name beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.csv")
-    try:
+    with atomic(path) as temporary:
         table.to_csv(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

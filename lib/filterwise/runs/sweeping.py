@@ -9,10 +9,10 @@ On this machine the engine is joblib's processes. The same sweep moves to a clus
 
     # One run a process (threads_per_worker=1 by processes=cores would share a GPU between threads).
     cluster = SLURMCluster(queue="gpu", cores=1, processes=1, memory="16GB", walltime="04:00:00",
-                           job_extra_directives=["--gres=gpu:1", "--cpus-per-task=4"])
+                           job_extra_directives=["--gres=gpu:1", "--cpus-per-task=1"])
     cluster.adapt(maximum_jobs=20)
     with Client(cluster), parallel_config(backend="dask", wait_for_workers_timeout=3600):
-        table = fw.runs.sweep(runs, threads=4, data_root="/project/images", root="/project/runs").table
+        table = fw.runs.sweep(runs, data_root="/project/images", root="/project/runs").table
 
 The folders of runs and data must be seen by all nodes under the same names, and their file system must have
 working file locks. A worker that is killed, by the walltime too, has its run resumed by another one from the
@@ -22,7 +22,6 @@ last checkpoint. From the command line: ``filterwise sweep ... --dask tcp://sche
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +29,15 @@ from typing import Any
 
 import pandas as pd
 
-from filterwise.errors import DataError, FilterwiseError, ParameterError, RunError, check_choice
-from filterwise.parameters import TOGETHER
-from filterwise.runs import cost, execute, pool, store
+from filterwise.errors import FilterwiseError, ParameterError, RunError
+from filterwise.runs import cost, finding, stacks, store, workers
 from filterwise.runs.bar import Bar
-from filterwise.runs.spec import Keys, Run
-from filterwise.runs.together import result as train_with
-from filterwise.runs.together import turns
+from filterwise.runs.specification import Run
 
 _METRICS = ("accuracy", "loss", "best_accuracy", "best_epoch", "train_accuracy", "train_loss", "epochs")
+_MADE = ("precision", "memory_format", "engine", "device", "torch", "seconds")
 #: Columns that say how a row was made, not what came out: they differ between machines and between calls.
-CIRCUMSTANCES = ("device", "torch", "threads", "seconds", "status", "error")
+CIRCUMSTANCES = ("device", "torch", "seconds", "status", "error")
 
 
 @dataclass(frozen=True)
@@ -76,12 +73,10 @@ class SweepResult:
 @dataclass(frozen=True)
 class _Task:
     run: Run
+    group: tuple[Run, ...]
     root: str
     data_root: str | None
     checkpoint_every: int
-    mates: tuple[Run, ...]
-    together: str
-    attempt: str
 
 
 def sweep(
@@ -92,9 +87,8 @@ def sweep(
     data_root: str | Path | None = None,
     device: str = "auto",
     per_device: int = 1,
-    threads: int | None = None,
+    together: int = 1,
     checkpoint_every: int = 5,
-    together: str = "auto",
     progress: bool = True,
 ) -> SweepResult:
     """Run what is not stored yet, and tabulate all.
@@ -104,21 +98,19 @@ def sweep(
     runs
         What to run; :func:`filterwise.runs.grid` makes such lists.
     jobs
-        Runs at a time. Default: one a device, or on the CPU one for every two cores.
+        Runs at a time. Default: one a device, or on the CPU one for every core, as each run has one thread.
     root, data_root
         Where runs are stored, where the images are.
     device
         ``auto``, ``cpu``, ``cuda``, ... With several CUDA devices every worker sees one of them only.
     per_device
         Runs at a time on one CUDA device.
-    threads
-        CPU threads of each worker. Default: the cores divided among the workers.
+    together
+        So many runs that differ in seed, learning rate, momentum, weight decay or schedule alone train as one
+        stack of networks, which fills a GPU that a small network leaves idle. See
+        :mod:`filterwise.runs.stacks`.
     checkpoint_every
         Epochs between checkpoints, which is what a killed sweep loses at most of each run in flight.
-    together
-        Whether runs that differ in seed, learning rate, momentum, weight decay or schedule alone train as one
-        stack of networks: ``auto`` on a GPU of this machine, where it was timed to be faster; ``never``;
-        ``always``. See :mod:`filterwise.runs.together`.
     progress
         Show a bar with the time left.
 
@@ -130,7 +122,7 @@ def sweep(
     Raises
     ------
     ParameterError
-        If there are no runs, one of the numbers is too small, or ``together`` is another word.
+        If there are no runs, or one of the numbers is too small.
 
     >>> import tempfile
     >>> from filterwise.training import Recipe
@@ -141,36 +133,28 @@ def sweep(
     [['lenet5', 0, 1, 'run']]
     """
     listed = _checked(runs)
-    check_choice("together", together, TOGETHER)
-    workers, place = pool.plan(jobs, device, per_device, threads)
+    count, place = workers.plan(jobs, device, per_device)
     folder = store.runs_root(root)
     rows: dict[int, dict[str, Any]] = {}
     failures: dict[int, Failure] = {}
-    waiting: dict[str, list[int]] = {}  # one key, all rows that ask for it
+    waiting: dict[Run, list[int]] = {}  # one run, all rows that ask for it
     for index, run in enumerate(listed):
         try:
-            found, keys = execute.stored(run, folder, data_root)
-        except (DataError, ParameterError) as error:
+            found = finding.stored(run, folder, data_root, device)[0] if together == 1 else None
+        except FilterwiseError as error:
             failures[index] = Failure(run, str(error), "")
             continue
         if found is not None:
             rows[index] = _row(found, "stored")
         else:
-            waiting.setdefault(keys.key, []).append(index)
-    first = [listed[indices[0]] for indices in waiting.values()]
-    order = turns(first, workers, together, device)
+            waiting.setdefault(run, []).append(index)
+    asked = list(waiting)
     same = (str(folder), str(data_root) if data_root else None, checkpoint_every)
-    attempt = uuid.uuid4().hex
-    tasks = [
-        _Task(first[turn], *same, tuple(first[mate] for mate in mates), together, attempt)
-        for turn, mates in order
-    ]
-    asked = list(waiting.values())
-    hopes = [_hope(task.run, device, place.threads, data_root) for task in tasks] if progress else []
-    with Bar(hopes, workers, "sweep", progress) as bar:
-        for outcome in pool.outcomes(_train, tasks, workers, place, folder) if tasks else ():
-            indices = asked[order[outcome.index][0]]
-            for index in indices:
+    tasks = [_Task(asked[turn], group, *same) for turn, group in stacks.turns(asked, together)]
+    hopes = [_hope(task.run, device, data_root) for task in tasks] if progress else []
+    with Bar(hopes, count, "sweep", progress) as bar:
+        for outcome in workers.outcomes(_train, tasks, count, place, folder) if tasks else ():
+            for index in waiting[tasks[outcome.index].run]:
                 if outcome.answer is not None:
                     rows[index] = outcome.answer
                 else:
@@ -188,7 +172,6 @@ def queue(
     root: str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
-    threads: int | None = None,
 ) -> pd.DataFrame:
     """What a sweep would do: one row a run with its ``status`` (stored, resumes, missing) and estimated
     seconds."""
@@ -196,24 +179,17 @@ def queue(
     folder = store.runs_root(root)
     rows = []
     for run in listed:
-        found, keys = execute.stored(run, folder, data_root)
-        started = execute.partial_folder(folder, keys).is_dir()
+        found, keys = finding.stored(run, folder, data_root, device)
+        started = finding.partial_folder(folder, keys).is_dir()
         status = "stored" if found else "resumes" if started else "missing"
-        hope = 0.0 if found else estimate(run, device, threads, data_root)
+        hope = 0.0 if found else cost.seconds(run, finding.device_type(device), data_root)
         rows.append({"status": status, "estimated_seconds": hope, "key": keys.key})
     return _columns_of(listed).join(pd.DataFrame(rows))
 
 
-def estimate(run: Run, device: str, threads: int | None, data_root: str | Path | None) -> float:
-    """Estimated seconds of a run on the device that it would get."""
-    from filterwise.training import pick_device
-
-    return cost.seconds(run, pick_device(device).type, threads, data_root)
-
-
-def _hope(run: Run, device: str, threads: int | None, data_root: str | Path | None) -> float:
+def _hope(run: Run, device: str, data_root: str | Path | None) -> float:
     try:
-        return estimate(run, device, threads, data_root)
+        return cost.seconds(run, finding.device_type(device), data_root)
     except FilterwiseError:
         return 0.0  # a network that cannot be built fails in its own turn
 
@@ -241,24 +217,15 @@ def _checked(runs: Iterable[Run]) -> list[Run]:
 
 
 def _train(task: _Task, device: str) -> dict[str, Any]:
-    result = train_with(
-        task.run,
-        task.mates,
-        task.root,
-        data_root=task.data_root,
-        device=device,
-        checkpoint_every=task.checkpoint_every,
-        choice=task.together,
-        attempt=task.attempt,
-    )
-    return _row(result, "run")
+    how: dict[str, Any] = {"data_root": task.data_root, "checkpoint_every": task.checkpoint_every}
+    return _row(stacks.result(task.run, task.group, task.root, device=device, **how), "run")
 
 
 def _row(result: store.Result, status: str) -> dict[str, Any]:
     metrics = {metric: result.metrics[metric] for metric in _METRICS if metric in result.metrics}
-    keys: Keys = result.keys
-    made = {column: result.provenance.get(column) for column in ("device", "torch", "threads", "seconds")}
-    return {**metrics, "key": keys.key, "spec_key": keys.spec_key, **made, "status": status, "error": ""}
+    keys, made = result.keys, result.provenance
+    about = {column: made[column] for column in _MADE}
+    return {**metrics, "key": keys.key, "spec_key": keys.spec_key, **about, "status": status, "error": ""}
 
 
 def _columns_of(runs: Sequence[Run]) -> pd.DataFrame:
@@ -269,6 +236,7 @@ def _columns_of(runs: Sequence[Run]) -> pd.DataFrame:
         row: dict[str, Any] = {"model": run.model, "data": run.data, "labels": run.labels, "seed": run.seed}
         row |= {f"model_options.{option}": value for option, value in run.model_kwargs.items()}
         row |= {f"data_options.{option}": value for option, value in run.data_kwargs.items()}
+        row |= {name: run.to_dict().get(name) for name in ("edit", "train", "step") if getattr(run, name)}
         rows.append(row)
     for field in dataclasses.fields(runs[0].recipe):
         values = [getattr(run.recipe, field.name) for run in runs]

@@ -6,24 +6,35 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from filterwise.data import catalog
 from filterwise.errors import ParameterError, check_at_least, check_choice, near_miss
+from filterwise.models import building
 from filterwise.runs import datasets
-from filterwise.runs.code_digest import TRAINING_CODE, code_digest
-from filterwise.runs.plain import Options, Plain, canonical, digest, options, plain
-from filterwise.training import Recipe
+from filterwise.runs.plain import Named, Options, Plain, canonical, digest, named, options, plain
+from filterwise.runs.reach import code_digest
+from filterwise.training.edits import edits
+from filterwise.training.numerics import resolve
+from filterwise.training.recipe import Recipe
+from filterwise.training.steps import steps
+
+if TYPE_CHECKING:
+    from filterwise.data.imageset import ImageSet
 
 _LARGEST_SEED = 2**32 - 1
+#: What every training reaches, whatever its network.
+TRAINING_CODE = ("filterwise.runs.networks", "filterwise.training.loop")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The names of a run: ``key`` of its stored result, ``spec_key`` of its meaning.
+    """The names of a run.
 
-    ``spec_key`` covers the specification and the content of the data; ``key`` also the code. ``settings``
-    covers the specification alone, and so needs no data.
+    ``key`` of its stored result covers the specification, the data, the numerics and the code; ``spec_key``
+    the specification and the content of the data; ``settings`` the specification alone, and so needs no data.
     """
 
     key: str
@@ -51,6 +62,14 @@ class Run:
         Number of labels K; ``None`` takes all labels of the data set. See :mod:`filterwise.runs.datasets`.
     model_options, data_options
         Further options as a mapping; stored as sorted pairs, so that a run can be hashed.
+    start
+        Another run, of the same network, whose trained weights this one begins with.
+    edit
+        A registered change of the started, or new, network before training: a name, or (name, options).
+    train
+        Names of the layers that learn; all others are frozen. Empty: all learn.
+    step
+        A registered training step instead of plain back-propagation: a name, or (name, options).
 
     Raises
     ------
@@ -61,6 +80,8 @@ class Run:
     >>> run.model_options
     (('d1', 4),)
     >>> Run.from_dict(run.to_dict()) == run
+    True
+    >>> run.then(recipe=Recipe(epochs=2), edit=("magnitude", {"keep": 0.5})).start == run
     True
     >>> Run("lenet6", "parts", Recipe(epochs=1))
     Traceback (most recent call last):
@@ -74,12 +95,14 @@ class Run:
     labels: int | None = None
     model_options: Options | Mapping[str, Any] = ()
     data_options: Options | Mapping[str, Any] = ()
+    start: Run | None = None
+    edit: Named | str | tuple[str, Mapping[str, Any]] | None = None
+    train: tuple[str, ...] = ()
+    step: Named | str | tuple[str, Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
-        from filterwise import data, models
-
-        check_choice("model", self.model, models.names())
-        check_choice("data", self.data, data.names())
+        check_choice("model", self.model, building.names())
+        check_choice("data", self.data, catalog.names())
         if not isinstance(self.recipe, Recipe):
             raise ParameterError(f"recipe={self.recipe!r} must be a filterwise.training.Recipe")
         _check_integer("seed", self.seed)
@@ -93,6 +116,28 @@ class Run:
             object.__setattr__(self, name, options(name, getattr(self, name)))
         _check_model_options(self.model, self.model_kwargs)
         datasets.check_options(self.data, self.labels, self.data_kwargs)
+        self._check_how()
+
+    def _check_how(self) -> None:
+        for name, registry in (("edit", edits), ("step", steps)):
+            given = named(name, getattr(self, name))
+            if given is not None:
+                check_choice(name, given[0], registry.names())
+            object.__setattr__(self, name, given)
+        train = plain("train", self.train)
+        if not isinstance(train, tuple) or not all(isinstance(layer, str) for layer in train):
+            raise ParameterError(f"train={self.train!r} must be a list of names of layers")
+        object.__setattr__(self, "train", train)
+        if self.start is None:
+            return
+        if not isinstance(self.start, Run):
+            raise ParameterError(f"start={self.start!r} is a {type(self.start).__name__}; it must be a Run")
+        for name in ("model", "model_options"):
+            mine, its = getattr(self, name), getattr(self.start, name)
+            if mine != its:
+                raise ParameterError(
+                    f"{name}={mine!r} is not that of the start, {its!r}; an edit can change it"
+                )
 
     @property
     def model_kwargs(self) -> dict[str, Any]:
@@ -105,8 +150,8 @@ class Run:
         return dict(self.data_options)
 
     def to_dict(self) -> dict[str, Any]:
-        """All values, nested, ready for JSON."""
-        return {
+        """All values, nested, ready for JSON; what is not used of start, edit, train and step is left out."""
+        values: dict[str, Any] = {
             "model": self.model,
             "data": self.data,
             "recipe": self.recipe.to_dict(),
@@ -115,6 +160,13 @@ class Run:
             "model_options": self.model_kwargs,
             "data_options": self.data_kwargs,
         }
+        if self.start is not None:
+            values["start"] = self.start.to_dict()
+        for name in ("edit", "step"):
+            given = named(name, getattr(self, name))
+            if given is not None:
+                values[name] = [given[0], dict(given[1])]
+        return {**values, "train": list(self.train)} if self.train else values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
@@ -133,8 +185,12 @@ class Run:
                 raise ParameterError(
                     f"a run needs {name!r}; given are {', '.join(map(repr, values)) or 'no values'}"
                 )
-        recipe = values["recipe"]
-        return cls(**{**values, "recipe": recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe)})
+        made = dict(values)
+        if not isinstance(made["recipe"], Recipe):
+            made["recipe"] = Recipe.from_dict(made["recipe"])
+        if isinstance(made.get("start"), Mapping):
+            made["start"] = cls.from_dict(made["start"])
+        return cls(**made)
 
     def replace(self, **changes: Any) -> Run:
         """A copy with other values; dotted names reach inside, as in :func:`filterwise.runs.grid`.
@@ -142,7 +198,10 @@ class Run:
         >>> Run("lenet5", "parts", Recipe()).replace(**{"recipe.epochs": 2, "seed": 4}).recipe.epochs
         2
         """
-        values = self.to_dict()
+        names = [field.name for field in dataclasses.fields(self)]
+        values = {name: getattr(self, name) for name in names}
+        for name in ("recipe", "model_options", "data_options"):
+            values[name] = self.to_dict()[name]
         for name, value in changes.items():
             head, _, tail = name.partition(".")
             check_choice("name in run", head, values)
@@ -156,26 +215,48 @@ class Run:
                 values[head] = {**values[head], tail: value}
         return Run.from_dict(values)
 
-    def keys(self, data_root: str | Path | None = None) -> Keys:
-        """All names of this run. Opens the data set, because its content is part of them."""
-        settings = canonical({**self.to_dict(), "recipe": _recipe_values(self.recipe)})
-        data = datasets.digest_of(self, data_root)
-        code = code_digest(TRAINING_CODE)
-        return Keys(digest(settings, data, code), digest(settings, data), self.settings, code, data)
+    def then(self, **changes: Any) -> Run:
+        """A run that begins where this one ends: the same network, data and seed, with ``changes``."""
+        return self.replace(**{"edit": None, "train": (), "step": None, **changes, "start": self})
 
-    @property
+    def sets(self, data_root: str | Path | None = None) -> tuple[ImageSet, ImageSet]:
+        """The images it is trained on and those it is tested on; opened once a process."""
+        return datasets.train_and_test(self, data_root)
+
+    def keys(self, data_root: str | Path | None = None, device: str = "auto", engine: str = "single") -> Keys:
+        """All names of this run on a device. Opens the data set, because its content is part of them."""
+        begun = self.start.keys(data_root, device) if self.start is not None else None
+        data = datasets.digest_of(self, data_root)
+        form = canonical(resolve(self.recipe, device, engine).to_dict())
+        code = code_digest(*self._code())
+        spec_key = digest(self.settings, data, *([begun.spec_key] if begun else []))
+        key = digest(self.settings, data, code, form, *([begun.key] if begun else []))
+        return Keys(key, spec_key, self.settings, code, data)
+
+    def _code(self) -> list[Any]:
+        used: list[Any] = [*TRAINING_CODE, building.models.get(self.model).function]
+        for given, registry in ((self.edit, edits), (self.step, steps)):
+            if given is not None:
+                used.append(registry.get(given[0]).function)
+        return used
+
+    @cached_property
     def settings(self) -> str:
         """Digest of the specification alone."""
-        return digest(canonical({**self.to_dict(), "recipe": _recipe_values(self.recipe)}))
+        return digest(canonical(self._canonical()))
+
+    def _canonical(self) -> dict[str, Any]:
+        values = {**self.to_dict(), "recipe": _recipe_values(self.recipe)}
+        return {**values, "start": self.start._canonical()} if self.start is not None else values
 
     @property
     def key(self) -> str:
-        """Digest of the specification, the content of the data and the code that trains."""
+        """Digest of the specification, the content of the data, the numerics and the code that trains."""
         return self.keys().key
 
     @property
     def spec_key(self) -> str:
-        """:attr:`key` without the code."""
+        """Digest of the specification and the content of the data."""
         return self.keys().spec_key
 
 
@@ -190,9 +271,7 @@ def _recipe_values(recipe: Recipe) -> dict[str, Any]:
 
 
 def _check_model_options(model: str, given: Mapping[str, Any]) -> None:
-    from filterwise import models
-
-    known = [*models.options(model), "width", "init"]
+    known = [*building.options(model), "width", "init"]
     for name, value in given.items():
         if name in ("labels", "seed", "channels", "size"):
             hint = f"set Run({name}=...) instead" if name in ("labels", "seed") else "the images set it"

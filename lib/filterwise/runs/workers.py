@@ -17,7 +17,7 @@ from joblib.parallel import get_active_backend
 
 from filterwise.errors import FilterwiseError, check_at_least
 from filterwise.runs import lease
-from filterwise.training import pick_device
+from filterwise.training.device import pick_device
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -38,19 +38,14 @@ class Outcome(Generic[Answer]):
 
 @dataclass(frozen=True)
 class Place:
-    """Where one task works: how many threads, on which device, out of which devices."""
+    """Where one task works: on which device, out of which devices; always with one thread."""
 
     device: str = "auto"
-    threads: int | None = None
     devices: tuple[str, ...] | None = ()
     per_device: int = 1
 
     def enter(self) -> str:
         """Prepare this process; the device to train on."""
-        import torch
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         if self.device not in ("auto", "cuda"):
             return self.device
         devices = lease.cuda_devices() if self.devices is None else self.devices
@@ -65,32 +60,29 @@ def on_cluster() -> bool:
     return type(get_active_backend()[0]).__name__ not in ("LokyBackend", "SequentialBackend")
 
 
-def plan(jobs: int | None, device: str, per_device: int, threads: int | None) -> tuple[int, Place]:
+def plan(jobs: int | None, device: str, per_device: int) -> tuple[int, Place]:
     """How many workers, and where each works.
 
-    Without ``jobs``: one worker a place on a device; on the CPU one for every two cores. Threads are divided
-    among the workers. On a cluster the engine decides how many workers there are, and each finds its own
-    device.
+    Without ``jobs``: one worker a place on a device; on the CPU one a core. On a cluster the engine decides
+    how many workers there are, and each finds its own device.
 
-    >>> plan(2, "cpu", 1, threads=3)
-    (2, Place(device='cpu', threads=3, devices=(), per_device=1))
+    >>> plan(2, "cpu", 1)
+    (2, Place(device='cpu', devices=(), per_device=1))
     """
     check_at_least("per_device", per_device, 1)
-    if threads is not None:
-        check_at_least("threads", threads, 1)
     if on_cluster():
-        return -1, Place(device, threads, None, per_device)
+        return -1, Place(device, None, per_device)
     pick_device(device)  # a device that is not there is refused once, and not by every run
     devices = lease.cuda_devices() if device in ("auto", "cuda") else ()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if jobs is None:
-        jobs = len(devices) * per_device or max(1, cores // 2)
+        jobs = len(devices) * per_device or cores
     check_at_least("jobs", jobs, 1)
     if devices:
         jobs = min(jobs, len(devices) * per_device)
     if jobs == 1:  # works in this very process, which keeps its threads and its devices
-        return 1, Place(device, threads, (), per_device)
-    return jobs, Place(device, threads or max(1, cores // jobs), devices, per_device)
+        return 1, Place(device, (), per_device)
+    return jobs, Place(device, devices, per_device)
 
 
 def outcomes(

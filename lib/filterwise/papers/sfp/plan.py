@@ -1,4 +1,4 @@
-"""Chapter 4: the trainings whose filters are measured one by one, and what a record of them holds.
+"""Chapter 4: the trainings whose filters are measured one by one.
 
 Tzach et al. 2023 (VGG-6, VGG-16, A-VGG-16 on CIFAR-10) and Meir et al. 2024 (VGG-16, EfficientNet-B0 on 100
 and 1,000 labels).
@@ -6,19 +6,15 @@ and 1,000 labels).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
-from filterwise import data
-from filterwise.errors import DataError, check_choice
-from filterwise.experiments.sfp_record import measure_layers
-from filterwise.measure import HEAD_RECIPE
-from filterwise.runs import Run
-from filterwise.runs.job import Job
-from filterwise.training import Recipe
+from filterwise.data.sources import load
+from filterwise.errors import DataError, check_at_least
+from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
+from filterwise.training.recipe import Recipe
 
-PROFILES = ("quick", "cifar", "paper")
 SEEDS = (0, 1, 2)
 #: The six-layer net of the quick profile: 16, 16, 32, 32, 64, 64 filters, a pool after every second layer.
 SIX_LAYERS = {"stages": ((16, 2), (32, 2), (64, 2))}
@@ -27,6 +23,8 @@ SIX_LAYERS_NAME = "vgg-six"
 #: The group's recipe, 300 epochs and 0.6 every 20, shortened to 12 and 2: the rate falls 13-fold.
 CIFAR = Recipe(epochs=12, decay=0.6, decay_every=2)
 PAPER = Recipe()
+#: A tenth of the epochs.
+SHORT = Recipe(epochs=30, decay_every=2)
 #: Four epochs are too few for steps: warm-up and cosine reach 0.94 where they reached 0.90 (one seed tried).
 QUICK = Recipe(
     epochs=4, batch=50, lr=0.03, momentum=0.9, schedule="cosine", warmup_steps=20, flip=False, shift=0
@@ -38,31 +36,50 @@ PARTS = Recipe(epochs=10, batch=50, lr=0.02, momentum=0.9, decay_every=2, flip=F
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """What chapter 4 records at a profile, the most wanted first.
 
-    Parameters
-    ----------
-    profile : str
-        ``quick``, embedded data; ``cifar``, VGG-6 at a quarter of its width; ``paper``, the papers' networks.
-    data_root : path, optional
-        Where parquet files are; decides which set of 100 labels the paper profile takes.
-
-    Raises
-    ------
-    ParameterError
-        Unknown profile.
+    ``quick`` has embedded data; ``cifar`` VGG-6 at a quarter of its width; ``short`` and ``paper`` the papers'
+    networks. ``data_root`` decides which set of 100 labels these take.
 
     >>> [job.name for job in jobs("quick")][:2]
     ['vgg-six, digit-pairs, seed 0', 'vgg-six, digit-pairs, seed 1']
     """
-    check_choice("profile", profile, PROFILES)
-    made: dict[str, Callable[[str | Path | None], list[Job]]] = {
-        "quick": _quick,
-        "cifar": _cifar,
-        "paper": _paper,
-    }
-    return made[profile](data_root)
+    if profile == "quick":
+        return _quick()
+    if profile == "cifar":
+        return _cifar()
+    return _full(PAPER if profile == "paper" else SHORT, 1.0 if profile == "paper" else 0.1, data_root)
 
 
-def _quick(_: str | Path | None) -> list[Job]:
+def page_jobs(
+    profile: str, seed: int = 0, seeds: int = 1, threshold: float = 0.3, data_root: str | Path | None = None
+) -> list[Job]:
+    """The first network of a profile's records, with ``seeds`` seeds from ``seed`` on, as the page studies it.
+
+    Raises
+    ------
+    ParameterError
+        A negative seed, fewer than one seed.
+
+    >>> [job.run.seed for job in page_jobs("quick", seed=3, seeds=2)]
+    [3, 4]
+    """
+    check_at_least("seed", seed, 0)
+    check_at_least("seeds", seeds, 1)
+    first = jobs(profile, data_root)[0]
+    options = {name: value for name, value in first.options if name != "counts"}
+    stem = first.name.rpartition(", seed ")[0]
+    return [
+        Job(
+            f"{stem}, seed {one}",
+            first.run.replace(seed=one),
+            "sfp.study",
+            {**options, "threshold": threshold},
+            first.about,
+        )  # fmt: skip
+        for one in range(seed, seed + seeds)
+    ]
+
+
+def _quick() -> list[Job]:
     listed = []
     for seed in SEEDS:
         run = Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 3000})
@@ -75,7 +92,7 @@ def _quick(_: str | Path | None) -> list[Job]:
     return listed
 
 
-def _cifar(_: str | Path | None) -> list[Job]:
+def _cifar() -> list[Job]:
     quarter = {"width": 0.25}
     small = [Run("vgg6", "cifar10", CIFAR, seed, model_options=quarter) for seed in SEEDS]
     late = [Run("avgg6", "cifar10", CIFAR, seed, model_options={**quarter, "plan": "L3"}) for seed in SEEDS]
@@ -92,17 +109,18 @@ def _cifar(_: str | Path | None) -> list[Job]:
     return listed
 
 
-def _paper(data_root: str | Path | None) -> list[Job]:
-    hundred = hundred_labels(data_root)
-    listed = []
-    for seed in SEEDS:
-        for model, seconds in (("vgg6", 1200), ("vgg16", 3000), ("avgg16", 7000)):
-            listed.append(_job(Run(model, "cifar10", PAPER, seed), model, seconds, augmented_heads=True))
-    for seed in SEEDS:
-        for model, seconds in (("vgg16", 3500), ("efficientnet_b0", 12000)):
-            counts = (3, 5, 10, 20, 40, 70, 100)
-            run = Run(model, hundred, PAPER, seed)
-            listed.append(_job(run, model, seconds, augmented_heads=True, counts=counts))
+def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Job]:
+    """The papers' networks; ``share`` of the papers' epochs, which the estimates follow."""
+    hundred, listed = hundred_labels(data_root), []
+    for model, seconds in (("vgg6", 1200), ("vgg16", 3000), ("avgg16", 7000)):
+        for seed in SEEDS:
+            run = Run(model, "cifar10", recipe, seed)
+            listed.append(_job(run, model, share * seconds, augmented=True, priority=len(listed)))
+    for model, seconds in (("vgg16", 3500), ("efficientnet_b0", 12000)):
+        for seed in SEEDS:
+            run, counts = Run(model, hundred, recipe, seed), (3, 5, 10, 20, 40, 70, 100)
+            job = _job(run, model, share * seconds, augmented=True, counts=counts, priority=len(listed))
+            listed.append(job)
     return listed
 
 
@@ -114,7 +132,7 @@ def hundred_labels(data_root: str | Path | None = None) -> str:
     """
     for name in ("cifar100", "tiny-imagenet-100"):
         try:
-            data.load(name, root=data_root)
+            load(name, root=data_root)
         except DataError:
             continue
         return name
@@ -125,15 +143,15 @@ def _job(
     run: Run,
     network: str,
     seconds: float,
-    head_epochs: int | None = None,
+    head_epochs: int = 200,
     counts: Sequence[int] = (),
-    augmented_heads: bool = False,
+    augmented: bool = False,
     priority: int = 0,
 ) -> Job:
     """``counts``: the numbers of labels K of the error-against-K measurement; none if empty."""
     name = f"{network}, {run.data}{f' {run.labels} labels' if run.labels else ''}, seed {run.seed}"
-    heads = HEAD_RECIPE if augmented_heads else HEAD_RECIPE.replace(flip=False, shift=0)
-    if head_epochs is not None:
-        heads = heads.replace(epochs=head_epochs)
-    measure = partial(measure_layers, network=network, heads=heads, counts=tuple(counts))
-    return Job(name, run, measure, cost_seconds=seconds, priority=priority)
+    options = {"head_epochs": head_epochs, "augmented": augmented, "counts": tuple(counts)}
+    bundle = "100 labels" if run.data in ("cifar100", "tiny-imagenet-100") else "10 labels"
+    return Job(
+        name, run, "sfp.layers", options, {"network": network}, seconds, priority=priority, bundle=bundle
+    )

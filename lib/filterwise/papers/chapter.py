@@ -1,0 +1,151 @@
+"""What all chapters share: which there are, their jobs, and the one table of a profile's runs or records."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filterwise.errors import check_choice
+from filterwise.parameters import PROFILES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from filterwise.runs.jobs import Job
+    from filterwise.runs.measuring import Measured
+    from filterwise.runs.store import Result
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What a folder of ``papers`` says of itself.
+
+    Attributes
+    ----------
+    name : of its notebook, its claims and its records, such as ``4-sfp``
+    """
+
+    name: str
+
+
+def folders() -> dict[str, str]:
+    """Chapter -> folder below ``papers``, by the chapters' numbers.
+
+    >>> folders()["4-sfp"]
+    'sfp'
+    """
+    papers = importlib.import_module("filterwise.papers")
+    found = {}
+    for module in pkgutil.iter_modules(papers.__path__):
+        if module.ispkg:
+            about = importlib.import_module(f"filterwise.papers.{module.name}").CHAPTER
+            found[about.name] = module.name
+    return dict(sorted(found.items()))
+
+
+def chapter(name: str) -> Chapter:
+    """What the folder of a chapter says of itself.
+
+    Raises
+    ------
+    ParameterError
+        With the near miss, if there is no such chapter.
+    """
+    check_choice("chapter", name, folders())
+    about: Chapter = importlib.import_module(f"filterwise.papers.{folders()[name]}").CHAPTER
+    return about
+
+
+def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[Job]:
+    """What a chapter records at a profile, the most wanted first.
+
+    Raises
+    ------
+    ParameterError
+        Unknown chapter or profile, or one that the chapter has no plan for.
+
+    >>> [job.name for job in jobs("4-sfp", "cifar")][:1]
+    ['vgg6, cifar10, seed 0']
+    """
+    check_choice("chapter", name, folders())
+    check_choice("profile", profile, PROFILES)
+    plan = importlib.import_module(f"filterwise.papers.{folders()[name]}.plan")
+    listed: list[Job] = plan.jobs(profile, data_root)
+    return listed
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a page trained: its table, a row a job as in the records, with the results and the measurements."""
+
+    table: pd.DataFrame
+    results: tuple[Result, ...]
+    measured: tuple[Measured, ...]
+
+
+def train(
+    listed: Sequence[Job],
+    device: str = "auto",
+    data_root: str | Path | None = None,
+    at_a_time: int = 2,
+) -> Trained:
+    """Train and measure jobs, or read back what was trained and measured before.
+
+    Parameters
+    ----------
+    listed
+        Jobs of one run each.
+    device, data_root
+        As for :func:`filterwise.runs.result`.
+    at_a_time
+        Networks that train side by side on the CPU, each with one thread.
+
+    Raises
+    ------
+    RunError
+        If one of them fails; all are named.
+    """
+    import pandas as pd
+
+    from filterwise.runs import finding, rows, store, workers
+    from filterwise.runs.measuring import measured
+
+    where = str(data_root) if data_root else None
+    folder = store.runs_root()
+    missing = [job for job in listed if finding.stored(job.run, folder, where, device)[0] is None]
+    if len(missing) > 1 and at_a_time > 1 and finding.device_type(device) == "cpu":
+        folder.mkdir(parents=True, exist_ok=True)
+        count, place = workers.plan(min(at_a_time, len(missing)), device, 1)
+        tasks = [(job, where) for job in missing]
+        for _ in workers.outcomes(_train_one, tasks, count, place, folder):
+            pass  # what fails is trained again below, and says there what is wrong
+    results = [finding.result(job.run, folder, data_root=where, device=device) for job in listed]
+    found = [measured((one,), job.measure, job.options) for job, one in zip(listed, results, strict=True)]
+    table = [rows.row(job, (one,), each) for job, one, each in zip(listed, results, found, strict=True)]
+    return Trained(pd.DataFrame(table), tuple(results), tuple(found))
+
+
+def _train_one(task: tuple[Job, str | None], device: str) -> None:
+    from filterwise.runs import finding
+    from filterwise.runs.measuring import measured
+
+    job, where = task
+    measured((finding.result(job.run, data_root=where, device=device),), job.measure, job.options)
+
+
+def records(name: str, profile: str, root: str | Path | None = None) -> pd.DataFrame:
+    """What is recorded of a chapter at a profile, in the columns of :func:`train`'s table; may be empty.
+
+    Raises
+    ------
+    ParameterError
+        Unknown chapter or profile.
+    """
+    from filterwise.runs.records import load_records
+
+    check_choice("chapter", name, folders())
+    return load_records(name, profile, root)

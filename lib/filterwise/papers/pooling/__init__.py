@@ -1,0 +1,3 @@
+from filterwise.papers.chapter import Chapter
+
+CHAPTER = Chapter(name="1-pooling")

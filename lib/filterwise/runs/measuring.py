@@ -1,0 +1,122 @@
+"""What was measured on results: taken once, kept beside the first of them, read back ever after."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from filterwise import files
+from filterwise.errors import RunError
+from filterwise.registry import Registry
+from filterwise.runs.plain import canonical, digest, options
+from filterwise.runs.reach import code_digest
+from filterwise.runs.store import Result
+from filterwise.training.device import threads
+
+#: Functions ``measure(*results, **options) -> (row, arrays)``: quantities (per layer: ``"quantity@layer"``)
+#: and small arrays for figures. They should compute on ``result.device``.
+measurements = Registry("measurement", "filterwise.papers.*.measure")
+_ROW = "__row__"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement's row of numbers, its arrays, how long it took, and the digest of its code."""
+
+    row: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    seconds: float
+    code: str
+
+
+def measured(
+    results: Sequence[Result], name: str, given: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()
+) -> Measured:
+    """A registered measurement of one result, or of several together.
+
+    It is kept in the folder of the first result, by its name, options, code and all results' keys.
+
+    Raises
+    ------
+    ParameterError
+        For a name that is not registered.
+    RunError
+        If the measurement gives what cannot be kept.
+    """
+    function = measurements.get(name).function
+    chosen, code = options(f"{name} options", given), code_digest(function)
+    keys = [result.keys.key for result in results]
+    kept = digest(name, canonical(dict(chosen)), code, *keys)
+    path = results[0].folder / "measured" / f"{name}-{kept[:16]}.npz"
+    with files.lock(results[0].folder.parent / ".locks" / f"{kept}.lock"):
+        found = _read(path, code)
+        if found is None:
+            started = time.perf_counter()
+            with threads(1):  # the number of threads must not show in the numbers
+                row, arrays = function(*results, **dict(chosen))
+            found = Measured(
+                plain_row(name, row),
+                {each: _array(name, each, value) for each, value in arrays.items()},
+                time.perf_counter() - started,
+                code,
+            )
+            _write(path, found)
+    return found
+
+
+def _write(path: Path, found: Measured) -> None:
+    row = json.dumps({"row": found.row, "seconds": found.seconds})
+    with files.atomic(path) as temporary:
+        np.savez_compressed(temporary, **{_ROW: np.array(row), **found.arrays})  # type: ignore[arg-type]
+
+
+def _read(path: Path, code: str) -> Measured | None:
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        kept = json.loads(str(arrays.pop(_ROW)))
+        return Measured(kept["row"], arrays, float(kept["seconds"]), code)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        warnings.warn(f"{path} is broken ({error}); it is measured again", stacklevel=2)
+        return None
+
+
+def _array(measurement: str, name: str, value: object) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise RunError(f"{measurement}: array {name!r} holds Python objects; numbers, truth values and text "
+                       "can be kept")  # fmt: skip
+    return array
+
+
+def plain_row(measurement: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A measured row with plain values.
+
+    Raises
+    ------
+    RunError
+        If it has a value that is not a number, truth value, text or None.
+
+    >>> plain_row("a", {"snr@features.1": np.float32(0.5), "layers": "features.1"})
+    {'snr@features.1': 0.5, 'layers': 'features.1'}
+    """
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", None) == 0):
+            value = value.item()
+        if value is not None and type(value) not in (bool, int, float, str):
+            raise RunError(
+                f"{measurement} gives {name!r} as {type(value).__name__}; arrays go beside the row"
+            )
+        values[name] = value
+    return values

@@ -1,0 +1,97 @@
+"""What of a list of jobs is still to be recorded, and how long that would take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from filterwise.errors import DataError
+from filterwise.runs import cost, finding, records, store
+from filterwise.runs.jobs import Job, check_jobs
+from filterwise.runs.measuring import measurements
+from filterwise.runs.reach import code_digest
+from filterwise.runs.specification import Run
+
+_DEFAULT_OF_MEASURE = 0.1  # a measurement's share of a job, before one was timed
+#: States in which nothing is to be done.
+LAST = ("done", "blocked")
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A job of the list and what is known of it: done, stale, trained, resumes, missing or blocked (no
+    data)."""
+
+    job: Job
+    status: str
+    seconds: float
+    measure_seconds: float
+    reason: str = ""
+
+
+def pending(
+    chapter: str,
+    profile: str,
+    queue: Sequence[Job],
+    *,
+    data_root: str | Path | None = None,
+    root: str | Path | None = None,
+    out: str | Path | None = None,
+    device: str = "auto",
+    stale: bool = False,
+) -> list[Pending]:
+    """All jobs, what is to be done first, by priority and cheapest first; nothing is run.
+
+    A job is done if the records have a row of its ``spec_key``, on whatever device it was made; with
+    ``stale`` its code must be the same, too. Without its data it is blocked.
+    """
+    check_jobs(queue)
+    table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)
+    folder = store.runs_root(root)
+    found = [_pending(job, table, stale, folder, data_root, device) for job in queue]
+    return sorted(found, key=lambda each: (each.status in LAST, each.job.priority, each.seconds))
+
+
+def _pending(
+    job: Job, table: pd.DataFrame, stale: bool, folder: Path, data_root: str | Path | None, device: str
+) -> Pending:
+    try:
+        spec_key = job.spec_key(data_root, device)
+    except DataError as error:
+        if (table["settings"] == job.settings).any():  # measured where the data is
+            return Pending(job, "done", 0.0, 0.0)
+        return Pending(job, "blocked", job.cost_seconds or 0.0, 0.0, str(error))
+    old = False
+    if spec_key in table.index:
+        code = code_digest(measurements.get(job.measure).function)
+        same = [table.loc[spec_key, "code"] == job.run.keys(data_root, device).code]
+        same.append(table.loc[spec_key, "measure_code"] == code)
+        old = stale and not all(same)
+        if not old:
+            return Pending(job, "done", 0.0, 0.0)
+    left = [_left(run, folder, data_root, device) for run in job.all_runs]
+    whole = sum(seconds for seconds, _ in left)
+    if job.cost_seconds is not None and not cost.measured(job.run.model, finding.device_type(device)):
+        whole = job.cost_seconds * (1 - _DEFAULT_OF_MEASURE)
+    past = table[(table["network"] == job.run.model) | (table["measure"] == job.measure)]["measure_seconds"]
+    measure = float(past.median()) if len(past) else _DEFAULT_OF_MEASURE * whole
+    share = sum(seconds * open_ for seconds, open_ in left) / max(sum(s for s, _ in left), 1e-9)
+    status = "trained" if share == 0 else "missing" if share == 1 else "resumes"
+    return Pending(job, "stale" if old else status, whole * share + measure, measure)
+
+
+def _left(run: Run, folder: Path, data_root: str | Path | None, device: str) -> tuple[float, float]:
+    """Estimated seconds of a run from its beginning, those of its start included, and the share that is
+    still to do."""
+    seconds = cost.seconds(run, finding.device_type(device), data_root)
+    keys = run.keys(data_root, device)
+    if (folder / keys.key).is_dir():
+        return seconds, 0.0
+    todo = seconds * (1 - finding.done_epochs(folder, keys) / run.recipe.epochs)
+    if run.start is not None:
+        before, share = _left(run.start, folder, data_root, device)
+        seconds, todo = seconds + before, todo + before * share
+    return seconds, todo / seconds
