@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from filterwise import parameters
-from filterwise.files import checkout
 from filterwise.errors import ParameterError, RunError, check_choice
+from filterwise.files import checkout
 
 DEAD_KERNEL = 138
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from filterwise import training
+from filterwise.training import ensemble
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +17,9 @@ def own_folders(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture
-def stacks(monkeypatch):
+def stacked(monkeypatch):
     """Members' seeds and the epochs of every stack that is trained."""
-    seen, real = [], training.fit_many
+    seen, real = [], ensemble.fit_many
 
     def fit_many(nets, train, test, recipes, seeds, *rest, after_epoch=None, **options):
         seen.append((list(seeds), epochs := []))
@@ -31,5 +31,5 @@ def stacks(monkeypatch):
 
         return real(nets, train, test, recipes, seeds, *rest, after_epoch=noted, **options)
 
-    monkeypatch.setattr(training, "fit_many", fit_many)
+    monkeypatch.setattr(ensemble, "fit_many", fit_many)
     return seen

@@ -5,7 +5,7 @@ import tiny_runs
 from joblib import parallel_config
 from tiny_runs import CIRCUMSTANCES, RUN
 
-from filterwise.runs import execute, grid, pool, sweep
+from filterwise.runs import finding, grid, sweep, workers
 
 distributed = pytest.importorskip("distributed", reason="needs the extra 'cluster'")
 
@@ -25,17 +25,15 @@ def test_a_killed_worker_of_a_cluster_loses_no_run(tmp_path):
         distributed.Client(cluster) as client,
     ):
         client.run(tiny_runs.kill_once, str(flag))
-        assert not pool.on_cluster()
+        assert not workers.on_cluster()
         with parallel_config(backend="dask", client=client):
-            assert pool.on_cluster()
-            assert pool.plan(None, "cpu", 1, 1) == (-1, pool.Place("cpu", 1, None, 1))
-            answer = sweep(
-                RUNS, root=tmp_path / "cluster", device="cpu", threads=1, checkpoint_every=2, progress=False
-            )
+            assert workers.on_cluster()
+            assert workers.plan(None, "cpu", 1) == (-1, workers.Place("cpu", None, 1))
+            answer = sweep(RUNS, root=tmp_path / "cluster", device="cpu", checkpoint_every=2, progress=False)
     assert flag.exists(), "no worker was killed"
     answer.check()
     assert answer.table["status"].tolist() == ["run"] * 4
     assert answer.table.drop(columns=CIRCUMSTANCES).equals(alone.table.drop(columns=CIRCUMSTANCES))
     for run in RUNS:
-        assert execute.stored(run, tmp_path / "cluster")[0] is not None
-        assert not execute.partial_folder(tmp_path / "cluster", run.keys()).exists()
+        assert finding.stored(run, tmp_path / "cluster")[0] is not None
+        assert not finding.partial_folder(tmp_path / "cluster", run.keys()).exists()

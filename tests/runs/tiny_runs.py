@@ -10,24 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from filterwise.runs import Result, Run
+from filterwise.runs import Result, Run, measurements
 from filterwise.training import Recipe
 
 RECIPE = Recipe(epochs=2, batch=20, lr=0.05, shift=1, precision="float32", memory_format="contiguous")
 RUN = Run("lenet5", "parts", RECIPE, 0, None, {"d1": 2, "fc": (8, 8)}, {"n": 60, "n_test": 30, "labels": 3})
-CIRCUMSTANCES = ["device", "torch", "threads", "seconds", "status", "error"]
+CIRCUMSTANCES = ["device", "torch", "seconds", "status", "error"]
 
 
-def measured(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@measurements("tiny.weights")
+def weights(result: Result, *, doubled: bool = False) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Two layers' mean weights, and an array."""
     means = {
-        f"mean_weight@{name}": parameter.abs().mean()
+        f"mean_weight@{name}": parameter.abs().mean() * (1 + doubled)
         for name, parameter in result.network().named_parameters()
         if name.endswith("conv.weight")
     }
     return {"layers": " ".join(means), **means}, {"accuracy": np.array([result.metrics["accuracy"]])}
 
 
+@measurements("tiny.committee")
+def committee(*results: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Test images that all of several networks name rightly."""
+    right = np.stack([result.right for result in results])
+    return {"accuracy": right.all(0).mean(), "members": len(results)}, {}
+
+
+@measurements("tiny.breaks")
 def breaks(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     raise ZeroDivisionError("a broken measurement")
 
@@ -52,11 +61,11 @@ def work(item: dict[str, Any], device: str) -> Any:
 
 def kill_once(flag: str) -> None:
     """The first training from now on, in any process told so, kills its process after three epochs."""
-    from filterwise import training
+    from filterwise.training import loop
 
-    fit = training.fit
+    fit = loop.fit
 
-    def killing(*arguments: Any, **options: Any) -> training.History:
+    def killing(*arguments: Any, **options: Any) -> Any:
         def after_epoch(row: Any) -> None:
             if row["epoch"] == 3:
                 try:
@@ -67,4 +76,4 @@ def kill_once(flag: str) -> None:
 
         return fit(*arguments, **options | {"after_epoch": after_epoch})
 
-    training.fit = killing
+    loop.fit = killing

@@ -11,8 +11,8 @@ import numpy as np
 from filterwise.errors import RunError
 from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import Measured
-from filterwise.runs.records import COLUMNS
 from filterwise.runs.plain import digest
+from filterwise.runs.records import COLUMNS
 from filterwise.runs.store import Result
 
 #: Columns of a record's training curves.

@@ -8,7 +8,6 @@ as many more epochs as its operations are fewer).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -6,7 +6,7 @@ import pytest
 
 from filterwise import models
 from filterwise.errors import ParameterError
-from filterwise.experiments import power_law_chapter as chapter
+from filterwise.papers.power_law import fits, plan
 
 
 def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, family="lenet", held=(96,)):
@@ -29,11 +29,11 @@ def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, fam
         for d1 in widths
         for seed in range(seeds)
     ]
-    return chapter.with_errors(pd.DataFrame(rows))
+    return fits.with_errors(pd.DataFrame(rows))
 
 
 def test_a_planted_exponent_comes_back_with_an_interval_around_it():
-    fit = chapter.fits(planted())["LeNet"]
+    fit = fits.fits(planted())["LeNet"]
     low, high = fit.exponent_interval
     assert low < 0.3 < high
     assert high - low < 0.05
@@ -43,12 +43,12 @@ def test_a_planted_exponent_comes_back_with_an_interval_around_it():
 def test_no_fit_sees_a_held_out_width():
     table = planted()
     spoiled = table.assign(error=np.where(table["held_out"] == 1, 0.9, table["error"]))
-    assert chapter.fits(table)["LeNet"].exponent == chapter.fits(spoiled)["LeNet"].exponent
+    assert fits.fits(table)["LeNet"].exponent == fits.fits(spoiled)["LeNet"].exponent
 
 
 def test_held_out_widths_stand_beside_the_line():
     table = planted()
-    (row,) = chapter.held_out_table(table, chapter.fits(table)).to_dict("records")
+    (row,) = fits.held_out_table(table, fits.fits(table)).to_dict("records")
     assert row["d1"] == 96
     assert row["n"] == 3
     assert row["measured"] == pytest.approx(table.loc[table["d1"] == 96, "error"].mean())
@@ -56,14 +56,14 @@ def test_held_out_widths_stand_beside_the_line():
 
 
 def test_curves_with_fewer_than_three_widths_are_not_fitted():
-    assert chapter.fits(planted(widths=(6, 12, 96))) == {}
+    assert fits.fits(planted(widths=(6, 12, 96))) == {}
 
 
 def test_operations_at_an_error_invert_the_planted_line():
     table = planted(noise=0.0)
     # error = 0.6 d1^-0.3 and MACs = 1000 d1^2, so MACs = 1000 (0.6 / error)^(2 / 0.3)
-    found, operations = chapter.fits(table), {"LeNet": lambda d1: 1_000 * d1**2}
-    cells = chapter.macs_at_error(table, found, [0.25, 0.05], operations).loc["LeNet"]
+    found, operations = fits.fits(table), {"LeNet": lambda d1: 1_000 * d1**2}
+    cells = fits.macs_at_error(table, found, [0.25, 0.05], operations).loc["LeNet"]
     # to a whole number of filters
     assert float(cells["0.25"]) == pytest.approx(1e-3 * round((0.6 / 0.25) ** (1 / 0.3)) ** 2, rel=0.01)
     assert cells["0.05"].endswith("*")
@@ -72,7 +72,7 @@ def test_operations_at_an_error_invert_the_planted_line():
 
 def test_operations_at_an_error_are_those_of_the_width():
     table = planted(noise=0.0)
-    cells = chapter.macs_at_error(table, chapter.fits(table), [0.05]).loc["LeNet"]
+    cells = fits.macs_at_error(table, fits.fits(table), [0.05]).loc["LeNet"]
     width = round((0.6 / 0.05) ** (1 / 0.3))
     net = models.build("lenet5", d1=width, ratio=16 / 6)
     assert float(cells["0.05"].rstrip("* ")) == pytest.approx(models.macs(net) / 1e6, rel=0.005)
@@ -80,21 +80,21 @@ def test_operations_at_an_error_are_those_of_the_width():
 
 def test_errors_to_compare_at_are_reached_by_all_curves():
     both = pd.concat([planted(), planted(A=0.5, family="vgg16", widths=(4, 8, 16), held=())])
-    for error in chapter.middle_errors(both):
+    for error in fits.middle_errors(both):
         for _, part in both.groupby("curve"):
             means = part.groupby("d1")["error"].mean()
             assert means.min() <= error <= means.max()
 
 
 def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
-    found = chapter.fits(planted(noise=0.0))
-    table = chapter.fit_table(found, 0.1)
+    found = fits.fits(planted(noise=0.0))
+    table = fits.fit_table(found, 0.1)
     assert table.loc["LeNet", "d1* for 0.1"] == pytest.approx((0.6 / 0.1) ** (1 / 0.3), rel=0.05)
     for target in (0.0, 1.0, -0.1):
         with pytest.raises(ParameterError, match="target"):
-            chapter.fit_table(found, target)
+            fits.fit_table(found, target)
     with pytest.raises(ParameterError, match="no curve"):
-        chapter.fit_table({}, 0.1)
+        fits.fit_table({}, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -113,15 +113,16 @@ def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
 )
 def test_parameters_that_cannot_be_are_refused(given, message):
     with pytest.raises(ParameterError, match=message):
-        chapter.chapter_points(**{"profile": "quick", **given})
+        plan.page_jobs(**{"profile": "quick", **given})
 
 
 def test_points_follow_the_parameters():
-    points = chapter.chapter_points("quick", 3, 2, [2, 3, 5], 1.5, "average")
-    assert [(point.d1, point.run.seed) for point in points] == [(d1, s) for s in (3, 4) for d1 in (2, 3, 5)]
-    assert [point.run.model_kwargs["d2"] for point in points[:3]] == [3, 5, 8]
-    assert {point.run.model_kwargs["pool"] for point in points} == {"average"}
+    jobs = plan.page_jobs("quick", 3, 2, [2, 3, 5], 1.5, "average")
+    widths = [(dict(job.about)["d1"], job.run.seed) for job in jobs]
+    assert widths == [(d1, seed) for seed in (3, 4) for d1 in (2, 3, 5)]
+    assert [job.run.model_kwargs["d2"] for job in jobs[:3]] == [3, 5, 8]
+    assert {job.run.model_kwargs["pool"] for job in jobs} == {"average"}
 
 
 def test_empty_records_stay_empty():
-    assert chapter.with_errors(pd.DataFrame(columns=["family"])).empty
+    assert fits.with_errors(pd.DataFrame(columns=["family"])).empty

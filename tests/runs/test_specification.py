@@ -10,7 +10,7 @@ import pytest
 from tiny_runs import RECIPE, RUN
 
 from filterwise.errors import ParameterError
-from filterwise.runs import Run, code_digest, datasets, grid
+from filterwise.runs import Run, datasets, grid, reach, specification
 from filterwise.runs.plain import canonical, plain
 from filterwise.training import Recipe
 
@@ -94,13 +94,12 @@ def test_the_key_is_the_same_in_another_process():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
-    code_digest.code_digest.cache_clear()
     assert done.stdout.split() == [RUN.key, RUN.spec_key]
 
 
 def test_the_key_follows_code_and_data_as_it_should(monkeypatch):
     before = RUN.keys()
-    monkeypatch.setattr("filterwise.runs.spec.code_digest", lambda packages: "other code")
+    monkeypatch.setattr("filterwise.runs.specification.code_digest", lambda *parts: "other code")
     after = RUN.keys()
     assert after.key != before.key
     assert (after.spec_key, after.settings) == (before.spec_key, before.settings)
@@ -113,8 +112,6 @@ def test_the_key_follows_code_and_data_as_it_should(monkeypatch):
 def test_a_field_that_was_added_later_leaves_older_keys_alone(monkeypatch):
     import dataclasses
 
-    from filterwise.runs import spec
-
     longer = dataclasses.make_dataclass(
         "Longer",
         [("later", float, dataclasses.field(default=0.0, metadata={"omit_at_default": True}))],
@@ -122,8 +119,8 @@ def test_a_field_that_was_added_later_leaves_older_keys_alone(monkeypatch):
         frozen=True,
     )
     old, new = RECIPE.to_dict(), longer(**{**RECIPE.to_dict(), "milestones": ()})
-    assert spec._recipe_values(new) == old
-    assert spec._recipe_values(dataclasses.replace(new, later=0.5)) == {**old, "later": 0.5}
+    assert specification._recipe_values(new) == old
+    assert specification._recipe_values(dataclasses.replace(new, later=0.5)) == {**old, "later": 0.5}
 
 
 SOURCE = '''
@@ -144,7 +141,7 @@ class Net:
 def test_comments_docstrings_and_layout_are_no_code():
     bare = "import torch\nclass Net:\n  def forward(self, x: int) -> str:\n    y = (x +\n 1)\n"
     bare += '    return f"{y!r:>{x}} andmore"'
-    assert code_digest.normalised(SOURCE) == code_digest.normalised(bare)
+    assert reach.normalised(SOURCE) == reach.normalised(bare)
 
 
 @pytest.mark.parametrize(
@@ -152,20 +149,7 @@ def test_comments_docstrings_and_layout_are_no_code():
 )
 def test_any_other_change_is_one(old, new):
     assert old in SOURCE
-    assert code_digest.normalised(SOURCE.replace(old, new)) != code_digest.normalised(SOURCE)
-
-
-def test_code_digest_sees_files_come_go_and_move(tmp_path):
-    folder = tmp_path / "package"
-    (folder / "inner").mkdir(parents=True)
-    (folder / "a.py").write_text("x = 1")
-    first = code_digest.digest_of([folder])
-    (folder / "a.py").write_text('"""What."""\nx = 1  # one')
-    assert code_digest.digest_of([folder]) == first
-    (folder / "inner" / "b.py").write_text("")
-    second = code_digest.digest_of([folder])
-    (folder / "inner" / "b.py").rename(folder / "b.py")
-    assert len({first, second, code_digest.digest_of([folder])}) == 3
+    assert reach.normalised(SOURCE.replace(old, new)) != reach.normalised(SOURCE)
 
 
 def test_grid_is_the_product_in_order():

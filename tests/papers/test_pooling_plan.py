@@ -6,31 +6,30 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filterwise.papers.pooling.quantities import COMPUTE_TOLERANCE
 from route_reference import TABLE
 
 import filterwise as fw
-from filterwise.claims.quantities_pooling import COMPUTE_TOLERANCE
 from filterwise.errors import ParameterError
-from filterwise.experiments import pool_routes, pooling
-from filterwise.experiments import pooling_chapter as chapter
-from filterwise.experiments.pool_arms import HEADS
-from filterwise.runs.job import check_jobs
+from filterwise.papers.pooling import arm_tables, measure, plan
+from filterwise.papers.pooling.arms import HEADS
+from filterwise.runs.jobs import check_jobs
 
 
-@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_lists_are_consistent(profile):
-    jobs = pooling.jobs(profile)
+    jobs = plan.jobs(profile)
     check_jobs(jobs)
-    arms = [arm for group in pooling.arms(profile) for arm in group]
+    arms = [arm for group in plan.arms(profile) for arm in group]
     assert [job.name for job in jobs] == [arm.name for arm in arms]
-    exact = [job for job in jobs if job.measure.keywords["exact"]]
+    exact = [job for job in jobs if dict(job.options)["exact"]]
     assert len({job.run.seed for job in exact}) == len(exact) >= 3  # the exact part once a seed
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar"])
 def test_arms_of_one_base_and_seed_start_from_the_same_weights(profile):
-    arms = [arm for group in pooling.arms(profile) for arm in group if arm.base and arm.run.seed == 0]
-    shape = fw.data.describe(pooling.QUICK.data if profile == "quick" else pooling.CIFAR.data).shape
+    arms = [arm for group in plan.arms(profile) for arm in group if arm.base and arm.run.seed == 0]
+    shape = fw.data.describe(plan.QUICK.data if profile == "quick" else plan.CIFAR.data).shape
     first: dict[str, dict[str, torch.Tensor]] = {}
     for arm in arms:
         net = fw.models.build(arm.run.model, channels=shape[0], size=shape[1], seed=0, **arm.run.model_kwargs)
@@ -41,10 +40,10 @@ def test_arms_of_one_base_and_seed_start_from_the_same_weights(profile):
     assert len(arms) > len(first)
 
 
-@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_equal_compute_is_equal_and_equal_recipes_are_equal(profile):
-    study = {"quick": pooling.QUICK, "cifar": pooling.CIFAR, "paper": pooling.PAPER}[profile]
-    arms = [arm for group in pooling.arms(profile) for arm in group]
+    study = {"quick": plan.QUICK, "cifar": plan.CIFAR, "short": plan.SHORT, "paper": plan.PAPER}[profile]
+    arms = [arm for group in plan.arms(profile) for arm in group]
     plain = [arm for arm in arms if arm.kind == "main"]
     late = {arm.base: arm for arm in plain if arm.plan in ("L2", "after 2") and arm.order == "AP2-MP4"}
     long = [arm for arm in arms if arm.kind == "equal compute" and arm.plan == "V"]
@@ -60,24 +59,22 @@ def test_equal_compute_is_equal_and_equal_recipes_are_equal(profile):
 
 
 def test_all_six_head_orders_are_run_with_three_seeds():
-    arms = [
-        arm for group in pooling.arms("cifar") for arm in group if arm.base == "vgg6" and arm.plan == "L2"
-    ]
+    arms = [arm for group in plan.arms("cifar") for arm in group if arm.base == "vgg6" and arm.plan == "L2"]
     seeds = {order: {arm.run.seed for arm in arms if arm.order == order} for order in HEADS}
     assert all(found == {0, 1, 2} for found in seeds.values())
 
 
 def test_the_rates_are_tried_on_both_arms_and_belong_to_no_comparison():
-    rates = [arm for group in pooling.arms("cifar") for arm in group if arm.kind == "tuning"]
+    rates = [arm for group in plan.arms("cifar") for arm in group if arm.kind == "tuning"]
     assert all(arm.base is None and arm.run.data_kwargs["held_out"] == 0.2 for arm in rates)
     grids = [{arm.run.recipe.lr for arm in rates if arm.plan == plan} for plan in ("V", "L2")]
     assert grids[0] == grids[1]
-    assert pooling.CIFAR.recipe.lr in grids[0]
+    assert plan.CIFAR.recipe.lr in grids[0]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_the_route_table_is_the_specs(seed):
-    row = pool_routes.exact_routes(seed)
+def test_the_route_table_is_the_counted_one(seed):
+    row = measure.exact_routes(seed)
     for order, (output, routes, spread) in TABLE.items():
         assert row[f"mean_output@{order}"] == pytest.approx(output, abs=0.01)
         assert row[f"routes@{order}"] == routes
@@ -88,9 +85,9 @@ def test_the_mean_of_maxima_is_not_always_the_larger():
     x = torch.zeros(2, 8, 8, dtype=torch.float64)
     x[0, :2, :2] = 1  # one bright window: average first wins at sizes 2 and 4
     x[1, ::4, ::4] = 1  # one bright pixel a block of 4: max first wins
-    assert pool_routes.inequality_share(x[:1]) == 0
-    assert pool_routes.inequality_share(x[1:]) == 1
-    assert pool_routes.exact_routes(0)["order_inequality_share"] < 1
+    assert measure.inequality_share(x[:1]) == 0
+    assert measure.inequality_share(x[1:]) == 1
+    assert measure.exact_routes(0)["order_inequality_share"] < 1
 
 
 def test_it_always_is_where_both_take_the_same_groups():
@@ -103,11 +100,12 @@ def test_it_always_is_where_both_take_the_same_groups():
 def test_a_record_says_where_routes_run(tmp_path):
     torch.set_num_threads(1)
     rows = {}
-    for arm in pooling.arms("quick")[0][:2]:
+    for arm in plan.arms("quick")[0][:2]:
         run = arm.run.replace(**{"recipe.epochs": 1, "data_options.n": 100, "data_options.n_test": 60})
         result = fw.runs.result(run, tmp_path, device="cpu")
-        row, arrays = pooling.measure(result, dataclasses.replace(arm, run=run))
-        rows[arm.plan] = row
+        found = result.measured("pooling.arm", exact=False)
+        job, arrays = dataclasses.replace(arm, run=run).job(), found.arrays
+        rows[arm.plan] = fw.runs.row(job, [result], found)
         assert arrays["contribution"].shape[0] == len(arrays["winners"]) == 8
     assert rows["V"]["parameters"] == rows["after 2"]["parameters"]
     assert rows["V"]["macs"] < rows["after 2"]["macs"]
@@ -135,19 +133,19 @@ def test_a_record_says_where_routes_run(tmp_path):
 )
 def test_parameters_that_cannot_be_are_refused(given, message):
     with pytest.raises(ParameterError, match=message):
-        chapter.chapter_arms(**{"profile": "quick", **given})
+        plan.page_jobs(**{"profile": "quick", **given})
 
 
 @pytest.mark.parametrize(
-    ("plan", "order", "orders"),
+    ("plan_name", "order", "orders"),
     [("", "", 6), ("L1", "", 6), ("L2", "", 4), ("after 1 2", "MP2-AP2", 4), ("L0", "", 8), ("L3", "", 2)],
 )
-def test_any_plan_is_compared_with_all_its_orders(plan, order, orders):
-    arms = chapter.chapter_arms("quick", 5, 2, plan, order)
-    late = [arm for arm in arms if arm.plan != "V"]
-    assert len({arm.order for arm in late}) == orders
-    assert {arm.run.seed for arm in arms} == {5, 6}
-    check_jobs([fw.runs.Job(arm.name, arm.run, print) for arm in arms])
+def test_any_plan_is_compared_with_all_its_orders(plan_name, order, orders):
+    jobs = plan.page_jobs("quick", 5, 2, plan_name, order)
+    about = [dict(job.about) for job in jobs]
+    assert len({each["order"] for each in about if each["plan"] != "V"}) == orders
+    assert {job.run.seed for job in jobs} == {5, 6}
+    check_jobs(jobs)
 
 
 def test_the_looks_at_rates_are_left_out_of_the_page():
@@ -155,4 +153,4 @@ def test_the_looks_at_rates_are_left_out_of_the_page():
     records = pd.DataFrame(
         [["a", "vgg6", "V", np.nan, 0.5], ["a tuning", None, "V", np.nan, 0.6]], columns=columns
     )
-    assert chapter.named(records)["arm"].tolist() == ["vgg6 V"]
+    assert arm_tables.named(records)["arm"].tolist() == ["vgg6 V"]

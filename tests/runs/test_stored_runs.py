@@ -15,7 +15,7 @@ from tiny_runs import RUN
 
 from filterwise import models, training
 from filterwise.errors import DataError, RunError
-from filterwise.runs import Paused, execute, result, store
+from filterwise.runs import Paused, finding, result, store
 
 TIMES = ["seconds", "cpu_seconds"]
 
@@ -41,7 +41,8 @@ def test_a_result_is_what_training_by_hand_gives(tmp_path):
     assert found.metrics["macs"] == models.macs(net, (1, 16, 16))
     assert found.provenance["data"] == "parts"
     assert found.provenance["torch"] == torch.__version__
-    assert found.provenance["train_images"] == 60
+    assert found.metrics["train_images"] == 60
+    assert found.right.mean() == found.metrics["accuracy"]
     assert sorted(path.name for path in found.folder.iterdir()) == sorted(store.FILES)
     assert found.folder == tmp_path / RUN.key
     assert not [path.name for path in tmp_path.iterdir() if path.name not in (RUN.key, ".locks")]
@@ -49,9 +50,9 @@ def test_a_result_is_what_training_by_hand_gives(tmp_path):
 
 def test_a_stored_result_is_read_and_not_trained_again(tmp_path, monkeypatch):
     first = result(RUN, tmp_path, device="cpu")
-    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(loop, "fit", lambda *_, **__: pytest.fail("trained again"))
     same_numbers(first, result(RUN, tmp_path))
-    assert execute.stored(RUN, tmp_path)[0].provenance == first.provenance
+    assert finding.stored(RUN, tmp_path)[0].provenance == first.provenance
 
 
 def cut(path: Path) -> None:
@@ -72,6 +73,7 @@ def replace(path: Path, old: str, new: str) -> None:
         lambda folder: replace(folder / "run.json", '"seed": 0', '"seed": 1'),
         lambda folder: (folder / "result.json").write_text("[]"),
         lambda folder: (folder / "result.json").unlink(),
+        lambda folder: replace(folder / "result.json", '"epochs": 2', '"epochs": 3'),
     ],
 )  # fmt: skip
 def test_a_broken_folder_is_set_aside_and_run_again(tmp_path, breaking):
@@ -103,9 +105,7 @@ def test_missing_data_is_an_error_and_leaves_nothing(tmp_path):
 
 def test_weights_that_no_longer_fit_are_an_error(tmp_path, monkeypatch):
     found = result(RUN, tmp_path, device="cpu")
-    monkeypatch.setattr(
-        store, "build_network", lambda *_: models.build("lenet5", labels=4, channels=1, size=16)
-    )
+    monkeypatch.setattr(store, "beginning", lambda *_: models.build("lenet5", labels=4, channels=1, size=16))
     with pytest.raises(RunError, match="weights do not fit 'lenet5'"):
         found.network()
 
@@ -122,14 +122,14 @@ def test_a_deadline_pauses_and_the_next_call_ends_with_the_same_numbers(tmp_path
             patch.setattr(execute, "_clock", lambda clock=clock: next(clock))
             with pytest.raises(Paused, match=f"paused after epoch {epoch} of 4"):
                 result(run, tmp_path, device="cpu", deadline=150.0)
-        assert execute.done_share(tmp_path, run.keys(), run) == epoch / 4
+        assert finding.done_epochs(tmp_path, run.keys()) == epoch
     same_numbers(result(run, tmp_path, device="cpu", deadline=time.time() + 600), uninterrupted)
 
 
 KILLED = """
 import os, signal, sys, torch
 from tiny_runs import RUN
-from filterwise.runs import execute
+from filterwise.runs import finding
 torch.set_num_threads(1)
 calls = 0
 def clock():
@@ -138,9 +138,9 @@ def clock():
     if calls == 2 + 3:  # twice before the first epoch, then once after each
         os.kill(os.getpid(), signal.SIGKILL)
     return 0.0
-execute._clock = clock
+finding._clock = clock
 run = RUN.replace(**{"recipe.epochs": 5})
-execute.result(run, sys.argv[1], device="cpu", checkpoint_every=2, deadline=1e9)
+finding.result(run, sys.argv[1], device="cpu", checkpoint_every=2, deadline=1e9)
 """
 
 
@@ -149,14 +149,14 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(tmp_path, monkeypat
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert execute.stored(run, tmp_path)[0] is None
-    assert execute.done_share(tmp_path, run.keys(), run) == 2 / 5  # what came after the checkpoint is lost
+    assert finding.stored(run, tmp_path)[0] is None
+    assert finding.done_epochs(tmp_path, run.keys()) == 2  # what came after the checkpoint is lost
     epochs = []
     monkeypatch.setattr(execute, "stop_in_time", lambda *_: lambda row: epochs.append(row["epoch"]))
     resumed = result(run, tmp_path, device="cpu", deadline=time.time() + 600)
     assert epochs == [3, 4, 5]
     same_numbers(resumed, result(run, tmp_path / "whole", device="cpu"))
-    assert not execute.partial_folder(tmp_path, run.keys()).exists()
+    assert not finding.partial_folder(tmp_path, run.keys()).exists()
 
 
 HOLD = """
@@ -175,7 +175,7 @@ def test_one_lock_a_key(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], **pipes)
     assert holder.stdout.readline() == "held\n"
     with (
-        pytest.raises(RunError, match="being worked on by another process"),
+        pytest.raises(RunError, match="held by another process"),
         store.lock(tmp_path, "k", timeout=0.1),
     ):
         pass

@@ -1,19 +1,28 @@
-"""Chapter 3's trainings: costs against the spec's tables and counted networks, lists without overlaps."""
+"""Chapter 3's trainings: costs against the tables and counted networks, lists without overlaps."""
 
 import dataclasses
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import filterwise as fw
 from filterwise.errors import ParameterError
-from filterwise.experiments import power_law
-from filterwise.experiments.widths import SCANNED_RATIOS, at_budget, lenet_macs, second_layer, vgg16_macs
-from filterwise.runs.job import check_jobs
+from filterwise.papers.chapter import jobs as jobs_of
+from filterwise.papers.power_law import plan
+from filterwise.papers.power_law.cost_of_widths import (
+    SCANNED_RATIOS,
+    at_budget,
+    lenet_macs,
+    second_layer,
+    vgg16_macs,
+)
+from filterwise.runs import rows
+from filterwise.runs.jobs import check_jobs
 
-# The spec's table for LeNet: d1, d2, million multiply-accumulates as printed, weights.
+# LeNet: d1, d2, million multiply-accumulates as printed, weights.
 LENET = [
     (6, 16, "0.652", 62_006),
     (12, 32, "1.77", 117_678),
@@ -75,8 +84,8 @@ def test_a_budget_buys_the_nearest_width_of_all(ratio, narrowest):
         (lambda: at_budget(math.inf, 2.8), "budget=inf"),
         (lambda: lenet_macs(6, 0), "d2=0"),
         (lambda: lenet_macs(6, 16, size=8), "size=8"),
-        (lambda: power_law.points("cifer"), "did you mean 'cifar'"),
-        (lambda: power_law.jobs("big"), "profile='big'"),
+        (lambda: plan.points("cifer"), "did you mean 'cifar'"),
+        (lambda: jobs_of("3-power-law", "big"), "profile='big'"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(call, message):
@@ -84,11 +93,11 @@ def test_what_cannot_be_is_refused_by_name(call, message):
         call()
 
 
-@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_lists_are_consistent(profile):
-    jobs = power_law.jobs(profile)
+    jobs = plan.jobs(profile)
     check_jobs(jobs)
-    points = [point for group in power_law.points(profile) for point in group]
+    points = [point for group in plan.points(profile) for point in group]
     assert [job.name for job in jobs] == [point.name for point in points]
     assert [job.priority for job in jobs] == sorted(job.priority for job in jobs)
     for point in points:
@@ -100,9 +109,9 @@ def test_lists_are_consistent(profile):
             assert options["d1"] == point.d1
 
 
-@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_the_main_curve_has_one_recipe_and_no_held_out_width_in_its_fit(profile):
-    points = [point for group in power_law.points(profile) for point in group if point.family == "lenet"]
+    points = [point for group in plan.points(profile) for point in group if point.family == "lenet"]
     main = [point for point in points if point.kind == "main" and not point.held_out]
     assert len({point.run.recipe for point in main}) == 1
     widths = sorted({point.d1 for point in main})
@@ -113,9 +122,9 @@ def test_the_main_curve_has_one_recipe_and_no_held_out_width_in_its_fit(profile)
     assert all(width > widths[-1] for width in held)
 
 
-@pytest.mark.parametrize("profile", ["cifar", "paper"])
+@pytest.mark.parametrize("profile", ["cifar", "short", "paper"])
 def test_a_scan_costs_about_its_budget_everywhere(profile):
-    scan = [point for group in power_law.points(profile) for point in group if point.kind == "budget"]
+    scan = [point for group in plan.points(profile) for point in group if point.kind == "budget"]
     assert {point.ratio for point in scan} == set(SCANNED_RATIOS)
     for point in scan:
         cost = lenet_macs(point.d1, point.run.model_kwargs["d2"])
@@ -124,9 +133,9 @@ def test_a_scan_costs_about_its_budget_everywhere(profile):
 
 
 def test_variants_differ_from_the_main_curve_in_one_thing():
-    study = power_law.CIFAR
+    study = plan.CIFAR
     plain = study.lenet_point(12, 0)
-    for name, (options, changes) in power_law.VARIANTS.items():
+    for name, (options, changes) in plan.VARIANTS.items():
         (point,) = study.variant_curve(name, (12,), 0)
         assert point.run.model_kwargs == {**plain.run.model_kwargs, **options}
         assert point.run.recipe == dataclasses.replace(plain.run.recipe, **changes)
@@ -134,10 +143,11 @@ def test_variants_differ_from_the_main_curve_in_one_thing():
 
 def test_a_record_says_what_was_measured(tmp_path):
     torch.set_num_threads(1)
-    point = power_law.QUICK.lenet_point(2, 0)
+    point = plan.QUICK.lenet_point(2, 0)
     run = point.run.replace(**{"recipe.epochs": 1, "data_options.n": 200, "data_options.n_test": 100})
     result = fw.runs.result(run, tmp_path, device="cpu")
-    row, arrays = power_law.measure(result, dataclasses.replace(point, run=run))
+    found = result.measured("power_law.point")
+    row = fw.runs.row(dataclasses.replace(point, run=run).job(), [result], found)
     net = result.network()
     assert row["macs"] == lenet_macs(2, 5, 1, 28)
     assert row["parameters"] == sum(p.numel() for p in net.parameters())
@@ -147,6 +157,6 @@ def test_a_record_says_what_was_measured(tmp_path):
     assert row["train_accuracy"] == pytest.approx(right, abs=1e-9)
     assert (row["family"], row["variant_kind"], row["d1"], row["d2"]) == ("lenet", "main", 2, 5)
     assert (row["train_images"], row["test_images"]) == (200, 100)
-    assert arrays["test_accuracy"][-1] == pytest.approx(result.metrics["accuracy"])
-    other = dataclasses.replace(point, run=run.replace(seed=1))
-    assert power_law.measure(result, other)[1] == {}
+    kept = rows.arrays([result], found)
+    assert kept["history"][-1, rows.HISTORY.index("test_accuracy")] == pytest.approx(row["accuracy"])
+    assert np.unpackbits(kept["right"][0], count=100).mean() == pytest.approx(row["accuracy"])

@@ -1,4 +1,4 @@
-"""Pools: threads divided, one device a worker, failures and dead workers that stop nobody else."""
+"""Workers: one device a worker, failures and dead workers that stop nobody else."""
 
 import os
 import subprocess
@@ -8,44 +8,42 @@ import pytest
 from tiny_runs import work
 
 from filterwise.errors import ParameterError, RunError
-from filterwise.runs import lease, pool
+from filterwise.runs import lease, workers
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def run(items, tmp_path, jobs=2, place=None):
-    found = list(pool.outcomes(work, items, jobs, place or pool.Place("cpu", 1), tmp_path))
+    found = list(workers.outcomes(work, items, jobs, place or workers.Place("cpu"), tmp_path))
     assert sorted(outcome.index for outcome in found) == list(range(len(items)))  # each ends exactly once
     assert not list(tmp_path.glob(".sweep-*"))
     return {outcome.index: outcome for outcome in found}
 
 
-def test_threads_and_workers_are_divided(monkeypatch):
+def test_the_cores_set_the_number_of_workers(monkeypatch):
     monkeypatch.setattr(lease, "cuda_devices", lambda: ())
-    assert pool.plan(2, "cpu", 1, None) == (2, pool.Place("cpu", max(1, CORES // 2), (), 1))
-    assert pool.plan(3 * CORES, "cpu", 1, None)[1].threads == 1
-    assert pool.plan(None, "auto", 1, None)[0] == max(1, CORES // 2)
-    assert pool.plan(1, "cpu", 1, None) == (1, pool.Place("cpu", None, (), 1))
+    assert workers.plan(None, "auto", 1)[0] == CORES
+    assert workers.plan(1, "cpu", 1) == (1, workers.Place("cpu", (), 1))
+    assert workers.plan(3 * CORES, "cpu", 1)[0] == 3 * CORES
 
 
 def test_devices_set_the_number_of_workers(monkeypatch):
     monkeypatch.setattr(lease, "cuda_devices", lambda: ("0", "3"))
-    monkeypatch.setattr(pool, "pick_device", lambda device: device)  # this machine need not have any
-    assert pool.plan(None, "auto", 1, 2) == (2, pool.Place("auto", 2, ("0", "3"), 1))
-    assert pool.plan(None, "cuda", 3, 2)[0] == 6
-    assert pool.plan(9, "auto", 2, 2)[0] == 4  # never more on a device than said
-    assert pool.plan(9, "cpu", 2, 2)[0] == 9
-    assert (
-        pool.plan(1, "auto", 1, 2)[1].devices == ()
-    )  # in this process, which must not lose sight of the others
-    for wrong in ({"jobs": 0}, {"per_device": 0}, {"threads": 0}):
+    monkeypatch.setattr(workers, "pick_device", lambda device: device)  # this machine need not have any
+    assert workers.plan(None, "auto", 1) == (2, workers.Place("auto", ("0", "3"), 1))
+    assert workers.plan(None, "cuda", 3)[0] == 6
+    assert workers.plan(9, "auto", 2)[0] == 4  # never more on a device than said
+    assert workers.plan(9, "cpu", 2)[0] == 9
+    # in this process, which must not lose sight of the others
+    assert workers.plan(1, "auto", 1)[1].devices == ()
+    for wrong in ({"jobs": 0}, {"per_device": 0}):
         with pytest.raises(ParameterError, match="must be at least 1"):
-            pool.plan(**{"jobs": 1, "device": "cpu", "per_device": 1, "threads": 1} | wrong)
+            workers.plan(**{"jobs": 1, "device": "cpu", "per_device": 1} | wrong)
 
 
 def test_an_unknown_device_is_refused_at_once():
     with pytest.raises(ParameterError, match="device='cdua' is not known"):
-        pool.plan(1, "cdua", 1, 1)
+        workers.plan(1, "cdua", 1)
 
 
 def test_one_worker_works_in_this_process(tmp_path):
@@ -71,7 +69,7 @@ def test_a_worker_that_dies_takes_only_its_own_item_with_it(tmp_path):
 
 def test_each_worker_sees_one_device_only(tmp_path, monkeypatch):
     monkeypatch.setattr("filterwise.runs.lease.leases_folder", lambda: tmp_path / "leases")
-    place = pool.Place("auto", 1, ("GPU-a", "GPU-b"), 1)
+    place = workers.Place("auto", ("GPU-a", "GPU-b"), 1)
     found = run([{"asks": True, "sleeps": 0.5} for _ in range(4)], tmp_path, place=place)
     seen = {(outcome.answer[0], outcome.answer[2]) for outcome in found.values()}
     assert len(seen) == len({process for process, _ in seen})  # a worker keeps its device

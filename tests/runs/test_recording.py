@@ -3,20 +3,22 @@
 import sys
 
 import pytest
-from tiny_runs import RUN, breaks, measured
+from filterwise.runs.record import parse_budget
+from tiny_runs import RUN
 
 from filterwise.errors import ParameterError, RunError
-from filterwise.runs import Job, arrays, cost, execute, load_records, pending, record, write_record
-from filterwise.runs.record import parse_budget
+from filterwise.runs import Job, arrays, cost, finding, load_records, pending, record, write_record
 
-ENGINE = sys.modules["filterwise.runs.record"]  # the module; the package's name `record` is the function
-JOBS = [Job(f"seed {seed}", RUN.replace(seed=seed), measured, cost_seconds=10.0 - seed) for seed in range(3)]
+recording = sys.modules["filterwise.runs.record"]  # the module; the package's name `record` is the function
+JOBS = [
+    Job(f"seed {seed}", RUN.replace(seed=seed), "tiny.weights", cost_seconds=10.0 - seed) for seed in range(3)
+]
 
 
 def call(tmp_path, queue=JOBS, budget="10m", **more):
     lines = []
     report = record(
-        "4-sfp", "quick", budget, queue=queue, root=tmp_path / "runs", out=tmp_path / "records", device="cpu",
+        "4-sfp", "quick", queue, budget, root=tmp_path / "runs", out=tmp_path / "records", device="cpu",
         say=lines.append, **more,
     )  # fmt: skip
     return report, lines, load_records("4-sfp", "quick", tmp_path / "records")
@@ -24,7 +26,7 @@ def call(tmp_path, queue=JOBS, budget="10m", **more):
 
 def states(tmp_path, jobs=JOBS, **more):
     found = pending(
-        "4-sfp", "quick", queue=jobs, root=tmp_path / "runs", out=tmp_path / "records", device="cpu", **more
+        "4-sfp", "quick", jobs, root=tmp_path / "runs", out=tmp_path / "records", device="cpu", **more
     )
     return {each.job.name: each.status for each in found}
 
@@ -39,7 +41,7 @@ def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
     assert report.done == table["name"].tolist() == ["seed 2", "seed 1", "seed 0"]
     assert len(lines) == 3
     assert [report.left, report.paused, report.failed, report.blocked] == [[], [], {}, {}]
-    result = execute.stored(JOBS[0].run, tmp_path / "runs")[0]
+    result = finding.stored(JOBS[0].run, tmp_path / "runs")[0]
     row = table[table["name"] == "seed 0"].iloc[0]
     assert row["accuracy"] == result.metrics["accuracy"]
     expected = result.network().state_dict()["features.1.conv.weight"].abs().mean().item()
@@ -47,9 +49,9 @@ def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
     assert row["data"] == "parts"
     assert row["device"] == "cpu"
     assert (row["labels"], row["epochs"], row["seed"], row["network"]) == (3, 2, 0, "lenet5")
-    assert row["spec_key"] == JOBS[0].run.spec_key
+    assert row["spec_key"] == JOBS[0].spec_key()
     assert (
-        arrays("sfp", "quick", row["spec_key"], tmp_path / "records")["accuracy"]
+        arrays("4-sfp", "quick", row["spec_key"], tmp_path / "records")["accuracy"]
         == result.metrics["accuracy"]
     )
     monkeypatch.setattr(execute, "result", lambda *_, **__: pytest.fail("done again"))
@@ -65,13 +67,13 @@ def test_a_stopped_call_has_paid_for_what_is_finished(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         call(tmp_path, [JOBS[2], Job("stops", JOBS[1].run, stops, cost_seconds=20)])
-    assert load_records("sfp", "quick", tmp_path / "records")["name"].tolist() == ["seed 2"]
+    assert load_records("4-sfp", "quick", tmp_path / "records")["name"].tolist() == ["seed 2"]
     assert states(tmp_path) == {"seed 1": "trained", "seed 0": "missing", "seed 2": "done"}
     assert not list((tmp_path / "runs").glob(".record-*"))
 
 
 def test_one_failure_does_not_stop_the_others_and_leaves_no_row(tmp_path):
-    jobs = [Job("breaks", RUN, breaks, cost_seconds=0.0), JOBS[1]]
+    jobs = [Job("breaks", RUN, "tiny.breaks", cost_seconds=0.0), JOBS[1]]
     report, lines, table = call(tmp_path, jobs)
     assert report.failed == {"breaks": "ZeroDivisionError: a broken measurement"}
     assert report.done == table["name"].tolist() == ["seed 1"]
@@ -79,12 +81,12 @@ def test_one_failure_does_not_stop_the_others_and_leaves_no_row(tmp_path):
 
 
 def test_missing_data_blocks_a_job_unless_it_is_recorded(tmp_path):
-    missing = Job("cifar", RUN.replace(data="cifar10", data_options={}), measured, cost_seconds=1.0)
+    missing = Job("cifar", RUN.replace(data="cifar10", data_options={}), "tiny.weights", cost_seconds=1.0)
     report, _, table = call(tmp_path, [missing, JOBS[1]], data_root=str(tmp_path))
     assert "cifar10" in report.blocked["cifar"]
     assert table["name"].tolist() == ["seed 1"]
     write_record(
-        "sfp", "quick", {**table.iloc[0], "settings": missing.run.settings}, {}, tmp_path / "records"
+        "4-sfp", "quick", {**table.iloc[0], "settings": missing.run.settings}, {}, tmp_path / "records"
     )
     assert states(tmp_path, [missing], data_root=str(tmp_path)) == {"cifar": "done"}  # where the data was
 
@@ -94,14 +96,14 @@ class Clock:
 
     def __init__(self, monkeypatch, seconds_a_job):
         self.now = 0.0
-        real = execute.result
+        real = finding.result
 
         def result(*arguments, **options):
             self.now += seconds_a_job
             return real(*arguments, **options | {"deadline": None})
 
         monkeypatch.setattr(execute, "result", result)
-        monkeypatch.setattr(ENGINE, "_clock", lambda: self.now)
+        monkeypatch.setattr(recording, "_clock", lambda: self.now)
 
 
 def test_no_job_is_started_that_does_not_fit_unless_nothing_ran(tmp_path, monkeypatch):
@@ -118,13 +120,13 @@ def test_no_job_is_started_that_does_not_fit_unless_nothing_ran(tmp_path, monkey
 
 def test_a_job_waits_for_its_minimum(tmp_path, monkeypatch):
     Clock(monkeypatch, seconds_a_job=1.0)
-    job = Job("in one go", RUN, measured, cost_seconds=1.0, minimum_seconds=60)
+    job = Job("in one go", RUN, "tiny.weights", cost_seconds=1.0, minimum_seconds=60)
     assert call(tmp_path, [job], budget="30s")[0].left == ["in one go"]
     assert call(tmp_path, [job], budget="90s")[0].done == ["in one go"]
 
 
 def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monkeypatch):
-    job = Job("long", RUN.replace(**{"recipe.epochs": 4}), measured)
+    job = Job("long", RUN.replace(**{"recipe.epochs": 4}), "tiny.weights")
     clock = iter([0.0, 0.0, 1e12])  # before training, before the first epoch, after it
     with monkeypatch.context() as patch:
         patch.setattr(execute, "_clock", lambda: next(clock))
@@ -141,7 +143,7 @@ def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monk
 def test_stale_rows_are_redone_only_when_asked_for(tmp_path, monkeypatch):
     call(tmp_path, [JOBS[0]])
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
-    for module in (ENGINE, sys.modules["filterwise.runs.pending"]):
+    for module in (recording, sys.modules["filterwise.runs.pending"]):
         monkeypatch.setattr(module, "MEASURING_CODE", ("filterwise.errors",))
     assert states(tmp_path, [JOBS[0]]) == {"seed 0": "done"}
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "stale"}
@@ -170,11 +172,11 @@ def test_a_row_that_cannot_be_kept_fails_its_job(tmp_path, measure, message):
 
 def test_lists_and_jobs_are_checked(tmp_path):
     with pytest.raises(RunError, match="two jobs have the name 'seed 0'"):
-        call(tmp_path, [JOBS[0], Job("seed 0", JOBS[1].run, measured)])
+        call(tmp_path, [JOBS[0], Job("seed 0", JOBS[1].run, "tiny.weights")])
     with pytest.raises(RunError, match="'seed 0' and 'again' have the same run"):
-        call(tmp_path, [JOBS[0], Job("again", RUN, measured)])
+        call(tmp_path, [JOBS[0], Job("again", RUN, "tiny.weights")])
     with pytest.raises(ParameterError, match="must be a Run"):
-        Job("x", "lenet5", measured)
+        Job("x", "lenet5", "tiny.weights")
     with pytest.raises(ParameterError, match="function of a result"):
         Job("x", RUN, 3)
     with pytest.raises(ParameterError, match="chapter='4-spf' is not known"):
@@ -198,7 +200,7 @@ def test_what_is_no_budget(text):
 
 def test_estimates_follow_what_runs_really_took(own_folders):
     run = RUN.replace(**{"recipe.epochs": 10})
-    guess = cost.seconds(run, "cpu", threads=1)
+    guess = cost.seconds(run, "cpu")
     assert not cost.measured(run.model, "cpu")
     cost.learn(run, "cpu", elapsed=100 * guess)
     assert cost.measured(run.model, "cpu")
@@ -207,7 +209,7 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     assert cost.seconds(run.replace(**{"recipe.epochs": 20}), "cpu") == pytest.approx(2 * learnt)
     assert cost.rate("vgg6", "cpu") == cost.rate("lenet5", "cpu")  # the best that is known
     (own_folders / "cache" / "rates.json").write_text("broken")
-    assert cost.seconds(run, "cpu", threads=1) == guess
+    assert cost.seconds(run, "cpu") == guess
 
 
 def test_a_short_training_hardly_moves_the_estimate(own_folders):
@@ -223,7 +225,9 @@ def test_a_short_training_hardly_moves_the_estimate(own_folders):
 
 def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeypatch):
     clock = Clock(monkeypatch, seconds_a_job=95.0)
-    job = Job("long", RUN, measured, cost_seconds=100.0)  # 10 of them to measure, it is said; 5 are left
+    job = Job(
+        "long", RUN, "tiny.weights", cost_seconds=100.0
+    )  # 10 of them to measure, it is said; 5 are left
     report, lines, table = call(tmp_path, [job], budget="100s")
     assert lines == ["long: trained; there is no time left to measure"]
     assert states(tmp_path, [job]) == {"long": "trained"}
@@ -237,13 +241,13 @@ def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeyp
 def test_time_to_measure_never_takes_all_time_from_training(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(execute, "result", lambda *_, deadline, **__: given.append(deadline) or 1 / 0)
-    monkeypatch.setattr(ENGINE, "_clock", lambda: 0.0)
+    monkeypatch.setattr(recording, "_clock", lambda: 0.0)
     for seconds in (100.0, 10_000.0):
-        call(tmp_path, [Job("long", RUN, measured, cost_seconds=seconds)], budget="100s")
+        call(tmp_path, [Job("long", RUN, "tiny.weights", cost_seconds=seconds)], budget="100s")
     assert given == pytest.approx([90.0, 50.0])
 
 
 def test_several_at_a_time(tmp_path):
-    report, _, table = call(tmp_path, JOBS, jobs=2, threads=1)
+    report, _, table = call(tmp_path, JOBS, jobs=2)
     assert sorted(report.done) == sorted(table["name"]) == ["seed 0", "seed 1", "seed 2"]
     assert table.set_index("name")["seed"].to_dict() == {"seed 0": 0, "seed 1": 1, "seed 2": 2}

@@ -5,7 +5,7 @@ import pytest
 from tiny_runs import CIRCUMSTANCES, RUN
 
 from filterwise.errors import ParameterError, RunError
-from filterwise.runs import Run, bar, describe, execute, grid, queue, result, sweep
+from filterwise.runs import Run, bar, describe, finding, grid, queue, result, sweep
 from filterwise.training import Recipe
 
 RUNS = grid(RUN, seed=range(2), **{"model_options.d1": [2, 3]})
@@ -31,7 +31,7 @@ def test_a_sweep_has_one_row_a_run_in_the_order_given(tmp_path):
     assert "recipe.batch" in table.columns  # NO_DATA has another one
     assert "recipe.decay" not in table.columns
     for index, run in enumerate(RUNS, start=2):
-        stored = execute.stored(run, tmp_path)[0]
+        stored = finding.stored(run, tmp_path)[0]
         assert table["key"][index] == run.key
         assert table["accuracy"][index] == stored.metrics["accuracy"]
     assert table["accuracy"][0] == table["accuracy"][5]  # asked for twice, run once
@@ -50,15 +50,15 @@ def test_what_is_stored_is_read_and_the_rest_resumes(tmp_path, monkeypatch):
     clock = iter([0.0, 0.0, 1e12])
     with monkeypatch.context() as patch:
         patch.setattr(execute, "_clock", lambda: next(clock))
-        with pytest.raises(execute.Paused):
+        with pytest.raises(finding.Paused):
             result(RUNS[2], tmp_path, device="cpu", deadline=1.0)
     before = queue(RUNS, root=tmp_path, device="cpu")
     assert before["status"].tolist() == ["missing", "stored", "resumes", "missing"]
     assert (before["estimated_seconds"] > 0).tolist() == [True, False, True, True]
     epochs = []
-    real = execute.training.fit
+    real = finding.loop.fit
     monkeypatch.setattr(
-        execute.training,
+        finding.loop,
         "fit",
         lambda *a, **o: real(*a, **o | {"after_epoch": lambda row: epochs.append(row["epoch"])}),
     )
@@ -72,12 +72,12 @@ def test_what_is_stored_is_read_and_the_rest_resumes(tmp_path, monkeypatch):
 
 def test_two_processes_give_the_same_table_as_one(tmp_path):
     alone = sweep([*RUNS, DIVERGES], 1, root=tmp_path / "one", device="cpu", progress=False)
-    both = sweep([*RUNS, DIVERGES], 2, root=tmp_path / "two", device="cpu", threads=1, progress=False)
+    both = sweep([*RUNS, DIVERGES], 2, root=tmp_path / "two", device="cpu", progress=False)
     pd.testing.assert_frame_equal(
         both.table.drop(columns=CIRCUMSTANCES), alone.table.drop(columns=CIRCUMSTANCES)
     )
     assert [failure.error for failure in both.failures] == [failure.error for failure in alone.failures]
-    assert both.table["threads"].dropna().eq(1).all()
+    assert both.table["precision"].dropna().eq("float32").all()
 
 
 def test_wrong_lists_are_refused():

@@ -8,8 +8,11 @@ import torch
 import filterwise as fw
 from filterwise import measure
 from filterwise.errors import ParameterError
-from filterwise.experiments import sfp, sfp_record, sfp_study
-from filterwise.runs.job import check_jobs
+from filterwise.measure import study_layers
+from filterwise.papers.chapter import jobs as jobs_of
+from filterwise.papers.sfp import measure as sfp_measure
+from filterwise.papers.sfp import plan
+from filterwise.runs.jobs import check_jobs
 from filterwise.training import Recipe
 
 HEADS = Recipe(epochs=2, momentum=0.9, flip=False, shift=0)
@@ -33,7 +36,7 @@ def net(parts):
 
 @pytest.fixture(scope="module")
 def found(net, parts):
-    return sfp_study.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
+    return study_layers.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
 
 
 def test_study_agrees_with_the_measures_it_is_made_of(found, net, parts):
@@ -54,25 +57,25 @@ def test_study_agrees_with_the_measures_it_is_made_of(found, net, parts):
 def test_study_leaves_the_network_as_it_was(net, parts):
     net.train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    sfp_study.study(net, *parts, ["features.3"], recipe=HEADS, device="cpu", shuffles=0)
+    study_layers.study(net, *parts, ["features.3"], recipe=HEADS, device="cpu", shuffles=0)
     assert net.training
     for name, value in net.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_same_seed_same_table(found, net, parts):
-    again = sfp_study.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
+    again = study_layers.study(net, *parts, recipe=HEADS, seed=3, device="cpu", shuffles=3)
     pd.testing.assert_frame_equal(found.table, again.table)
 
 
 def test_study_refuses_unknown_layers(net, parts):
     with pytest.raises(ParameterError, match=r"did you mean 'features\.3'"):
-        sfp_study.study(net, *parts, ["feature.3"], recipe=HEADS, device="cpu")
+        study_layers.study(net, *parts, ["feature.3"], recipe=HEADS, device="cpu")
 
 
 def test_large_matrices_are_kept_of_the_first_filters_only(net, parts, monkeypatch, found):
     monkeypatch.setattr(sfp_study, "KEPT_ENTRIES", 5 * 16)
-    small = sfp_study.study(net, *parts, ["features.3"], recipe=HEADS, seed=3, device="cpu", shuffles=0)
+    small = study_layers.study(net, *parts, ["features.3"], recipe=HEADS, seed=3, device="cpu", shuffles=0)
     assert len(small.matrices["features.3"]) == 5
     assert (
         small.table.loc["features.3", "n"] == found.table.loc["features.3", "n"]
@@ -82,7 +85,7 @@ def test_large_matrices_are_kept_of_the_first_filters_only(net, parts, monkeypat
 def test_untrained_control_has_activations_of_order_one(parts):
     """Without fitted batch norms an untrained network's signals shrink layer by layer."""
     fresh = fw.models.build("vgg", labels=4, channels=1, size=16, seed=1, stages=((16, 3), (16, 3)))
-    control = sfp_study.untrained(fresh, parts[0])
+    control = study_layers.untrained(fresh, parts[0])
     last = fw.models.layer_names(fresh)[-1]
     raw, fitted = (measure.class_means(net, last, parts[1], device="cpu").mean() for net in (fresh, control))
     assert raw < 0.1 < fitted
@@ -91,7 +94,7 @@ def test_untrained_control_has_activations_of_order_one(parts):
 
 
 def test_arrays_are_small_and_say_which_filters(found):
-    arrays = sfp_record.kept_arrays(found)
+    arrays = sfp_measure.kept_arrays(found)
     for layer in found.layers:
         matrices, filters = arrays[f"M@{layer}"].astype(float), arrays[f"filters@{layer}"]
         assert len(matrices) == len(filters)
@@ -106,21 +109,16 @@ def test_arrays_are_small_and_say_which_filters(found):
     assert all(value.dtype != object for value in arrays.values())
 
 
-@pytest.mark.parametrize("profile", ["quick", "cifar", "paper"])
-def test_jobs_are_distinct_and_can_go_to_another_process(profile):
-    import pickle
-
-    listed = sfp.jobs(profile)
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
+def test_jobs_are_distinct_and_have_three_seeds_each(profile):
+    listed = plan.jobs(profile)
     check_jobs(listed)
-    assert [job.run.seed for job in listed[:3]] == ([0, 1, 2] if profile != "paper" else [0, 0, 0])
-    for job in listed:
-        again = pickle.loads(pickle.dumps(job.measure))
-        assert again.keywords == job.measure.keywords
-        assert job.cost_seconds > 0
+    assert [job.run.seed for job in listed[:3]] == [0, 1, 2]
+    assert all(job.cost_seconds > 0 for job in listed)
 
 
 def test_cifar_profile_starts_with_three_seeds_of_vgg6_on_cifar10():
-    first = sfp.jobs("cifar")[:3]
+    first = plan.jobs("cifar")[:3]
     assert {(job.run.model, job.run.data) for job in first} == {("vgg6", "cifar10")}
     assert sorted(job.run.seed for job in first) == [0, 1, 2]
     assert min(job.run.recipe.epochs for job in first) >= 10
@@ -128,7 +126,7 @@ def test_cifar_profile_starts_with_three_seeds_of_vgg6_on_cifar10():
 
 def test_unknown_profile():
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
-        sfp.jobs("quik")
+        jobs_of("4-sfp", "quik")
 
 
 def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path):
@@ -136,12 +134,13 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     recipe = Recipe(epochs=2, batch=20, flip=False, shift=0)
     options = {"stages": STAGES}
     run = fw.runs.Run("vgg", "parts", recipe, 0, 8, options, {"n": 160, "n_test": 80})
+    job = fw.runs.Job(
+        "tiny", run, "sfp.layers", {"head_epochs": 2, "counts": (2, 3, 4, 6, 8)}, {"network": "tiny"}
+    )
     result = fw.runs.result(run, root=tmp_path, device="cpu")
-    row, arrays = sfp_record.measure_layers(result, "tiny", HEADS, (2, 3, 4, 6, 8))
-    row |= {"data": "parts", "labels": 8, "seed": 0, "device": "cpu", "accuracy": result.metrics["accuracy"]}
-    records = pd.DataFrame([row])
-    assert len(arrays) > 0
-    assert row["network"] == "tiny"
+    found = fw.runs.measured((result,), job.measure, job.options)
+    records = pd.DataFrame([fw.runs.row(job, [result], found)])
+    assert len(found.arrays) > 0
     single = [
         "probe_rank_correlation", "last_head_gap", "probe_gain", "preferred_share", "labels_covered",
         "single_filter_accuracy_in_chances", "filters_without_cluster", "noise_ratio", "snr_ratio",
@@ -153,3 +152,13 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     for name in ("probe_rank_correlation", "noise_ratio", "snr_ratio"):
         assert fw.claims.measure(name, records)["control"].notna().all(), name
     assert 0 <= fw.claims.measure("preferred_share", records)["value"][0] <= 1
+    # the study is kept with the run and comes back whole
+    study = sfp_measure.read_study(result.measured("sfp.study", head_epochs=2, augmented=False))
+    again = study_layers.study(
+        result.network(), result.train_set(), result.test_set(),
+        recipe=sfp_measure.head_recipe(2, augmented=False), seed=0, device="cpu",
+    )  # fmt: skip
+    pd.testing.assert_frame_equal(study.table, again.table, check_dtype=False)
+    for layer in again.layers:
+        assert torch.equal(study.matrices[layer], again.matrices[layer])
+        assert torch.equal(study.heads[layer].weight, again.heads[layer].weight)
