@@ -11,7 +11,7 @@ import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from filterwise.errors import ParameterError, check_choice
 
@@ -45,6 +45,9 @@ class Registry:
     filterwise.errors.ParameterError: shape='cirlce' is not known; ...; did you mean 'circle'?
     """
 
+    #: Modules outside of this library that registered something; worker processes import them as well.
+    foreign: ClassVar[set[str]] = set()
+
     def __init__(self, kind: str, *where: str) -> None:
         self.kind, self.where = kind, where
         self._entries: dict[str, Entry] = {}
@@ -64,6 +67,8 @@ class Registry:
             if known and (known.function.__module__, known.function.__qualname__) != mine:
                 raise ParameterError(f"{self.kind}={name!r} is registered by {known.function.__module__}")
             self._entries[name] = Entry(name, function, facts)
+            if mine[0].partition(".")[0] not in ("filterwise", "__main__"):
+                Registry.foreign.add(mine[0])
             return function
 
         return register

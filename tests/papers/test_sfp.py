@@ -74,7 +74,7 @@ def test_study_refuses_unknown_layers(net, parts):
 
 
 def test_large_matrices_are_kept_of_the_first_filters_only(net, parts, monkeypatch, found):
-    monkeypatch.setattr(sfp_study, "KEPT_ENTRIES", 5 * 16)
+    monkeypatch.setattr(study_layers, "KEPT_ENTRIES", 5 * 16)
     small = study_layers.study(net, *parts, ["features.3"], recipe=HEADS, seed=3, device="cpu", shuffles=0)
     assert len(small.matrices["features.3"]) == 5
     assert (

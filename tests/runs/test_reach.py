@@ -87,7 +87,8 @@ def test_imports_are_followed_through_packages_functions_and_not_through_types(t
     folder.mkdir()
     (folder / "__init__.py").write_text("")
     (folder / "a.py").write_text(
-        "from typing import TYPE_CHECKING\nfrom sample import b\nif TYPE_CHECKING:\n    from sample import d\n"
+        "from typing import TYPE_CHECKING\nfrom sample import b\n"
+        "if TYPE_CHECKING:\n    from sample import d\n"
         "def late():\n    from sample.c import x\n"
     )
     (folder / "b.py").write_text("y = 1\n")

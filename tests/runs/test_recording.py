@@ -1,16 +1,28 @@
 """Recording: what is missing, in order, inside the budget, paying at every finished job."""
 
-import sys
-
 import pytest
-from filterwise.runs.record import parse_budget
 from tiny_runs import RUN
 
 from filterwise.errors import ParameterError, RunError
-from filterwise.runs import Job, arrays, cost, finding, load_records, pending, record, write_record
+from filterwise.runs import (
+    Job,
+    Run,
+    arrays,
+    cost,
+    finding,
+    load_records,
+    measurements,
+    pending,
+    queueing,
+    record,
+    recording,
+    write_record,
+)
+from filterwise.runs.recording import parse_budget
 
-recording = sys.modules["filterwise.runs.record"]  # the module; the package's name `record` is the function
 JOBS = [
+    Job(f"seed {seed}", RUN.replace(seed=seed), "tiny.weights", cost_seconds=10.0 - seed) for seed in range(3)
+]
     Job(f"seed {seed}", RUN.replace(seed=seed), "tiny.weights", cost_seconds=10.0 - seed) for seed in range(3)
 ]
 
@@ -54,7 +66,7 @@ def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
         arrays("4-sfp", "quick", row["spec_key"], tmp_path / "records")["accuracy"]
         == result.metrics["accuracy"]
     )
-    monkeypatch.setattr(execute, "result", lambda *_, **__: pytest.fail("done again"))
+    monkeypatch.setattr(finding, "result", lambda *_, **__: pytest.fail("done again"))
     report, lines, again = call(tmp_path)
     assert not report.done
     assert not lines
@@ -86,7 +98,7 @@ def test_missing_data_blocks_a_job_unless_it_is_recorded(tmp_path):
     assert "cifar10" in report.blocked["cifar"]
     assert table["name"].tolist() == ["seed 1"]
     write_record(
-        "4-sfp", "quick", {**table.iloc[0], "settings": missing.run.settings}, {}, tmp_path / "records"
+        "4-sfp", "quick", {**table.iloc[0], "settings": missing.settings}, {}, tmp_path / "records"
     )
     assert states(tmp_path, [missing], data_root=str(tmp_path)) == {"cifar": "done"}  # where the data was
 
@@ -102,7 +114,7 @@ class Clock:
             self.now += seconds_a_job
             return real(*arguments, **options | {"deadline": None})
 
-        monkeypatch.setattr(execute, "result", result)
+        monkeypatch.setattr(finding, "result", result)
         monkeypatch.setattr(recording, "_clock", lambda: self.now)
 
 
@@ -129,7 +141,7 @@ def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monk
     job = Job("long", RUN.replace(**{"recipe.epochs": 4}), "tiny.weights")
     clock = iter([0.0, 0.0, 1e12])  # before training, before the first epoch, after it
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_clock", lambda: next(clock))
+        patch.setattr(finding, "_clock", lambda: next(clock))
         report, lines, table = call(tmp_path, [job])
     assert report.paused == ["long"]
     assert lines == ["long: paused after epoch 1 of 4"]
@@ -143,29 +155,28 @@ def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monk
 def test_stale_rows_are_redone_only_when_asked_for(tmp_path, monkeypatch):
     call(tmp_path, [JOBS[0]])
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
-    for module in (recording, sys.modules["filterwise.runs.pending"]):
-        monkeypatch.setattr(module, "MEASURING_CODE", ("filterwise.errors",))
+    monkeypatch.setattr(queueing, "code_digest", lambda *parts: "other code")
     assert states(tmp_path, [JOBS[0]]) == {"seed 0": "done"}
     assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "stale"}
     report, _, table = call(tmp_path, [JOBS[0]], stale=True)
     assert report.done == ["seed 0"]
     assert len(table) == 1
-    assert states(tmp_path, [JOBS[0]], stale=True) == {"seed 0": "done"}
 
 
-def bad_row(name, value):
-    return lambda result: ({name: value}, {})
+@measurements("tiny.bad")
+def bad(result, *, name, value):
+    return {name: value if value else [1]}, {}
 
 
 @pytest.mark.parametrize(
-    ("measure", "message"),
+    ("options", "message"),
     [
-        (bad_row("seed", 1), "'seed', which is a column of every record"),
-        (bad_row("x", [1]), "gives 'x' as list"),
+        ({"name": "seed", "value": 1}, "'seed' is a column of every record"),
+        ({"name": "x", "value": 0}, "gives 'x' as list"),
     ],
 )
-def test_a_row_that_cannot_be_kept_fails_its_job(tmp_path, measure, message):
-    report, _, table = call(tmp_path, [Job("bad", RUN, measure)])
+def test_a_row_that_cannot_be_kept_fails_its_job(tmp_path, options, message):
+    report, _, table = call(tmp_path, [Job("bad", RUN, "tiny.bad", options)])
     assert message in report.failed["bad"]
     assert len(table) == 0
 
@@ -173,16 +184,18 @@ def test_a_row_that_cannot_be_kept_fails_its_job(tmp_path, measure, message):
 def test_lists_and_jobs_are_checked(tmp_path):
     with pytest.raises(RunError, match="two jobs have the name 'seed 0'"):
         call(tmp_path, [JOBS[0], Job("seed 0", JOBS[1].run, "tiny.weights")])
-    with pytest.raises(RunError, match="'seed 0' and 'again' have the same run"):
+    with pytest.raises(RunError, match="'seed 0' and 'again' measure the same"):
         call(tmp_path, [JOBS[0], Job("again", RUN, "tiny.weights")])
     with pytest.raises(ParameterError, match="must be a Run"):
         Job("x", "lenet5", "tiny.weights")
-    with pytest.raises(ParameterError, match="function of a result"):
+    with pytest.raises(ParameterError, match="must be the name of a measurement"):
         Job("x", RUN, 3)
-    with pytest.raises(ParameterError, match="chapter='4-spf' is not known"):
-        record("4-spf", "quick")
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
-        record("4-sfp", "qick")
+        record("4-sfp", "qick", JOBS)
+    bundled = [Job("one", RUN, "tiny.weights", bundle="first")]
+    with pytest.raises(ParameterError, match="bundle='frist' is not known; .* did you mean 'first'"):
+        call(tmp_path, bundled, bundle="frist")
+    assert call(tmp_path, [*bundled, JOBS[1]], bundle="first")[0].done == ["one"]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +220,9 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     learnt = cost.seconds(run, "cpu")
     assert 90 * guess < learnt < 120 * guess  # evaluations come on top of the steps
     assert cost.seconds(run.replace(**{"recipe.epochs": 20}), "cpu") == pytest.approx(2 * learnt)
-    assert cost.rate("vgg6", "cpu") == cost.rate("lenet5", "cpu")  # the best that is known
+    other = Run("vgg", "parts", run.recipe, 0, None, {"stages": ((4, 1),)}, run.data_options)
+    rate = [cost.macs(each) / cost.seconds(each, "cpu") for each in (run, other)]
+    assert rate[0] == pytest.approx(rate[1])  # the best that is known
     (own_folders / "cache" / "rates.json").write_text("broken")
     assert cost.seconds(run, "cpu") == guess
 
@@ -215,12 +230,12 @@ def test_estimates_follow_what_runs_really_took(own_folders):
 def test_a_short_training_hardly_moves_the_estimate(own_folders):
     run = RUN.replace(**{"recipe.epochs": 10})
     cost.learn(run, "cpu", elapsed=100.0)
-    known = cost.rate(run.model, "cpu")
+    known = cost.seconds(run, "cpu")
     brief = run.replace(**{"recipe.epochs": 1})
     cost.learn(brief, "cpu", elapsed=1.0)  # ten times as fast
-    assert known < cost.rate(run.model, "cpu") < 1.1 * known
+    assert known / 1.1 < cost.seconds(run, "cpu") < known
     cost.learn(run, "cpu", elapsed=50.0)  # twice as fast, and long
-    assert cost.rate(run.model, "cpu") > 1.3 * known
+    assert cost.seconds(run, "cpu") < known / 1.3
 
 
 def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeypatch):
@@ -240,7 +255,7 @@ def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeyp
 
 def test_time_to_measure_never_takes_all_time_from_training(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(execute, "result", lambda *_, deadline, **__: given.append(deadline) or 1 / 0)
+    monkeypatch.setattr(finding, "result", lambda *_, deadline, **__: given.append(deadline) or 1 / 0)
     monkeypatch.setattr(recording, "_clock", lambda: 0.0)
     for seconds in (100.0, 10_000.0):
         call(tmp_path, [Job("long", RUN, "tiny.weights", cost_seconds=seconds)], budget="100s")

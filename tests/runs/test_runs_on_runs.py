@@ -1,5 +1,6 @@
 """Runs that begin where others end: started, edited, partly frozen, with steps of their own."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -163,13 +164,14 @@ def test_a_deadline_in_the_start_pauses_the_whole(tmp_path):
 def test_measurements_are_taken_once_and_read_back(tmp_path, monkeypatch):
     one, other = (result(run, tmp_path, device="cpu") for run in (RUN, RUN.replace(seed=1)))
     first = one.measured("tiny.weights")
-    taken = []
-    entry = measurements.get("tiny.weights")
-    monkeypatch.setitem(
-        measurements._entries, "tiny.weights",
-        type(entry)(entry.name, counting := lambda result, **o: taken.append(o) or entry.function(result, **o)),
-    )  # fmt: skip
+    taken, entry = [], measurements.get("tiny.weights")
+
+    def counting(result, **options):
+        taken.append(options)
+        return entry.function(result, **options)
+
     counting.__module__ = entry.function.__module__
+    monkeypatch.setitem(measurements._entries, "tiny.weights", dataclasses.replace(entry, function=counting))
     again = one.measured("tiny.weights")
     assert not taken
     assert again.row == first.row
@@ -186,7 +188,7 @@ def test_measurements_are_taken_once_and_read_back(tmp_path, monkeypatch):
     kept.write_bytes(kept.read_bytes()[:-40])
     with pytest.warns(UserWarning, match="is broken .* measured again"):
         assert measured((one, other), "tiny.committee").row == both.row
-    with pytest.raises(ParameterError, match="measurement='tiny.weight' is not known; .*'tiny.weights'"):
+    with pytest.raises(ParameterError, match=r"measurement='tiny.weight' is not known; .*'tiny.weights'"):
         one.measured("tiny.weight")
 
 

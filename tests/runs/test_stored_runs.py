@@ -16,6 +16,7 @@ from tiny_runs import RUN
 from filterwise import models, training
 from filterwise.errors import DataError, RunError
 from filterwise.runs import Paused, finding, result, store
+from filterwise.training import loop
 
 TIMES = ["seconds", "cpu_seconds"]
 
@@ -119,7 +120,7 @@ def test_a_deadline_pauses_and_the_next_call_ends_with_the_same_numbers(tmp_path
         # too late for a second epoch, whatever the first one takes
         clock = iter([0.0, 0.0, 100.0])
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(execute, "_clock", lambda clock=clock: next(clock))
+            patch.setattr(finding, "_clock", lambda clock=clock: next(clock))
             with pytest.raises(Paused, match=f"paused after epoch {epoch} of 4"):
                 result(run, tmp_path, device="cpu", deadline=150.0)
         assert finding.done_epochs(tmp_path, run.keys()) == epoch
@@ -152,7 +153,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_numbers(tmp_path, monkeypat
     assert finding.stored(run, tmp_path)[0] is None
     assert finding.done_epochs(tmp_path, run.keys()) == 2  # what came after the checkpoint is lost
     epochs = []
-    monkeypatch.setattr(execute, "stop_in_time", lambda *_: lambda row: epochs.append(row["epoch"]))
+    monkeypatch.setattr(finding, "stop_in_time", lambda *_: lambda row: epochs.append(row["epoch"]))
     resumed = result(run, tmp_path, device="cpu", deadline=time.time() + 600)
     assert epochs == [3, 4, 5]
     same_numbers(resumed, result(run, tmp_path / "whole", device="cpu"))

@@ -49,7 +49,7 @@ def test_what_is_stored_is_read_and_the_rest_resumes(tmp_path, monkeypatch):
     result(RUNS[1], tmp_path, device="cpu")
     clock = iter([0.0, 0.0, 1e12])
     with monkeypatch.context() as patch:
-        patch.setattr(execute, "_clock", lambda: next(clock))
+        patch.setattr(finding, "_clock", lambda: next(clock))
         with pytest.raises(finding.Paused):
             result(RUNS[2], tmp_path, device="cpu", deadline=1.0)
     before = queue(RUNS, root=tmp_path, device="cpu")
@@ -66,7 +66,7 @@ def test_what_is_stored_is_read_and_the_rest_resumes(tmp_path, monkeypatch):
     assert answer.table["status"].tolist() == ["run", "stored", "run", "run"]
     assert epochs == [1, 2, 2, 1, 2]
     assert answer.table.drop(columns=CIRCUMSTANCES).equals(whole.drop(columns=CIRCUMSTANCES))
-    monkeypatch.setattr(execute, "result", lambda *_, **__: pytest.fail("run again"))
+    monkeypatch.setattr(finding, "result", lambda *_, **__: pytest.fail("run again"))
     assert sweep(RUNS, 2, root=tmp_path, device="cpu", progress=False).table["status"].eq("stored").all()
 
 

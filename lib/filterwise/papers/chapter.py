@@ -80,7 +80,7 @@ def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[J
 
 @dataclass(frozen=True)
 class Trained:
-    """What a page trained: its table, a row a job as in the records, with the results and the measurements."""
+    """What a page trained: a row a job as in the records, with the results and the measurements."""
 
     table: pd.DataFrame
     results: tuple[Result, ...]

@@ -61,14 +61,14 @@ def learn(run: Run, device: str, elapsed: float, data_root: str | Path | None = 
         return
     images = run.recipe.epochs * _PASSES_OF_A_STEP * len(run.sets(data_root)[0])
     new, place, path = macs(run, data_root) * images / elapsed, _place(device), _path()
-    with contextlib.suppress(OSError):  # a cache that cannot be written to costs nothing but estimates
-        with files.lock(f"{path}.lock"):
-            known = _load()
-            share = _NEWEST * min(1.0, elapsed / _LONG)
-            for name in (place, f"{place} {run.model}"):
-                known[name] = new if name not in known else known[name] ** (1 - share) * new**share
-            with files.atomic(path) as temporary:
-                temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
+    # a cache that cannot be written to costs nothing but estimates
+    with contextlib.suppress(OSError), files.lock(f"{path}.lock"):
+        known = _load()
+        share = _NEWEST * min(1.0, elapsed / _LONG)
+        for name in (place, f"{place} {run.model}"):
+            known[name] = new if name not in known else known[name] ** (1 - share) * new**share
+        with files.atomic(path) as temporary:
+            temporary.write_text(json.dumps(known, indent=1, sort_keys=True))
 
 
 def _path() -> Path:

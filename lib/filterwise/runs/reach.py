@@ -161,7 +161,7 @@ def _is_package(module: str) -> bool:
 
 
 def _whole(module: str) -> Iterator[str]:
-    """A module; of a package all its modules, except of the library itself, whose ``__init__`` imports nothing."""
+    """A module; of a package all its modules, but of the library itself only what it says, nothing."""
     yield module
     if module != PACKAGE and _is_package(module):
         path = _file(module)

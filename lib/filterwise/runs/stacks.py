@@ -1,8 +1,8 @@
 """Runs of one network trained as one stack of weights, where a CUDA device is the target.
 
-A group is fixed by the list of runs and the number that was asked for. Its members are stored one by one, each
-under its own key, which says how many trained together (``engine``): stacked arithmetic differs in the last
-bits from a network's alone.
+A group is fixed by the list of runs and the number that was asked for. Its members are stored one by one,
+each under its own key, which says how many trained together (``engine``): stacked arithmetic differs in the
+last bits from a network's alone.
 """
 
 from __future__ import annotations

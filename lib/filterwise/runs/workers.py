@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import traceback
@@ -16,6 +17,7 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
 from filterwise.errors import FilterwiseError, check_at_least
+from filterwise.registry import Registry
 from filterwise.runs import lease
 from filterwise.training.device import pick_device
 
@@ -95,12 +97,13 @@ def outcomes(
     """
     marks = scratch / f".sweep-{uuid.uuid4().hex}"
     marks.mkdir(parents=True)
+    known = tuple(sorted(Registry.foreign))
     left = dict(enumerate(items))
     alone: list[int] = []
     try:
         while left:
             batch = alone[:1] or list(left)
-            work = (delayed(_work)(task, left[index], index, place, marks) for index in batch)
+            work = (delayed(_work)(task, left[index], index, place, marks, known) for index in batch)
             # Two workers for one item: with one, joblib would work in this process and die with the item.
             workers = 2 if alone and jobs > 0 else min(jobs, len(batch))
             try:
@@ -129,12 +132,19 @@ def outcomes(
 
 
 def _work(
-    task: Callable[[Any, str], Answer], item: Any, index: int, place: Place, marks: Path
+    task: Callable[[Any, str], Answer],
+    item: Any,
+    index: int,
+    place: Place,
+    marks: Path,
+    modules: tuple[str, ...],
 ) -> Outcome[Answer]:
     mark = marks / str(index)
     if marks.is_dir():
         mark.touch()
     try:
+        for module in modules:  # what they register, an item may name
+            importlib.import_module(module)
         return Outcome(index, task(item, place.enter()))
     except FilterwiseError as error:
         return Outcome(index, error=str(error), traceback=traceback.format_exc())

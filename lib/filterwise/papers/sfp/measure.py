@@ -42,8 +42,8 @@ def study(
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Every layer of a trained network, whole: :func:`read_study` gives the study back.
 
-    The row has ``<quantity>@<layer>`` for the columns of :class:`SfpStudy`'s table, ``layers`` (bottom to top),
-    ``head_epochs`` and ``threshold``.
+    The row has ``<quantity>@<layer>`` for the columns of :class:`SfpStudy`'s table, ``layers`` (bottom to
+    top), ``head_epochs`` and ``threshold``.
     """
     found = study_layers(
         result.network(),

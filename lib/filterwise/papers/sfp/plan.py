@@ -36,8 +36,8 @@ PARTS = Recipe(epochs=10, batch=50, lr=0.02, momentum=0.9, decay_every=2, flip=F
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """What chapter 4 records at a profile, the most wanted first.
 
-    ``quick`` has embedded data; ``cifar`` VGG-6 at a quarter of its width; ``short`` and ``paper`` the papers'
-    networks. ``data_root`` decides which set of 100 labels these take.
+    ``quick`` has embedded data; ``cifar`` VGG-6 at a quarter of its width; ``short`` and ``paper`` the
+    papers' networks. ``data_root`` decides which set of 100 labels these take.
 
     >>> [job.name for job in jobs("quick")][:2]
     ['vgg-six, digit-pairs, seed 0', 'vgg-six, digit-pairs, seed 1']
@@ -52,7 +52,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
 def page_jobs(
     profile: str, seed: int = 0, seeds: int = 1, threshold: float = 0.3, data_root: str | Path | None = None
 ) -> list[Job]:
-    """The first network of a profile's records, with ``seeds`` seeds from ``seed`` on, as the page studies it.
+    """The first network of a profile's records, with ``seeds`` seeds from ``seed`` on.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def page_jobs(
             "sfp.study",
             {**options, "threshold": threshold},
             first.about,
-        )  # fmt: skip
+        )
         for one in range(seed, seed + seeds)
     ]
 
