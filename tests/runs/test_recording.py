@@ -23,8 +23,6 @@ from filterwise.runs.recording import parse_budget
 JOBS = [
     Job(f"seed {seed}", RUN.replace(seed=seed), "tiny.weights", cost_seconds=10.0 - seed) for seed in range(3)
 ]
-    Job(f"seed {seed}", RUN.replace(seed=seed), "tiny.weights", cost_seconds=10.0 - seed) for seed in range(3)
-]
 
 
 def call(tmp_path, queue=JOBS, budget="10m", **more):
@@ -97,9 +95,7 @@ def test_missing_data_blocks_a_job_unless_it_is_recorded(tmp_path):
     report, _, table = call(tmp_path, [missing, JOBS[1]], data_root=str(tmp_path))
     assert "cifar10" in report.blocked["cifar"]
     assert table["name"].tolist() == ["seed 1"]
-    write_record(
-        "4-sfp", "quick", {**table.iloc[0], "settings": missing.settings}, {}, tmp_path / "records"
-    )
+    write_record("4-sfp", "quick", {**table.iloc[0], "settings": missing.settings}, {}, tmp_path / "records")
     assert states(tmp_path, [missing], data_root=str(tmp_path)) == {"cifar": "done"}  # where the data was
 
 
