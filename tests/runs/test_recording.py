@@ -189,7 +189,7 @@ def test_lists_and_jobs_are_checked(tmp_path):
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
         record("4-sfp", "qick", JOBS)
     bundled = [Job("one", RUN, "tiny.weights", bundle="first")]
-    with pytest.raises(ParameterError, match="bundle='frist' is not known; .* did you mean 'first'"):
+    with pytest.raises(ParameterError, match=r"bundle='frist' is not known; .* did you mean 'first'"):
         call(tmp_path, bundled, bundle="frist")
     assert call(tmp_path, [*bundled, JOBS[1]], bundle="first")[0].done == ["one"]
 
