@@ -113,9 +113,8 @@ def on_cpu(count: int, repeats: int, workers: int) -> dict[str, object]:
         outside = statistics.median(ours.share_outside() for _ in range(repeats))
         medians = {loop: statistics.median(values) for loop, values in speeds.items()}
         best = max(value for loop, value in medians.items() if loop != "ours")
-        print(
-            f"\n{name} at width {width:g}, batch {RECIPE.batch} ({ours.form.precision}, {ours.form.memory_format})"
-        )
+        form = f"{ours.form.precision}, {ours.form.memory_format}"
+        print(f"\n{name} at width {width:g}, batch {RECIPE.batch} ({form})")
         for loop, value in medians.items():
             spread = f"{min(speeds[loop]):,.0f} to {max(speeds[loop]):,.0f}"
             print(f"  {loop:<20}{value:>10,.0f} images/s   ({spread})")
