@@ -3,8 +3,8 @@
     python benchmarks/ensemble.py
     python benchmarks/ensemble.py --members 4 16 --repeats 5 --json out.json
 
-Images a second, counted over all members, of S solo runs in turn and of `fit_many`'s engines: one thread a
-member, and stacked weights under ``torch.func.vmap``. On the CPU, and on CUDA where there is one. The images
+Images a second, counted over all members, of S solo runs in turn and of `fit_many`, which stacks their
+weights under ``torch.func.vmap``. On the CPU, with one thread, and on CUDA where there is one. The images
 are random bytes: no file is read. Repeats alternate; medians are shown.
 """
 
@@ -24,7 +24,7 @@ from torch import nn
 
 from filterwise import models
 from filterwise.data import ImageSet
-from filterwise.training import Recipe, fit, fit_many, synchronize, threads
+from filterwise.training import Recipe, fit, fit_many, synchronize
 
 BUILDS: dict[str, Callable[[int], nn.Module]] = {
     "lenet5, 2 filters": lambda seed: models.build("lenet5", d1=2, seed=seed),
@@ -57,20 +57,17 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
 def compare(device: torch.device, members: list[int], count: int, repeats: int) -> dict[str, object]:
     """Print and return the speeds on one device."""
     ds, recipe, found = random_set(count), Recipe(epochs=2, batch=50), {}
-    engines = ["threads", "stacked"] if device.type == "cpu" else ["stacked"]
     for name, build in BUILDS.items():
         for number in members:
             calls: dict[str, Callable[[], object]] = {
-                "solo": partial(solo, build, ds, recipe, number, device)
+                "solo": partial(solo, build, ds, recipe, number, device),
+                "stacked": partial(fit_many, build, ds, None, recipe, range(number), device, progress=False),
             }
-            for engine in engines:
-                options = {"engine": engine, "progress": False}
-                calls[engine] = partial(fit_many, build, ds, None, recipe, range(number), device, **options)
             times: dict[str, list[float]] = {way: [] for way in calls}
             for turn in range(repeats + 1):
                 for way, call in calls.items():
                     took = seconds(call, device)
-                    if turn:  # the first turn times kernels and the device policy
+                    if turn:  # the first turn prepares kernels
                         times[way].append(took)
             work = number * count * recipe.epochs
             speeds = {way: work / statistics.median(values) for way, values in times.items()}
@@ -89,19 +86,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="images in an epoch (default 1000)")
     parser.add_argument("--cuda-images", type=int, default=10000, help="the same on CUDA (default 10000)")
     parser.add_argument("--repeats", type=int, default=3, help="counted repeats (default 3)")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads of torch (default: all cores)")
     parser.add_argument("--json", type=Path, default=None, help="also write everything measured to this file")
     options = parser.parse_args()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    with threads(options.threads) as count:
-        machine = f"{os.cpu_count()} cores, {count} threads, torch {torch.__version__}"
-        print(f"{machine}; load before the start {load:.1f}")
-        found = {"cpu": compare(torch.device("cpu"), options.members, options.images, options.repeats)}
-        if torch.cuda.is_available():
-            device = torch.device("cuda", torch.cuda.current_device())
-            found["cuda"] = compare(device, options.members, options.cuda_images, options.repeats)
-        else:
-            print(f"CUDA: left out, because torch {torch.__version__} finds no CUDA device here")
+    machine = f"{os.cpu_count()} cores, torch {torch.__version__}"
+    print(f"{machine}; load before the start {load:.1f}")
+    found = {"cpu": compare(torch.device("cpu"), options.members, options.images, options.repeats)}
+    if torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        found["cuda"] = compare(device, options.members, options.cuda_images, options.repeats)
+    else:
+        print(f"CUDA: left out, because torch {torch.__version__} finds no CUDA device here")
     if options.json is not None:
         options.json.write_text(
             json.dumps({"machine": machine, "load": load, **found}, indent=1) + "\n", encoding="utf-8"

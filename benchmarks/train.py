@@ -29,10 +29,11 @@ from peers import bare_loop, usual_loop
 from torch import Tensor, nn
 
 from filterwise import models
-from filterwise.training import Feed, Recipe, policy, threads
+from filterwise.training import Feed, Recipe, resolve, threads
 from filterwise.training.device import fastest_kernels, place, synchronize
 from filterwise.training.epoch import train_epoch
-from filterwise.training.step import backprop, sgd
+from filterwise.training.optimisers import optimiser_of
+from filterwise.training.steps import backprop
 
 RECIPE = Recipe(epochs=100)
 NETWORKS = {"lenet5": 1.0, "vgg6": 0.25}
@@ -50,11 +51,11 @@ class OurLoop:
     def __init__(
         self, net: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, device: torch.device
     ) -> None:
-        self.form = policy(net, (recipe.batch, *images.shape[1:]), device, recipe)
-        self.net = place(net, device, self.form.memory_format)
-        self.optimiser = sgd(self.net, recipe)
+        self.form = resolve(recipe, device)
+        self.net = place(net, device, self.form.layout)
+        self.optimiser = optimiser_of(self.net, recipe)
         self.step = backprop(recipe, device, self.form.dtype)
-        self.feed = Feed(images, labels, recipe, 0, device, self.form.memory_format, reuse=True)
+        self.feed = Feed(images, labels, recipe, 0, device, self.form.layout, reuse=True)
         self.epochs = 0
         self.device, self.inside = device, 0.0
 
@@ -112,9 +113,8 @@ def on_cpu(count: int, repeats: int, workers: int) -> dict[str, object]:
         outside = statistics.median(ours.share_outside() for _ in range(repeats))
         medians = {loop: statistics.median(values) for loop, values in speeds.items()}
         best = max(value for loop, value in medians.items() if loop != "ours")
-        print(
-            f"\n{name} at width {width:g}, batch {RECIPE.batch} ({ours.form.precision}, {ours.form.layout})"
-        )
+        form = f"{ours.form.precision}, {ours.form.memory_format}"
+        print(f"\n{name} at width {width:g}, batch {RECIPE.batch} ({form})")
         for loop, value in medians.items():
             spread = f"{min(speeds[loop]):,.0f} to {max(speeds[loop]):,.0f}"
             print(f"  {loop:<20}{value:>10,.0f} images/s   ({spread})")
@@ -162,7 +162,7 @@ def on_cuda(count: int, repeats: int) -> dict[str, object]:
         medians = {loop: statistics.median(values) for loop, values in speeds.items()}
         # forward, and backward by weights and by inputs: three times two operations a multiply-accumulate
         work = 6 * models.macs(ours.net) * medians["ours"]
-        print(f"VGG-16, batch {batch} ({ours.form.precision}, {ours.form.layout})")
+        print(f"VGG-16, batch {batch} ({ours.form.precision}, {ours.form.memory_format})")
         for loop, value in medians.items():
             print(f"  {loop:<20}{value:>10,.0f} images/s")
         print(f"  ratio to the bare loop: {medians['ours'] / medians['bare']:.2f}")
@@ -182,7 +182,7 @@ def main() -> None:
         "--cuda-images", type=int, default=50000, help="images in an epoch on CUDA (default 50000)"
     )
     parser.add_argument("--repeats", type=int, default=5, help="counted epochs of each loop (default 5)")
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads of torch (default: all cores)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch (default 1, as in fit)")
     parser.add_argument("--workers", type=int, default=2, help="workers of the second usual loop (default 2)")
     parser.add_argument("--json", type=Path, default=None, help="also write everything measured to this file")
     options = parser.parse_args()

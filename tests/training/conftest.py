@@ -1,4 +1,4 @@
-"""Small sets and networks that train in milliseconds; choices of the device policy are kept aside."""
+"""Small sets and networks that train in milliseconds."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,8 +11,7 @@ from filterwise.training import threads
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch) -> Iterator[None]:
-    monkeypatch.setenv("FILTERWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _one_thread() -> Iterator[None]:
     with threads(1):
         yield
 

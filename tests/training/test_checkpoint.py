@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from checkpoint_files import header, stop_after
 from safetensors import safe_open
 
 from filterwise.errors import RunError, TrainingDiverged
 from filterwise.training import Recipe, fit
 from filterwise.training.checkpoint import FILE
+from filterwise.training.steps import backprop
 
 RECIPE = Recipe(epochs=6, batch=16, lr=0.05, shift=1, precision="float32", memory_format="channels_last")
 NUMBERS = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
@@ -122,6 +124,90 @@ def test_resume_false_begins_anew(kept):
     assert epochs == [1, 2, 3, 4, 5, 6]
 
 
+ADAMW = Recipe(
+    epochs=6,
+    batch=16,
+    lr=0.01,
+    optimiser="adamw",
+    shift=1,
+    precision="float32",
+    memory_format="channels_last",
+)
+
+
+class Remembers:
+    """Adds a drift to the gradients, and draws anew before each epoch which weights it takes."""
+
+    def __init__(self):
+        self.steps, self.drift, self.mask = 0, torch.zeros(3, 64), None
+
+    def before_epoch(self, net, optimiser, epoch, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.mask = (torch.rand(3, 64, generator=generator) < 0.5).float()
+        with torch.no_grad():
+            net[-1].weight.mul_(self.mask)
+        for value in optimiser.state.get(net[-1].bias, {}).values():
+            value.zero_()
+
+    def __call__(self, net, images, labels):
+        self.steps += 1
+        logits = net(images)
+        loss = F.cross_entropy(logits, labels)
+        loss.backward()
+        self.drift = 0.9 * self.drift + net[-1].weight.grad
+        net[-1].weight.grad = (net[-1].weight.grad + self.drift / self.steps) * self.mask
+        return loss, logits
+
+    def state_dict(self):
+        return {"steps": self.steps, "drift": self.drift}
+
+    def load_state_dict(self, state):
+        self.steps, self.drift = state["steps"], state["drift"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "make_step"),
+    [
+        (ADAMW, None),
+        (RECIPE.replace(nesterov=False, momentum=0), None),
+        (RECIPE.replace(mixup=0.4), None),
+        (RECIPE.replace(cutmix=1.0), None),
+        (RECIPE.replace(mixup=0.4, cutmix=1.0, random_erasing=0.5), None),
+        (RECIPE.replace(rand_augment=9), None),
+        (RECIPE, Remembers),
+        (ADAMW, Remembers),
+    ],
+    ids=["adamw", "plain", "mixup", "cutmix", "all three", "rand_augment", "step", "adamw step"],
+)
+def test_resumed_equals_uninterrupted_to_the_bit(make_net, make_set, kept, same_state, recipe, make_step):
+    def options():
+        sets = make_set(channels=3), make_set(30, channels=3, seed=1)
+        return {"recipe": recipe, "sets": sets, "step": make_step and make_step()}
+
+    def net():
+        made = make_net(dropout=0.3)
+        made[0] = torch.nn.Conv2d(3, 4, 3, padding=1)
+        torch.nn.init.constant_(made[0].weight, 0.1)
+        torch.nn.init.zeros_(made[0].bias)
+        return made
+
+    whole = kept(net(), checkpoint=None, **options())
+    with pytest.raises(KeyboardInterrupt):
+        kept(net(), after_epoch=stop_after(3), **options())
+    resumed = kept(net(), **options())
+    assert same_state(resumed[0], whole[0])
+    assert resumed[1].table[NUMBERS].equals(whole[1].table[NUMBERS])
+    again = kept(net(), checkpoint=None, **{**options(), "seed": 5})
+    assert not same_state(again[0], whole[0])
+
+
+def test_what_cannot_be_kept_is_named(kept):
+    step = Remembers()
+    step.state_dict = lambda: {"made": object()}
+    with pytest.raises(RunError, match="step state 'made' is a object; checkpoints hold tensors and plain"):
+        kept(step=step)
+
+
 def cut_short(data):
     return data[: len(data) // 2]
 
@@ -163,6 +249,10 @@ def test_a_checkpoint_of_another_training_is_refused(kept, make_net, make_set):
         ({"seed": 5}, "seed is 4 there and 5 here"),
         ({"sets": (make_set(seed=7), other)}, "train is"),
         ({"sets": (one, make_set(30, seed=7))}, "test is"),
+        ({"recipe": RECIPE.replace(precision="bfloat16")}, "recipe.precision is 'float32' there"),
+        ({"learn": ("0", "6")}, "learn is [] there and ['0', '6'] here"),
+        ({"step": ("backprop", {}), "seed": 5}, "seed is 4"),
+        ({"step": backprop(RECIPE, torch.device("cpu"), torch.float32)}, "step is ['backprop', {}] there"),
         ({"net": make_net(labels=4)}, "network is"),
         ({"net": make_net(seed=1, dropout=0.3)}, "the network's weights are neither"),
     ]:
@@ -180,7 +270,7 @@ def test_a_failing_save_leaves_the_old_checkpoint(kept, monkeypatch):
     def full(*_args, **_options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("filterwise.training.checkpoint.os.replace", full)
+    monkeypatch.setattr("filterwise.files.os.replace", full)
     with pytest.raises(OSError, match="No space left"):
         kept()
     assert (kept.folder / FILE).read_bytes() == before

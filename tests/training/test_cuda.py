@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from filterwise.training import Feed, Recipe, evaluate, faster_together, fit, fit_many, pick_device, policy
+from filterwise.training import Feed, Recipe, evaluate, fit, fit_many
 
 pytestmark = [
     pytest.mark.cuda,
@@ -29,7 +29,7 @@ def test_it_learns_as_on_the_cpu(make_net, make_set):
     histories = [fit(make_net(), ds, test, RECIPE, 1, device, progress=False) for device in ("cpu", "cuda")]
     losses = [history.table["train_loss"].tolist() for history in histories]
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
-    assert histories[1].policy.device.type == "cuda"
+    assert histories[1].numerics.device.type == "cuda"
 
 
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
@@ -95,16 +95,3 @@ def test_members_go_on_from_their_checkpoints(make_net, make_set, tmp_path):
         solo = fit(make_net(seed), make_set(), None, RECIPE, seed, "cuda", progress=False)
         want = solo.table["train_loss"].tolist()
         assert history.table["train_loss"].tolist() == pytest.approx(want, rel=1e-2)
-
-
-def test_training_together_is_timed_once(make_net):
-    first = faster_together(make_net(), 8, (64, 2, 8, 8), "cuda")
-    assert first.why.startswith("timed: 8 alone ")
-    again = faster_together(make_net(), 8, (64, 2, 8, 8), "cuda")
-    assert (again.together, again.why) == (first.together, "timed before on this machine")
-
-
-def test_the_policy_times_four_forms(make_net):
-    chosen = policy(make_net(), (64, 2, 8, 8), "cuda")
-    assert chosen.why.count(" ms") == 4
-    assert chosen.device == pick_device("cuda")

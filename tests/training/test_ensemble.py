@@ -1,4 +1,4 @@
-"""Members of an ensemble against their solo runs, in both engines; what they may not share; divergence.
+"""Members of an ensemble against their solo runs; what they may not share; divergence.
 
 Their checkpoints are in ``test_ensemble_checkpoints.py``.
 """
@@ -12,7 +12,7 @@ from torch import nn
 
 from filterwise import models
 from filterwise.errors import ParameterError, TrainingDiverged
-from filterwise.training import Recipe, fit, fit_many, threads
+from filterwise.training import Recipe, fit, fit_many
 
 RECIPE = Recipe(
     epochs=3,
@@ -25,7 +25,6 @@ RECIPE = Recipe(
     memory_format="contiguous",
 )
 SEEDS = (3, 0, 8)
-ENGINES = ("stacked", "threads")
 NUMBERS = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
@@ -38,7 +37,7 @@ def small_vgg(seed):
 
 
 def together(nets, ds, test=None, recipes=RECIPE, **options):
-    options = {"seeds": SEEDS, "engine": "stacked", **options}
+    options = {"seeds": SEEDS, **options}
     return fit_many(nets, ds, test, recipes, device="cpu", progress=False, **options)
 
 
@@ -51,14 +50,13 @@ def close(first, second, tolerance=5e-5):
     return True
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("build", [lenet, small_vgg])
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_every_member_is_its_solo_run(engine, build, nesterov, make_set):
+def test_every_member_is_its_solo_run(build, nesterov, make_set):
     ds, test = make_set(size=16), make_set(21, size=16, seed=1)
     recipe = RECIPE.replace(nesterov=nesterov, warmup_steps=3, label_smoothing=0.1)
     nets = [build(seed) for seed in SEEDS]
-    histories = together(nets, ds, test, recipe, engine=engine, evaluate_every=2)
+    histories = together(nets, ds, test, recipe, evaluate_every=2)
     for net, history, seed in zip(nets, histories, SEEDS, strict=True):
         solo = build(seed)
         alone = fit(solo, ds, test, recipe, seed, "cpu", evaluate_every=2, progress=False)
@@ -70,18 +68,7 @@ def test_every_member_is_its_solo_run(engine, build, nesterov, make_set):
             )
 
 
-def test_threads_are_the_solo_run_to_the_bit_at_any_number_of_threads(make_set, same_state):
-    ds, nets = make_set(size=16), [small_vgg(seed) for seed in SEEDS]
-    with threads(2):
-        together(nets, ds, engine="threads")
-    for net, seed in zip(nets, SEEDS, strict=True):
-        solo = small_vgg(seed)
-        fit(solo, ds, None, RECIPE, seed, "cpu", progress=False)
-        assert same_state(net, solo)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_members_may_differ_in_rate_momentum_decay_and_schedule(engine, make_set):
+def test_members_may_differ_in_rate_momentum_decay_and_schedule(make_set):
     ds = make_set(size=16)
     recipes = [
         RECIPE,
@@ -89,7 +76,7 @@ def test_members_may_differ_in_rate_momentum_decay_and_schedule(engine, make_set
         Recipe.from_dict({**RECIPE.to_dict(), "schedule": "cosine", "decay": 0.6, "decay_every": 20}),
     ]
     nets = [lenet(1) for _ in recipes]
-    together(nets, ds, recipes=recipes, engine=engine, seeds=(5, 5, 5))
+    together(nets, ds, recipes=recipes, seeds=(5, 5, 5))
     for net, recipe in zip(nets, recipes, strict=True):
         solo = lenet(1)
         fit(solo, ds, None, recipe, 5, "cpu", progress=False)
@@ -97,13 +84,12 @@ def test_members_may_differ_in_rate_momentum_decay_and_schedule(engine, make_set
     assert not torch.allclose(nets[0].features[0].conv.weight, nets[1].features[0].conv.weight, atol=1e-4)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("build", [lenet, small_vgg])
-def test_a_member_that_diverges_does_not_spoil_the_others(engine, build, make_set):
+def test_a_member_that_diverges_does_not_spoil_the_others(build, make_set):
     ds, test = make_set(size=16), make_set(21, size=16, seed=1)
     recipes = [RECIPE, RECIPE.replace(lr=1e20, decay=1.0), RECIPE]
     nets = [build(seed) for seed in SEEDS]
-    histories = together(nets, ds, test, recipes, engine=engine)
+    histories = together(nets, ds, test, recipes)
     assert [bool(history.diverged) for history in histories] == [False, True, False]
     assert "learning rate 1e+20" in histories[1].diverged
     assert len(histories[1].table) < 3
@@ -116,20 +102,18 @@ def test_a_member_that_diverges_does_not_spoil_the_others(engine, build, make_se
         assert histories[member].final["epoch"] == 3
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_frozen_weights_stay(engine, make_set):
+def test_frozen_weights_stay(make_set):
     nets = [small_vgg(seed) for seed in SEEDS]
     for net in nets:
         net.features[0].conv.weight.requires_grad_(False)
     start = [net.features[0].conv.weight.clone() for net in nets]
-    together(nets, make_set(size=16), engine=engine)
+    together(nets, make_set(size=16))
     assert all(torch.equal(net.features[0].conv.weight, was) for net, was in zip(nets, start, strict=True))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_the_callers_randomness_and_threads_are_untouched(engine, make_set):
+def test_the_callers_randomness_and_threads_are_untouched(make_set):
     before = torch.get_rng_state(), torch.get_num_threads()
-    fit_many(lenet, make_set(size=16), None, RECIPE, SEEDS, "cpu", engine=engine, progress=False)
+    fit_many(lenet, make_set(size=16), None, RECIPE, SEEDS, "cpu", progress=False)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == torch.get_num_threads()
 
@@ -145,12 +129,11 @@ class Noisy(nn.Module):
         return self.head(F.dropout(images.flatten(1), 0.5, self.training))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_random_layers_are_refused(engine, make_net, make_set):
+def test_random_layers_are_refused(make_net, make_set):
     with pytest.raises(ParameterError, match=r"draws random numbers .* in the layer '4'"):
-        together([make_net(seed, dropout=0.5) for seed in SEEDS], make_set(), engine=engine)
+        together([make_net(seed, dropout=0.5) for seed in SEEDS], make_set())
     with pytest.raises(ParameterError, match="draws random numbers"):
-        together([Noisy() for _ in SEEDS], make_set(size=16), engine=engine)
+        together([Noisy() for _ in SEEDS], make_set(size=16))
 
 
 def test_what_members_must_share_is_checked(make_set):
@@ -164,7 +147,12 @@ def test_what_members_must_share_is_checked(make_set):
         ({"recipes": [RECIPE, RECIPE]}, "3 nets and 2 recipes"),
         ({"seeds": (1, 2)}, "3 nets and 2 seeds"),
         ({"seeds": (1, 2, -3)}, "seed=-3"),
-        ({"engine": "stack"}, "did you mean 'stacked'"),
+        ({"recipes": RECIPE.replace(mixup=0.2)}, "mixup=0.2 is not for members"),
+        (
+            {"recipes": RECIPE.replace(optimiser="adamw", momentum=0.95)},
+            "optimiser='adamw' is not for members",
+        ),
+        ({"recipes": RECIPE.replace(memory_format="channels_last")}, "stacked weights are contiguous"),
         ({"nets": [*nets[:2], small_vgg(0)]}, "2 different shapes"),
         ({"nets": [nets[0], nets[1], nets[0]]}, "the same network twice"),
         ({"nets": [], "seeds": ()}, "nets is empty"),
@@ -172,7 +160,6 @@ def test_what_members_must_share_is_checked(make_set):
         ({"evaluate_every": 0}, "evaluate_every=0"),
         ({"checkpoint_every": 0}, "checkpoint_every=0"),
         ({"checkpoints": ["a", "b"]}, r"checkpoints=\['a', 'b'\] must be 3 folders"),
-        ({"checkpoints": ["a", "b", "c"], "engine": "threads"}, "'threads' has no checkpoints"),
     ]
     for change, message in wrong:
         with pytest.raises(ParameterError, match=message):
@@ -184,8 +171,7 @@ def test_what_members_must_share_is_checked(make_set):
     )
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_ctrl_c_ends_all_members_soon(engine, make_set):
+def test_ctrl_c_ends_all_members_soon(make_set):
     nets, calls = [lenet(seed) for seed in SEEDS], []
 
     def interrupt(module, inputs):
@@ -197,12 +183,11 @@ def test_ctrl_c_ends_all_members_soon(engine, make_set):
     for net in nets:
         net.register_forward_pre_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
-        together(nets, make_set(size=16), None, RECIPE.replace(epochs=200), engine=engine)
+        together(nets, make_set(size=16), None, RECIPE.replace(epochs=200))
     assert len(calls) < 100  # of the 3 * 200 * 4 steps
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_progress_is_a_line_an_epoch(engine, make_set, capsys):
-    fit_many(lenet, make_set(size=16), None, RECIPE, SEEDS, "cpu", engine=engine)
+def test_progress_is_a_line_an_epoch(make_set, capsys):
+    fit_many(lenet, make_set(size=16), None, RECIPE, SEEDS, "cpu")
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]

@@ -12,7 +12,7 @@ from torch import nn
 
 from filterwise.data import load_folder
 from filterwise.errors import ParameterError, TrainingDiverged
-from filterwise.training import Feed, Recipe, evaluate, fit
+from filterwise.training import Feed, Recipe, evaluate, fit, resolve
 
 PLAIN = {"precision": "float32", "memory_format": "contiguous"}
 RECIPE = Recipe(epochs=3, batch=16, lr=0.05, momentum=0.9, shift=1, decay=0.5, decay_every=1, **PLAIN)
@@ -77,7 +77,7 @@ def test_it_learns_and_the_history_says_what_evaluate_says(make_net, make_set):
     assert result.accuracy > 0.9
     assert history.best["test_accuracy"] == table["test_accuracy"].max()
     assert history.seconds == pytest.approx(table["seconds"].sum())
-    assert history.policy.precision == "float32"
+    assert history.numerics.precision == "float32"
 
 
 def test_best_without_a_test_set_goes_by_train_accuracy(make_net, make_set):
@@ -99,7 +99,7 @@ def test_a_step_of_ones_own_decides_the_gradients(make_net, make_set):
     history = train(net, ds, recipe=Recipe(epochs=2, batch=16), step=head_only)
     assert torch.equal(net[0].weight, start["0.weight"])
     assert not torch.equal(net[-1].weight, start["6.weight"])
-    assert (history.policy.precision, history.policy.layout) == ("float32", "contiguous")
+    assert history.numerics == resolve(Recipe(), "cpu")  # as the plain step
 
 
 def test_frozen_weights_stay(make_net, make_set):
@@ -210,7 +210,7 @@ def test_a_folder_of_pictures_trains_from_memory_and_is_evaluated_where_it_lies(
 
 def test_bfloat16_trains_too(make_net, make_set):
     history = train(make_net(), make_set(), recipe=RECIPE.replace(precision="bfloat16"))
-    assert history.policy.precision == "bfloat16"
+    assert history.numerics.precision == "bfloat16"
     assert isinstance(history.table, pd.DataFrame)
     assert math.isfinite(history.final["train_loss"])
     assert history.final["train_loss"] < history.table["train_loss"][0]

@@ -1,5 +1,6 @@
 """Recipes: schedules against torch's own, strict values, plain dictionaries."""
 
+import dataclasses
 import itertools
 import json
 
@@ -32,6 +33,20 @@ def test_cosine_schedule_is_torchs():
     recipe = Recipe(epochs=4, lr=0.1, schedule="cosine")
     want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20), 0.1, 20)
     assert [recipe.learning_rate(step, 5) for step in range(20)] == pytest.approx(want)
+
+
+def test_cosine_ends_at_its_minimum():
+    recipe = Recipe(epochs=4, lr=0.1, lr_min=0.02, schedule="cosine")
+    want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, 0.02), 0.1, 20)
+    assert [recipe.learning_rate(step, 5) for step in range(20)] == pytest.approx(want)
+
+
+def test_later_fields_leave_the_keys_of_older_recipes():
+    later = {field.name for field in dataclasses.fields(Recipe) if field.metadata.get("omit_at_default")}
+    assert later == {
+        *("optimiser", "betas", "eps", "lr_min", "mixup", "cutmix", "random_erasing", "rand_augment")
+    }
+    assert later < set(Recipe().to_dict())
 
 
 def test_warm_up_rises_to_the_peak_then_the_schedule_begins():
@@ -106,6 +121,15 @@ def test_equal_recipes_have_equal_json():
         ({"schedule": "pieces", "milestones": ((5, 0.1), (5, 0.2))}, "the epochs must rise"),
         ({"schedule": "pieces", "milestones": (5, 0.1)}, "pairs"),
         ({"schedule": "cosine", "decay": 0.5}, "decay=0.5 is used by schedule='step' only"),
+        ({"optimiser": "adam"}, "did you mean 'adamw'"),
+        ({"optimiser": "adamw", "momentum": 0.9}, "momentum=0.9 is used by optimiser='sgd' only"),
+        ({"betas": (0.9, 0.95)}, "betas=(0.9, 0.95) is used by optimiser='adamw' only"),
+        ({"optimiser": "adamw", "betas": (0.9, 1.0)}, "betas=1.0"),
+        ({"lr_min": 1e-4}, "lr_min=0.0001 is used by schedule='cosine' only"),
+        ({"schedule": "cosine", "lr_min": 0.1}, "lr_min=0.1 is not allowed; it must be at most lr=0.01"),
+        ({"rand_augment": 31}, "rand_augment=31 is not allowed; it must be at most 30"),
+        ({"random_erasing": 1.1}, "random_erasing=1.1"),
+        ({"mixup": -1}, "mixup=-1"),
         ({"learning_rate": 0.1}, "recipe parameter='learning_rate' is not known"),
         ({"weight_decy": 0.1}, "did you mean 'weight_decay'"),
     ],

@@ -116,12 +116,17 @@ def augment(
     """
     _check_uint8(images)
     _check_batch(images)
-    lines, weight = _move(images, draw(len(images), generator, flip, shift), shift)
-    scaled = scale(lines)
-    result = _as_images(scaled if weight is None else scaled.mul_(weight), images)
+    result = augment_as_drawn(images, draw(len(images), generator, flip, shift), shift)
     if memory_format is torch.preserve_format:
         return result.to(dtype)
     return result.to(dtype, memory_format=memory_format)
+
+
+def augment_as_drawn(images: Tensor, drawn: Draw, shift: int) -> Tensor:
+    """Images uint8 (N, C, H, W) mirrored and shifted as was drawn, and scaled: float32, the same format."""
+    lines, weight = _move(images, drawn, shift)
+    scaled = scale(lines)
+    return _as_images(scaled if weight is None else scaled.mul_(weight), images)
 
 
 def _channels_last(images: Tensor) -> bool:
@@ -137,15 +142,20 @@ def _as_images(lines: Tensor, images: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=32)
-def _tables(height: int, width: int, step: int, shift: int, device: torch.device) -> tuple[Tensor, ...]:
-    """By shift + largest shift: where a line's source row starts; the rows, the values covered."""
-    run = width * step
+def shift_tables(height: int, width: int, step: int, shift: int, device: torch.device) -> tuple[Tensor, ...]:
+    """By shift + largest shift, one row each, of lines with ``step`` values a pixel.
+
+    Returns
+    -------
+    where each line's source row begins, int64 (., H); and what the shifted image covers, 1 or else 0, as a
+    factor for the row, float (., H), and one for the column, float (., W * step)
+    """
     moves = torch.arange(-shift, shift + 1, device=device)[:, None]
     y = torch.arange(height, device=device) - moves
     x = torch.arange(width, device=device) - moves
     in_rows = ((y >= 0) & (y < height)).to(torch.float32)
     in_columns = ((x >= 0) & (x < width)).to(torch.float32).repeat_interleave(step, dim=1)
-    return y.clamp(0, height - 1) * run, in_rows, in_columns
+    return y.clamp(0, height - 1) * (width * step), in_rows, in_columns
 
 
 def _move(images: Tensor, drawn: Draw, shift: int) -> tuple[Tensor, Tensor | None]:
@@ -160,7 +170,7 @@ def _move(images: Tensor, drawn: Draw, shift: int) -> tuple[Tensor, Tensor | Non
     rows = images.permute(0, 2, 3, 1) if last else images
     column, step, planes = (2, channels, 1) if last else (3, 1, channels)  # a step to the right in memory
     device, run, size = images.device, width * step, images.numel()
-    starts, in_rows, in_columns = _tables(height, width, step, shift, device)
+    starts, in_rows, in_columns = shift_tables(height, width, step, shift, device)
 
     # The batch, and behind it the mirrored batch, so that mirroring is only another place to read from. The
     # guards are for the runs that begin before the first image or end after the last.

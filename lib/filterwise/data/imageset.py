@@ -22,7 +22,8 @@ class ImageSet(Selectable):
     Attributes
     ----------
     images : uint8 (N, C, H, W); may be a memory map that is private to this process
-    labels : int64 (N,), from 0 to K - 1
+    labels : int64 (N,), from 0 to K - 1; or float32 (N, K), each label's share in an image: soft labels, or
+        ones at several labels
     label_names : the K names
     name, split : what was asked of `load`
     source : where it came from, in words
@@ -56,6 +57,26 @@ class ImageSet(Selectable):
             raise ParameterError(
                 f"images must be uint8 (N, C, H, W); got {images.dtype} {tuple(images.shape)}"
             )
+        if labels.is_floating_point():
+            fits = labels.dtype == torch.float32 and labels.shape == (len(images), len(self.label_names))
+            if not fits or len(labels) == 0 or not (labels.isfinite() & (labels >= 0)).all():
+                raise ParameterError(
+                    f"labels that are no integers must be float32 shares, at least 0, of shape "
+                    f"({len(images)}, {len(self.label_names)}); "
+                    f"got {labels.dtype} {tuple(labels.shape)}"
+                )
+            if not bool((labels.sum(1) > 0).all()):
+                raise ParameterError("labels: each image needs at least one label with a share above 0")
+        else:
+            self._check_numbers()
+        if not self.digest:
+            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), self.label_names)
+            object.__setattr__(self, "digest", digest)
+        if not self.title:
+            object.__setattr__(self, "title", self.name)
+
+    def _check_numbers(self) -> None:
+        images, labels = self.images, self.labels
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or len(labels) == 0:
             raise ParameterError(
                 f"labels must be int64, one for each of the {len(images)} images and at least one; "
@@ -67,11 +88,6 @@ class ImageSet(Selectable):
                 f"labels run from {lowest} to {highest}, "
                 f"but there are names for 0 to {len(self.label_names) - 1}"
             )
-        if not self.digest:
-            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), self.label_names)
-            object.__setattr__(self, "digest", digest)
-        if not self.title:
-            object.__setattr__(self, "title", self.name)
 
     def __repr__(self) -> str:
         return (
@@ -86,7 +102,7 @@ class ImageSet(Selectable):
         return channels, height, width
 
     def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 (B, C, H, W) and labels (B,), in order; the last batch may be smaller.
+        """Images uint8 (B, C, H, W) and labels (B,) or (B, K), in order; the last batch may be smaller.
 
         >>> images = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
         >>> ds = ImageSet(images, torch.zeros(5, dtype=torch.int64), ("0",))
@@ -115,7 +131,7 @@ def content_digest(images: np.ndarray, labels: np.ndarray, label_names: Sequence
     """SHA-256 over shape, label names, labels and pixels; what it is called and where it lay do not count."""
     header = json.dumps({"version": 1, "shape": list(images.shape), "labels": list(label_names)})
     sha = hashlib.sha256(header.encode())
-    sha.update(labels.astype("<i8").tobytes())
+    sha.update(labels.astype("<i8" if labels.ndim == 1 else "<f4").tobytes())
     # in blocks, so that a memory map is never held as a whole copy
     for start in range(0, len(images), 4096):
         sha.update(np.ascontiguousarray(images[start : start + 4096]).data)

@@ -71,6 +71,7 @@ class Selectable:
             ``n`` is no multiple of the number of labels, or a label has too few images.
         """
         check_at_least("n", n, 1)
+        self._check_one_label("balanced")
         each, rest = divmod(n, self.labels_count)
         if rest:
             raise ParameterError(f"n={n} is not a multiple of the {self.labels_count} labels")
@@ -95,6 +96,7 @@ class Selectable:
         ParameterError
             No label, one that is unknown, or one given twice.
         """
+        self._check_one_label("only_labels")
         numbers = []
         for label in labels:
             if isinstance(label, str):
@@ -130,6 +132,10 @@ class Selectable:
             )
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self._select(order[held:].sort().values), self._select(order[:held].sort().values)
+
+    def _check_one_label(self, what: str) -> None:
+        if self.labels.is_floating_point():
+            raise ParameterError(f"{what}() needs one label an image, and the labels here are shares (N, K)")
 
     def _select(
         self, chosen: Tensor, labels: Tensor | None = None, label_names: tuple[str, ...] | None = None

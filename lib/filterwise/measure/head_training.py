@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from filterwise.errors import TrainingDiverged
 from filterwise.training import Recipe
-from filterwise.training.step import descent
+from filterwise.training.optimisers import descent
 
 #: One batch: the features (B, F, P) by layer, and the labels (B,).
 Batch = tuple[Mapping[str, Tensor], Tensor]

@@ -5,6 +5,7 @@ Tensors are safetensors; everything else is JSON in the same file's header, so t
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -20,9 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from filterwise.errors import RunError
+from filterwise.files import atomic
 
 FILE = "checkpoint.safetensors"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,76 +33,95 @@ class Checkpoint:
 
     Attributes
     ----------
-    identity : what the training is: network, recipe, seed, data; a checkpoint of another one is refused
+    identity : what the training is: network, recipe, seed, data, numerics; another one's is refused
     began : digest of the weights that the training began with
     epoch : epochs that are done
     rows : the history's rows so far
-    policy : as `Policy.to_dict` gives it
     weights : the network's state by name
-    momentum : the optimiser's momentum by place among the trained weights
+    optimiser : the optimiser's state, ``<place among the trained weights>/<name>``
+    step : what the training step remembers, by name
     """
 
     identity: Mapping[str, Any]
     began: str
     epoch: int
     rows: list[dict[str, Any]]
-    policy: dict[str, str]
     weights: dict[str, Tensor]
-    momentum: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    step: dict[str, Any]
+
+
+_PARTS = ("weights", "optimiser", "step")
 
 
 def take(
     net: nn.Module,
-    momentum: Mapping[str, Tensor],
+    optimiser: Mapping[str, Any],
     identity: Mapping[str, Any],
     began: str,
     rows: list[dict[str, Any]],
-    policy: dict[str, str],
+    step: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
-    """A copy of the state as it is now; later steps do not change it."""
-    weights = {name: _copy(value) for name, value in net.state_dict().items()}
-    moving = {place: _copy(buffer) for place, buffer in momentum.items()}
-    return Checkpoint(identity, began, len(rows), list(rows), policy, weights, moving)
+    """A copy of the state as it is now; later steps do not change it.
+
+    Raises
+    ------
+    RunError
+        Optimiser or step remember something that is neither a tensor nor a plain value.
+    """
+    parts = [
+        {name: _copy(part, name, value) for name, value in state.items()}
+        for part, state in zip(_PARTS, (net.state_dict(), optimiser, step or {}), strict=True)
+    ]
+    return Checkpoint(identity, began, len(rows), list(rows), *parts)
 
 
-def momentum_of(optimiser: torch.optim.SGD) -> dict[str, Tensor]:
-    """The optimiser's momentum by place among the trained weights; empty before the first step."""
-    states = (optimiser.state.get(weight, {}) for weight in optimiser.param_groups[0]["params"])
-    buffers = ((str(place), state.get("momentum_buffer")) for place, state in enumerate(states))
-    return {place: buffer for place, buffer in buffers if buffer is not None}
+def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """All that an optimiser remembers, as in `Checkpoint`; empty before the first step."""
+    states = optimiser.state_dict()["state"]
+    return {
+        f"{place}/{name}": value
+        for place, state in states.items()
+        for name, value in state.items()
+        if value is not None
+    }
 
 
-def restore(net: nn.Module, optimiser: torch.optim.SGD, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights and momentum into network and optimiser, in the memory format they have."""
+def restore(net: nn.Module, optimiser: torch.optim.Optimizer, step: Any, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's state into network, optimiser and step, in the weights' memory format."""
     net.load_state_dict(checkpoint.weights)
-    optimiser.state.clear()
-    for place, weight in enumerate(optimiser.param_groups[0]["params"]):
-        if str(place) in checkpoint.momentum:
-            buffer = torch.empty_like(weight, requires_grad=False)
-            optimiser.state[weight]["momentum_buffer"] = buffer.copy_(checkpoint.momentum[str(place)])
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    states: dict[int, dict[str, Any]] = {}
+    for name, value in checkpoint.optimiser.items():
+        place, _, key = name.partition("/")
+        weight = weights[int(place)]
+        if isinstance(value, Tensor) and value.shape == weight.shape:
+            value = torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
+        elif isinstance(value, Tensor):
+            value = value.clone()
+        states.setdefault(int(place), {})[key] = value
+    optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
+    if checkpoint.step or hasattr(step, "load_state_dict"):
+        step.load_state_dict({name: copy.deepcopy(value) for name, value in checkpoint.step.items()})
 
 
 def save(folder: str | Path, checkpoint: Checkpoint) -> Path:
     """Write ``checkpoint.safetensors`` into ``folder``, by way of a temporary name."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.cpu() for name, value in _flat(checkpoint).items()}
+    values = {f"{part}/{name}": value for part in _PARTS for name, value in getattr(checkpoint, part).items()}
+    tensors = {name: value.cpu() for name, value in values.items() if isinstance(value, Tensor)}
     header = {
         "format": _FORMAT,
         "identity": dict(checkpoint.identity),
         "began": checkpoint.began,
         "epoch": checkpoint.epoch,
         "rows": checkpoint.rows,
-        "policy": checkpoint.policy,
+        "plain": {name: value for name, value in values.items() if name not in tensors},
         "digest": _digest(tensors),
     }
-    temporary = folder / f".{FILE}.{os.getpid()}.tmp"
-    try:
+    path = Path(folder) / FILE
+    with atomic(path) as temporary:
         save_file(tensors, temporary, metadata={"filterwise": json.dumps(header)})
-        os.replace(temporary, folder / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return folder / FILE
+    return path
 
 
 def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Checkpoint | None:
@@ -132,6 +153,7 @@ def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Check
             stacklevel=3,
         )
         return None
+    identity = json.loads(json.dumps(identity))  # as it comes back from a file
     for name in {**checkpoint.identity, **identity}:
         stored, wanted = checkpoint.identity.get(name), identity.get(name)
         if stored != wanted:
@@ -156,13 +178,11 @@ def _read(path: Path) -> Checkpoint:
         raise ValueError(f"format {header['format']!r} where {_FORMAT} is expected")
     if header["digest"] != _digest(tensors):
         raise ValueError("its content does not have the digest it was written with")
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "momentum": {}}
-    for name, value in tensors.items():
+    parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
+    for name, value in {**tensors, **header["plain"]}.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = value
-    return Checkpoint(
-        header["identity"], header["began"], header["epoch"], header["rows"], header["policy"], **parts
-    )
+    return Checkpoint(header["identity"], header["began"], header["epoch"], header["rows"], **parts)
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
@@ -174,13 +194,15 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     return _digest(state)
 
 
-def _flat(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    weights = {f"weights/{name}": value for name, value in checkpoint.weights.items()}
-    return weights | {f"momentum/{place}": value for place, value in checkpoint.momentum.items()}
-
-
-def _copy(value: Tensor) -> Tensor:
-    return value.detach().clone(memory_format=torch.contiguous_format)
+def _copy(part: str, name: str, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone(memory_format=torch.contiguous_format)
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError:
+        raise RunError(
+            f"{part} state {name!r} is a {type(value).__name__}; checkpoints hold tensors and plain values"
+        ) from None
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

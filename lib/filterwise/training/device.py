@@ -68,25 +68,20 @@ def synchronize(device: torch.device) -> None:
 class Timer:
     """Wall and processor seconds of a block, the device's outstanding work included.
 
-    Parameters
-    ----------
-    thread : count this thread's processor time only, not the whole process's
-
     >>> with Timer(torch.device("cpu")) as timer:
     ...     _ = torch.ones(10).sum()
     >>> timer.seconds > 0
     True
     """
 
-    def __init__(self, device: torch.device, thread: bool = False) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._cpu = time.thread_time if thread else time.process_time
         self.seconds = 0.0
         self.cpu_seconds = 0.0
 
     def __enter__(self) -> Timer:
         synchronize(self.device)
-        self._start = (time.perf_counter(), self._cpu())
+        self._start = (time.perf_counter(), time.process_time())
         return self
 
     def __exit__(
@@ -95,7 +90,7 @@ class Timer:
         if error is None:
             synchronize(self.device)
         self.seconds = time.perf_counter() - self._start[0]
-        self.cpu_seconds = self._cpu() - self._start[1]
+        self.cpu_seconds = time.process_time() - self._start[1]
 
 
 @contextlib.contextmanager

@@ -1,37 +1,37 @@
-"""Many small networks at once: seeds, or learning rates, of one network trained together on one device."""
+"""Many small networks at once: seeds, or learning rates, of one network stacked and trained as one."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from filterwise.errors import ParameterError, TrainingDiverged, check_at_least, check_choice
-from filterwise.training import policy_store
-from filterwise.training.device import own_randomness, pick_device, place, threads
-from filterwise.training.device_policy import policy
-from filterwise.training.epoch import close_epoch, train_epoch
+from filterwise.errors import ParameterError, RunError, check_at_least
+from filterwise.training import checkpoint as checkpoint_file
+from filterwise.training.device import fastest_kernels, own_randomness, threads
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of, mean_row
-from filterwise.training.loop import check_sets
+from filterwise.training.loop import check_sets, identity_of, signature
+from filterwise.training.numerics import Numerics, resolve
 from filterwise.training.progress import Progress
 from filterwise.training.recipe import Recipe
-from filterwise.training.stacked import RANDOM
-from filterwise.training.stacked_loop import train_stack
-from filterwise.training.step import backprop, sgd
+from filterwise.training.stacked import RANDOM, Moment, Stack
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
-ENGINES = ("auto", "stacked", "threads")
+#: What must be at its default: the stack moves weights by SGD, and draws that a batch shares would be shared
+#: by the members.
+ALONE = ("optimiser", "mixup", "cutmix", "random_erasing", "rand_augment")
 
 #: What all members share, because they go through their batches in step.
-SHARED = ("epochs", "batch", "nesterov", "label_smoothing", "flip", "shift", "precision", "memory_format")
+SHARED = (
+    *("epochs", "batch", "nesterov", "label_smoothing", "flip", "shift", "precision", "memory_format"),
+    *ALONE,
+)
 
 
 def fit_many(
@@ -42,7 +42,6 @@ def fit_many(
     seeds: Sequence[int] | None = None,
     device: str | torch.device = "auto",
     *,
-    engine: str = "auto",
     checkpoints: Sequence[str | Path] | None = None,
     checkpoint_every: int = 5,
     evaluate_every: int = 1,
@@ -51,43 +50,39 @@ def fit_many(
 ) -> list[History]:
     """Train several networks of one kind together; each sees what its own ``fit(..., seed)`` would show it.
 
-    Two ways of doing it. "stacked": the members' weights are stacked and one ``torch.func.vmap`` computes
-    them all, which fills a GPU that one small network leaves idle. "threads": each member is trained by one
-    CPU thread, as many at a time as torch has threads, which wastes nothing on splitting small operations.
-    "auto" takes threads on the CPU, where stacking is slower than training in turn, and stacks elsewhere and
-    where checkpoints are asked for, which threads cannot keep: each is at another epoch.
+    The members' weights are stacked and one ``torch.func.vmap`` computes them all, which fills a GPU that one
+    small network leaves idle. On the CPU it is slower than training in turn. Sums are rounded otherwise than
+    for one network, so that the histories' numerics have the engine ``stacked-S`` for S members.
 
     Parameters
     ----------
     nets : networks, trained in place, or a function that builds one from a seed
-    train, test : as in `fit`
+    train, test : as in `fit`, with one label an image
     recipes : one for all, or one for each; these may differ in learning rate, momentum, weight decay and
         schedule
     seeds : one for each member; by default 0, 1, 2, ...
-    engine : "auto", "stacked" or "threads"
-    checkpoints : a folder for each member, for the checkpoint that `fit` would write there, so that `fit` can
-        go on with one member and `fit_many` with those that `fit` has left; all are of the same epoch
+    checkpoints : a folder for each member; all are of the same epoch, and of the same number of members
     checkpoint_every : as in `fit`
     evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
     progress : as in `fit`; a row shows the means over the members
-    after_epoch : as in `fit`, called with the means over the members that are sound; stacked members only
+    after_epoch : as in `fit`, called with the means over the members that are sound
 
     Returns
     -------
     One history a member. A member whose loss is no longer finite ends there, its reason in ``diverged``; the
-    others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is the member's share
-    where the members are stacked, and its thread's own time otherwise.
+    others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is the member's share.
 
     Raises
     ------
     ParameterError
         The members differ in more than they may, a network has random layers such as dropout, whose draws
-        cannot be kept apart, or what `fit` refuses.
+        cannot be kept apart, the recipe asks for AdamW or for augmentation that batches share, or what `fit`
+        refuses.
     RunError
-        The checkpoints are of other trainings, of different epochs or in different forms: train the members
-        one by one with `fit`.
+        The checkpoints are of other trainings, other numerics or different epochs: begin anew, in other
+        folders.
 
-    >>> from filterwise import data, models
+    >>> from filterwise import data
     >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
     >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(16, 2)) for _ in range(2)]
     >>> recipe = Recipe(epochs=2, batch=4)
@@ -95,7 +90,6 @@ def fit_many(
     >>> [history.final["test_accuracy"] for history in histories]
     [0.5, 0.5]
     """
-    check_choice("engine", engine, ENGINES)
     check_at_least("evaluate_every", evaluate_every, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)
     if seeds is None:
@@ -106,26 +100,19 @@ def fit_many(
         seeds = range(len(nets))
     members = [nets(seed) for seed in seeds] if callable(nets) else list(nets)
     each = _checked(members, recipes, seeds)
-    where = pick_device(device)
-    for net in members:
-        check_sets(net, train, test, where)
-    stacked_only = checkpoints is not None or after_epoch is not None
-    if engine == "auto":
-        engine = "threads" if where.type == "cpu" and not stacked_only else "stacked"
-    if engine == "threads" and where.type != "cpu":
-        raise ParameterError(f"engine='threads' is for the CPU, not {where}; choose 'stacked'")
-    if engine == "threads" and stacked_only:
-        raise ParameterError("engine='threads' has no checkpoints and no after_epoch; choose 'stacked'")
     if checkpoints is not None and len({str(folder) for folder in checkpoints}) < len(members):
         raise ParameterError(f"checkpoints={list(map(str, checkpoints))} must be {len(members)} folders")
-    with own_randomness(0, where):
-        if engine == "threads":
-            return _in_threads(members, train, test, each, list(seeds), where, evaluate_every, progress)
-        return train_stack(
-            members, train, test, each, list(seeds), where,
-            checkpoints=checkpoints, checkpoint_every=checkpoint_every, evaluate_every=evaluate_every,
-            progress=progress, after_epoch=after_epoch,
-        )  # fmt: skip
+    form = resolve(each[0], device, f"stacked-{len(members)}")
+    with own_randomness(0, form.device), threads(form.threads):
+        for net in members:
+            check_sets(net, train, test, form.device)
+        if any(ds is not None and ds.labels.is_floating_point() for ds in (train, test)):
+            raise ParameterError("members that train together take one label an image; use fit for shares")
+        keeper = _Keeper(checkpoints, members, train, test, each, seeds, form)
+        feed = Feed(train.images, train.labels, each[0], seeds, form.device, reuse=True)
+        stack = Stack(members, each, feed, form)
+        keeper.restore(stack)
+        return _epochs(stack, keeper, test, checkpoint_every, evaluate_every, progress, after_epoch)
 
 
 def _checked(
@@ -143,12 +130,18 @@ def _checked(
         raise ParameterError(
             f"there are {len(members)} nets and {len(each)} recipes; give one, or one for each"
         )
-    for place_, recipe in enumerate(each):
+    for place, recipe in enumerate(each):
         for name in SHARED:
             mine, first = getattr(recipe, name), getattr(each[0], name)
             if mine != first:
-                raise ParameterError(f"{name}={mine!r} of member {place_} differs from {first!r} of member 0")
-    kinds = {policy_store.signature(net) for net in members}
+                raise ParameterError(f"{name}={mine!r} of member {place} differs from {first!r} of member 0")
+    for name in ALONE:
+        value, default = getattr(each[0], name), getattr(Recipe(), name)
+        if value != default:
+            raise ParameterError(
+                f"{name}={value!r} is not for members that train together; train them one by one with fit"
+            )
+    kinds = {signature(net) for net in members}
     if len(kinds) > 1:
         raise ParameterError(f"nets are of {len(kinds)} different shapes; only equal ones train together")
     if len({id(net) for net in members}) < len(members):
@@ -159,63 +152,120 @@ def _checked(
     return each
 
 
-class _Stopped(Exception):
-    """Another member failed, or Ctrl-C."""
+class _Keeper:
+    """The members' rows, and their checkpoints in one folder each, if there are folders."""
+
+    def __init__(
+        self,
+        folders: Sequence[str | Path] | None,
+        members: list[nn.Module],
+        train: ImageSet,
+        test: ImageSet | None,
+        recipes: list[Recipe],
+        seeds: Sequence[int],
+        form: Numerics,
+    ) -> None:
+        self.folders = folders
+        self.rows: list[list[dict[str, Any]]] = [[] for _ in members]
+        self.starts: list[checkpoint_file.Checkpoint | None] = [None] * len(members)
+        self.moment: Moment | None = None
+        if folders is None:
+            return
+        self.identities = [
+            identity_of(net, train, test, recipe, seed, form)
+            for net, recipe, seed in zip(members, recipes, seeds, strict=True)
+        ]
+        self.began = [checkpoint_file.weights_digest(net.state_dict()) for net in members]
+        self.starts = [
+            checkpoint_file.load(*each) for each in zip(folders, self.identities, self.began, strict=True)
+        ]
+        epochs = sorted({0 if start is None else start.epoch for start in self.starts})
+        if len(epochs) > 1:
+            raise RunError(
+                f"the members' checkpoints are of different epochs, {', '.join(map(str, epochs))}; train "
+                "those of one epoch together, or give other folders"
+            )
+        for member, start in enumerate(self.starts):
+            if start is not None:
+                self.rows[member], self.began[member] = list(start.rows), start.began
+                members[member].load_state_dict(start.weights)
+        self.saved = [-1 if start is None else start.epoch for start in self.starts]
+
+    def restore(self, stack: Stack) -> None:
+        """Put the checkpoints' momentum into a stack of the members, whose weights they have."""
+        for member, start in enumerate(self.starts):
+            if start is not None:
+                stack.set_optimiser_state(member, start.optimiser)
+        self.keep(stack, self.rows)
+
+    def keep(self, stack: Stack, rows: list[list[dict[str, Any]]]) -> None:
+        """Remember the state of all members as it is now, after these rows."""
+        # they belong together: nothing that can be interrupted lies between
+        moment = stack.moment() if self.folders is not None else None
+        self.moment, self.rows = moment, rows
+
+    def save(self, stack: Stack, member: int) -> None:
+        """Write a member's checkpoint of what was kept unless it is there; its network gets that state."""
+        if self.folders is None or self.moment is None:
+            return
+        stack.hand_over(member, self.moment)
+        rows = self.rows[member]
+        if self.saved[member] != len(rows):
+            state = stack.optimiser_state(member, self.moment)
+            net, identity = stack.members[member], self.identities[member]
+            checkpoint = checkpoint_file.take(net, state, identity, self.began[member], rows)
+            checkpoint_file.save(self.folders[member], checkpoint)
+            self.saved[member] = len(rows)
 
 
-def _in_threads(
-    members: list[nn.Module],
-    train: ImageSet,
+def _epochs(
+    stack: Stack,
+    keeper: _Keeper,
     test: ImageSet | None,
-    recipes: list[Recipe],
-    seeds: list[int],
-    device: torch.device,
+    checkpoint_every: int,
     evaluate_every: int,
     progress: bool | None,
+    after_epoch: Callable[[Mapping[str, Any]], object] | None,
 ) -> list[History]:
-    shape = (min(recipes[0].batch, len(train)), *train.shape)
-    form = policy(members[0], shape, device, recipes[0])
-    shared = Feed(train.images, train.labels, recipes[0], seeds[0], device, form.memory_format, reuse=True)
-    untouched = torch.default_generator.get_state()
-    stop, lock, epochs = threading.Event(), threading.Lock(), recipes[0].epochs
-    rows: list[list[dict[str, Any]]] = [[] for _ in members]
-
-    def check() -> None:
-        if stop.is_set():
-            raise _Stopped
-
-    def tell(bar: Progress, epoch: int) -> None:
-        with lock:
-            done = [member[epoch] for member in rows if len(member) > epoch]
-            if len(done) == len(rows):
-                bar.epoch(mean_row(done))
-
-    def one(number: int, bar: Progress) -> History:
-        net, recipe = place(members[number], device, form.memory_format), recipes[number]
-        feed, optimiser = shared.with_seed(seeds[number], recipe), sgd(net, recipe)
-        step = backprop(recipe, device, form.dtype)
-        try:
-            for epoch in range(epochs):
-                row = train_epoch(net, optimiser, feed, epoch, step, check, alone=False)
-                if not torch.equal(untouched, torch.default_generator.get_state()):
-                    raise ParameterError(RANDOM)
-                close_epoch(net, row, test, epochs, evaluate_every, device)
-                rows[number].append(row)
-                tell(bar, epoch)
-        except TrainingDiverged as error:
-            return history_of(rows[number], form, str(error))
-        finally:
-            place(net, device, torch.contiguous_format)
-        return history_of(rows[number], form)
-
-    workers = min(torch.get_num_threads(), len(members))
-    # one thread inside each member; set before the pool's threads begin, which then start with it
-    with threads(1), Progress(progress, epochs, shared.steps) as bar, ThreadPoolExecutor(workers) as pool:
-        tasks = [pool.submit(one, number, bar) for number in range(len(members))]
-        try:
-            return [task.result() for task in tasks]
-        except BaseException:
-            stop.set()
-            for task in tasks:
-                task.cancel()
-            raise
+    epochs, done, device = stack.recipes[0].epochs, len(keeper.rows[0]), stack.form.device
+    try:
+        with Progress(progress, epochs, stack.feed.steps, done) as bar, fastest_kernels(device):
+            for epoch in range(done, epochs):
+                before = stack.sound()
+                latest = stack.train_epoch(epoch, bar.step)
+                final = epoch + 1 == epochs
+                if test is not None and (final or (epoch + 1) % evaluate_every == 0):
+                    stack.evaluate(test, latest)
+                stack.check_finite(latest, final)
+                sound = stack.sound()
+                for member in before:
+                    if member not in sound:
+                        keeper.save(stack, member)
+                rows = [
+                    [*of, row] if member in sound else of
+                    for member, (of, row) in enumerate(zip(keeper.rows, latest, strict=True))
+                ]
+                keeper.keep(stack, rows)
+                if final or (epoch + 1) % checkpoint_every == 0:
+                    for member in sound:
+                        keeper.save(stack, member)
+                if not sound:
+                    break
+                mean = mean_row([latest[member] for member in sound])
+                bar.epoch(mean)
+                if after_epoch is not None:
+                    after_epoch(mean)
+    except BaseException:
+        for member in stack.sound():
+            keeper.save(stack, member)
+        raise
+    finally:
+        if keeper.folders is None:
+            for member in range(len(stack.members)):
+                stack.hand_over(member)
+    if keeper.folders is not None:  # a member that diverged has the state of its checkpoint
+        for member in stack.sound():
+            stack.hand_over(member)
+    return [
+        history_of(of, stack.form, reason) for of, reason in zip(keeper.rows, stack.diverged, strict=True)
+    ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,10 +13,12 @@ from filterwise.errors import TrainingDiverged
 from filterwise.training.device import Timer, own_randomness, place
 from filterwise.training.evaluation import evaluate
 from filterwise.training.feed import Feed, epoch_seed
-from filterwise.training.step import Step
+from filterwise.training.learning import learning_mode
+from filterwise.training.steps import Step, hits
 
 if TYPE_CHECKING:
-    from filterwise.data import FolderSet, ImageSet
+    from filterwise.data.folder import FolderSet
+    from filterwise.data.imageset import ImageSet
 
 # Logits are kept and counted together, so that a step costs no operation for it; 4 MB at a time.
 _KEPT = 1 << 20
@@ -35,7 +36,7 @@ class Tally:
         self._kept = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """One step's mean loss, logits (batch, K) and labels (batch,); no waiting for the device."""
+        """One step's mean loss, logits (batch, K) and labels (batch,) or (batch, K); does not wait."""
         self._losses.append(loss)
         self._sizes.append(len(labels))
         self._logits.append(logits)
@@ -46,7 +47,7 @@ class Tally:
 
     def _count(self) -> None:
         if self._logits:
-            self._right.append((torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum())
+            self._right.append(hits(torch.cat(self._logits), torch.cat(self._labels)).sum())
         self._logits, self._labels, self._kept = [], [], 0
 
     def losses(self) -> list[float]:
@@ -68,14 +69,14 @@ def train_epoch(
     epoch: int,
     step: Step,
     after_step: Callable[[], object] = lambda: None,
-    alone: bool = True,
+    learn: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train for one epoch; returns its row of the history, the test columns NaN.
 
     Parameters
     ----------
     epoch : counted from 0
-    alone : False where other threads train at the same time: then the shared random generators are let be
+    learn : layers in training mode, all others in evaluation mode; none: all are
 
     Raises
     ------
@@ -84,12 +85,13 @@ def train_epoch(
     """
     recipe, steps = feed.recipe, feed.steps
     tally, rates = Tally(), []
-    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
-    net.train()
-    randomness: AbstractContextManager[object] = nullcontext()
-    if alone:
-        randomness = own_randomness(epoch_seed(feed.seeds[0], epoch, 1), feed.device)
-    with Timer(feed.device, thread=not alone) as timer, randomness:
+    learning_mode(net, learn)
+    before_epoch = getattr(step, "before_epoch", None)
+    randomness = own_randomness(epoch_seed(feed.seeds[0], epoch, 1), feed.device)
+    with Timer(feed.device) as timer, randomness:
+        if before_epoch is not None:
+            before_epoch(net, optimiser, epoch, epoch_seed(feed.seeds[0], epoch, 2))
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
         for number, (images, labels) in enumerate(feed.epoch(epoch), start=epoch * steps):
             rate = recipe.learning_rate(number, steps)
             rates.append(rate)
@@ -99,7 +101,7 @@ def train_epoch(
             optimiser.step()
             for weight in weights:
                 weight.grad = None
-            tally.add(loss, logits, labels)
+            tally.add(loss.detach(), logits.detach(), labels)
             after_step()
     losses = tally.losses()
     for at, value in enumerate(losses):

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.training.device import pick_device
+from filterwise.training.steps import cross_entropy, hits
 
 if TYPE_CHECKING:
-    from filterwise.data import FolderSet, ImageSet
+    from filterwise.data.folder import FolderSet
+    from filterwise.data.imageset import ImageSet
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Evaluation:
     Attributes
     ----------
     loss : mean cross-entropy
-    accuracy : share of images whose largest logit is at their label
-    per_label : float64 (K,), the accuracy on each label's images; NaN for a label without images
+    accuracy : share of images whose largest logit is at their label, or at one of their labels
+    per_label : float64 (K,), the accuracy on each label's images; NaN for a label without images; an image
+        with several labels counts for each
     n : images
     """
 
@@ -91,14 +93,32 @@ def evaluate(
     answers = logits(net, ds, batch, device)
     labels = ds.labels.to(answers.device)
     count = answers.shape[1]
-    if int(labels.max()) >= count:
+    check_labels(f"the set {ds.name!r}", labels, count)
+    right = hits(answers, labels).cpu()
+    loss, labels = cross_entropy(answers, labels), labels.cpu()
+    if labels.is_floating_point():
+        image, labels = (labels == labels.amax(1, keepdim=True)).nonzero(as_tuple=True)
+        counted = right[image]
+    else:
+        counted = right
+    hits_by_label = torch.bincount(labels, counted.to(torch.float64), count)
+    per_label = hits_by_label / torch.bincount(labels, minlength=count)
+    return Evaluation(float(loss), float(right.to(torch.float64).mean()), per_label, len(right))
+
+
+def check_labels(what: str, labels: Tensor, outputs: int) -> None:
+    """Refuse labels that a network with this many outputs does not have.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if labels.is_floating_point():
+        if labels.shape[1] != outputs:
+            raise ParameterError(
+                f"{what} has shares of {labels.shape[1]} labels, but the network has {outputs} outputs"
+            )
+    elif int(labels.max()) >= outputs:
         raise ParameterError(
-            f"the set {ds.name!r} has labels up to {int(labels.max())}, but the network has {count} outputs"
+            f"{what} has labels up to {int(labels.max())}, but the network has {outputs} outputs"
         )
-    loss = F.cross_entropy(answers, labels)
-    right = (answers.argmax(1) == labels).cpu()
-    labels = labels.cpu()
-    per_label = torch.bincount(labels, right.to(torch.float64), count) / torch.bincount(
-        labels, minlength=count
-    )
-    return Evaluation(float(loss), float(right.to(torch.float64).mean()), per_label, len(labels))

@@ -7,14 +7,14 @@ and shifted by one ``index_select``. What a run reads beyond its image is 0 afte
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.augmentation import Draw, draw
+from filterwise.data.augmentation import Draw, augment_as_drawn, draw, shift_tables
+from filterwise.training.mixing import mixer, rand_augment
 from filterwise.training.recipe import Recipe
 
 # Images whose places are worked out together; more saves little and costs memory.
@@ -36,14 +36,16 @@ class Feed:
     """Training batches in a new order every epoch, augmented on the device.
 
     The draws come from a generator on the CPU, so they are the same whatever the device. Held on the device:
-    the images as bytes, twice if they are mirrored.
+    the images as bytes, twice if they are mirrored. RandAugment, mixup, cutmix and random erasing draw from
+    torch's shared generators, which `train_epoch` seeds for every epoch.
 
     Parameters
     ----------
     images : uint8 (N, C, H, W)
-    labels : int64 (N,)
+    labels : int64 (N,), or float (N, K)
     seed : of the run; or those of several runs that are trained together, each with its own draws
     memory_format : of the batches
+    outputs : K, the network's; mixup and cutmix need it
     reuse : give every batch in the same memory, overwritten by the next; for those who keep no batch
 
     >>> white = torch.full((5, 1, 2, 2), 255, dtype=torch.uint8)
@@ -61,6 +63,7 @@ class Feed:
         device: torch.device | None = None,
         memory_format: torch.memory_format = torch.contiguous_format,
         reuse: bool = False,
+        outputs: int = 0,
     ) -> None:
         self.recipe, self.reuse = recipe, reuse
         self.seeds = (seed,) if isinstance(seed, int) else tuple(seed)
@@ -75,6 +78,11 @@ class Feed:
         self._home = torch.device("cpu") if self.device.type == "mps" else self.device
         self.labels = labels.to(self._home)
         images = images.to(self._home)
+        self._mix = mixer(recipe, outputs)
+        self._scratch: dict[str, Tensor] = {}
+        if recipe.rand_augment:
+            self._pixels = images.contiguous(memory_format=memory_format)
+            return
         rows, column = (images.permute(0, 2, 3, 1), 2) if self.last else (images, 3)
         copies = [rows, rows.flip(column)] if recipe.flip else [rows]
         # the guards are for the runs that begin before the first image or end after the last
@@ -83,8 +91,12 @@ class Feed:
         for place, pixels in enumerate(copies):
             memory.narrow(0, guard + place * size, size).view(pixels.shape).copy_(pixels)
         self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
-        self._tables = self._make_tables()
-        self._scratch: dict[str, Tensor] = {}
+        starts, in_rows, in_columns = shift_tables(
+            self.height, self.width, self.step, recipe.shift, self._home
+        )
+        # what is taken off a value that the image covers (1, else 0), and what it is divided by (127.5, else
+        # infinity), each as a factor for the row (., H) and one for the column (., run)
+        self._tables = starts, -in_rows, in_columns, 1 / in_rows, 127.5 / in_columns
 
     @property
     def steps(self) -> int:
@@ -92,11 +104,13 @@ class Feed:
         return -(-self.count // self.recipe.batch)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images float32 (batch, C, H, W) on [-1, 1] and labels int64 (batch,), step by step.
+        """Images float32 (batch, C, H, W) on [-1, 1] and labels, step by step: int64 (batch,), or float
+        (batch, K) where the set has shares or the recipe mixes images.
 
-        The same as ``flip_and_shift(scale(images[order]), generator)`` cut into batches, where ``order`` is
-        the permutation that ``generator``, seeded by `epoch_seed`, gives first. With S seeds a batch has S
-        times as many images: the first image of each run, then the second of each, and so on.
+        Without mixing, erasing and RandAugment the same as ``flip_and_shift(scale(images[order]),
+        generator)`` cut into batches, where ``order`` is the permutation that ``generator``, seeded by
+        `epoch_seed`, gives first. With S seeds a batch has S times as many images: the first image of each
+        run, then the second of each, and so on.
 
         Parameters
         ----------
@@ -110,11 +124,25 @@ class Feed:
             chosen = order[part]
             flips, shifts = (None if values is None else values[..., part] for values in drawn)
             labels = self.labels.index_select(0, chosen)
-            begins, edges = self._places(chosen, Draw(flips, shifts))
+            places = None
+            if self.recipe.rand_augment:
+                distorted = self._distorted(chosen, Draw(flips, shifts))
+            else:
+                places = self._places(chosen, Draw(flips, shifts))
             for start in range(0, len(chosen), batch):
                 here = slice(start, start + batch)
-                images = self._images(begins[here], [edge[here] for edge in edges])
-                yield images.to(self.device), labels[here].to(self.device)
+                if places is None:
+                    images = distorted[here]
+                else:
+                    images = self._images(places[0][here], [edge[here] for edge in places[1]])
+                step = images.to(self.device), labels[here].to(self.device)
+                yield step if self._mix is None else self._mix(*step)
+
+    def _distorted(self, chosen: Tensor, drawn: Draw) -> Tensor:
+        """RandAugment on bytes, then mirrored, shifted and scaled, float32 (n, C, H, W)."""
+        pixels = rand_augment(self._pixels.index_select(0, chosen), self.recipe.rand_augment)
+        layout = torch.channels_last if self.last else torch.contiguous_format
+        return augment_as_drawn(pixels.contiguous(memory_format=layout), drawn, self.recipe.shift)
 
     def _draw(self, epoch: int) -> tuple[Tensor, Draw]:
         """Order int64 (n,), mirrorings bool (n,) and shifts int64 (2, n) of an epoch, on the device."""
@@ -131,25 +159,6 @@ class Feed:
     def _merged(self, runs: list[Tensor]) -> Tensor:
         """The runs' values (..., N), image by image in turn, as one (..., S N) on the device."""
         return torch.stack(runs, -1).flatten(-2).to(self._home)
-
-    def with_seed(self, seed: int, recipe: Recipe) -> Feed:
-        """A feed of the same images, held once, with other draws and another learning rate."""
-        other = copy.copy(self)
-        other.seeds, other.recipe, other._scratch = (seed,), recipe, {}
-        return other
-
-    def _make_tables(self) -> tuple[Tensor, ...]:
-        """By shift + largest shift, one row each: where each line's source row begins, (., H); then what is
-        taken off a covered value (1, else 0), and what it is divided by (127.5, else infinity), each as a
-        factor for the row (., H) and one for the column (., run)."""
-        reach = self.recipe.shift
-        moves = torch.arange(-reach, reach + 1, device=self._home)[:, None]
-        y = torch.arange(self.height, device=self._home) - moves
-        x = torch.arange(self.width, device=self._home) - moves
-        in_rows = ((y >= 0) & (y < self.height)).to(torch.float32)
-        in_columns = ((x >= 0) & (x < self.width)).to(torch.float32).repeat_interleave(self.step, dim=1)
-        starts = y.clamp(0, self.height - 1) * self.run
-        return starts, -in_rows, in_columns, 1 / in_rows, 127.5 / in_columns
 
     def _places(self, chosen: Tensor, drawn: Draw) -> tuple[Tensor, list[Tensor]]:
         """Where the images' lines begin, int64 (n, planes * H); their factors of offset and divisor."""

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from filterwise.errors import TrainingDiverged
-from filterwise.training.device_policy import Policy
+from filterwise.training.numerics import Numerics
 
 COLUMNS = (
     "epoch",
@@ -33,12 +33,12 @@ class History:
         ``train_loss`` and ``train_accuracy`` as met on the way, augmented and in training
         mode; ``test_loss`` and ``test_accuracy`` of the network after the epoch, in float32 and evaluation
         mode, NaN where it was not evaluated; ``seconds`` and ``cpu_seconds`` of training alone
-    policy : device, precision and memory format that were used
+    numerics : the form that it was computed in
     diverged : why the training broke off, for a member of `fit_many`; the table then ends before that epoch
     """
 
     table: pd.DataFrame
-    policy: Policy
+    numerics: Numerics
     diverged: str = ""
 
     @property
@@ -81,11 +81,11 @@ class History:
         return float(self.table["cpu_seconds"].sum())
 
 
-def history_of(rows: list[dict[str, Any]], form: Policy, diverged: str = "") -> History:
+def history_of(rows: list[dict[str, Any]], form: Numerics, diverged: str = "") -> History:
     """The history with these rows.
 
     >>> import torch
-    >>> len(history_of([], Policy(torch.device("cpu"))).table)
+    >>> len(history_of([], Numerics(torch.device("cpu"))).table)
     0
     """
     return History(pd.DataFrame(rows, columns=list(COLUMNS)), form, diverged)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 from torch import nn
 
-from filterwise.data import ImageSet
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.training import checkpoint as checkpoints
-from filterwise.training import policy_store
-from filterwise.training.device import fastest_kernels, pick_device, place
-from filterwise.training.device_policy import Policy, policy
+from filterwise.training.device import fastest_kernels, place, threads
 from filterwise.training.epoch import close_epoch, train_epoch
-from filterwise.training.evaluation import evaluation_mode
+from filterwise.training.evaluation import check_labels, evaluation_mode
 from filterwise.training.feed import Feed
-from filterwise.training.history import COLUMNS, History
+from filterwise.training.history import History, history_of
+from filterwise.training.learning import only_these_learn, settle_masks
+from filterwise.training.numerics import Numerics, resolve
+from filterwise.training.optimisers import optimiser_of
 from filterwise.training.progress import Progress
 from filterwise.training.recipe import Recipe
-from filterwise.training.step import Step, backprop, custom, sgd
+from filterwise.training.steps import AnyStep, identity_of_step, is_plain, make_step, state_of
 
 if TYPE_CHECKING:
-    from filterwise.data import FolderSet
+    from filterwise.data.folder import FolderSet
 
 
 def fit(
@@ -37,18 +37,20 @@ def fit(
     seed: int = 0,
     device: str | torch.device = "auto",
     *,
+    learn: Sequence[str] = (),
+    step: AnyStep = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 5,
     evaluate_every: int = 1,
     progress: bool | None = None,
     resume: bool = True,
-    step: Step | None = None,
     after_epoch: Callable[[Mapping[str, Any]], object] | None = None,
 ) -> History:
     """Train ``net`` in place.
 
     Order, augmentation and random layers are drawn from ``seed`` and the epoch's number, from generators of
-    their own; nothing outside is seeded. On one device the same call gives the same network.
+    their own; nothing outside is seeded. On one kind of machine the same call gives the same network: the
+    numerics follow a rule, see `filterwise.training.numerics`, and the processor computes with one thread.
 
     Parameters
     ----------
@@ -57,14 +59,16 @@ def fit(
     recipe : default `Recipe()`, the papers' for the VGG family
     seed : of order, augmentation and dropout; the initial weights are the network's own
     device : ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``
+    learn : names of the layers that learn. All other parameters are frozen, and the modules without a part
+        that learns stay in evaluation mode: batch norms keep their statistics, dropout is off
+    step : a registered step's name, (name, options), or another backward pass, see `Step`; a step that is
+        given itself runs in the precision of the numerics
     checkpoint : folder for a checkpoint, written every ``checkpoint_every`` epochs, after the last one, and
         when the training is broken off (Ctrl-C, an error): then of the last whole epoch, whose state the
         network gets back as well
     evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
     progress : True or False; None shows a bar on a terminal and a line an epoch elsewhere
     resume : go on from the folder's checkpoint; False begins anew
-    step : another backward pass, see `Step`. It is not run for timing, so without a word in the recipe it
-        gets float32 and contiguous memory
     after_epoch : called with each new row of the history; what it raises ends the training, resumable
 
     Raises
@@ -74,7 +78,9 @@ def fit(
     TrainingDiverged
         The loss is no longer finite; epoch, learning rate and last finite loss are named.
     RunError
-        The checkpoint is that of another training.
+        The checkpoint is that of another training, or of other numerics.
+    TorchvisionMissing
+        The recipe asks for an augmentation of torchvision's, which is not installed.
 
     >>> from filterwise import data
     >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
@@ -90,67 +96,65 @@ def fit(
         ("seed", seed, 0),
     ):
         check_at_least(name, value, least)
-    where = pick_device(device)
-    check_sets(net, train, test, where)
+    form = resolve(recipe, device)
+    one_step = make_step(step, recipe, form)
+    with threads(form.threads), only_these_learn(net, learn):
+        outputs = check_sets(net, train, test, form.device)
+        identity = identity_of(net, train, test, recipe, seed, form, learn, step)
+        began = checkpoints.weights_digest(net.state_dict()) if checkpoint is not None else ""
+        start = checkpoints.load(checkpoint, identity, began) if checkpoint is not None and resume else None
+        place(net, form.device, form.layout)
+        optimiser = optimiser_of(net, recipe)
+        rows: list[dict[str, Any]] = []
+        if start is not None:
+            checkpoints.restore(net, optimiser, one_step, start)
+            rows, began = list(start.rows), start.began
+        held = test.to(form.device) if isinstance(test, ImageSet) else test
+        # a step of one's own may keep a batch for later; ours does not
+        reuse = is_plain(step)
+        feed = Feed(train.images, train.labels, recipe, seed, form.device, form.layout, reuse, outputs)
 
-    identity = identity_of(net, train, test, recipe, seed, step)
-    began = checkpoints.weights_digest(net.state_dict()) if checkpoint is not None else ""
-    start = checkpoints.load(checkpoint, identity, began) if checkpoint is not None and resume else None
-    if start is not None and torch.device(start.policy["device"]).type == where.type:
-        form = replace(Policy.from_dict(start.policy), device=where)
-    else:
-        form = _form(net, (min(recipe.batch, len(train)), *train.shape), where, recipe, step)
+        def boundary() -> checkpoints.Checkpoint | None:
+            if checkpoint is None:
+                return None
+            remembered = checkpoints.optimiser_state(optimiser), state_of(one_step)
+            return checkpoints.take(net, remembered[0], identity, began, rows, remembered[1])
 
-    place(net, where, form.memory_format)
-    optimiser = sgd(net, recipe)
-    rows: list[dict[str, Any]] = []
-    if start is not None:
-        checkpoints.restore(net, optimiser, start)
-        rows, began = list(start.rows), start.began
-    held = test.to(where) if isinstance(test, ImageSet) else test
-    # a step of one's own may keep a batch for later; ours does not
-    feed = Feed(train.images, train.labels, recipe, seed, where, form.memory_format, reuse=step is None)
-    one_step = backprop(recipe, where, form.dtype) if step is None else custom(step, where, form.dtype)
-
-    def boundary() -> checkpoints.Checkpoint | None:
-        if checkpoint is None:
-            return None
-        momentum = checkpoints.momentum_of(optimiser)
-        return checkpoints.take(net, momentum, identity, began, rows, form.to_dict())
-
-    last, saved = boundary(), len(rows) if start is not None else -1
-    try:
-        with Progress(progress, recipe.epochs, feed.steps, len(rows)) as bar, fastest_kernels(where):
-            for epoch in range(len(rows), recipe.epochs):
-                row = train_epoch(net, optimiser, feed, epoch, one_step, bar.step)
-                close_epoch(net, row, held, recipe.epochs, evaluate_every, where)
-                rows.append(row)
-                last = boundary()
-                if (
-                    last is not None
-                    and checkpoint is not None
-                    and (len(rows) == recipe.epochs or len(rows) % checkpoint_every == 0)
-                ):
+        last, saved = boundary(), len(rows) if start is not None else -1
+        try:
+            with (
+                Progress(progress, recipe.epochs, feed.steps, len(rows)) as bar,
+                fastest_kernels(form.device),
+            ):
+                for epoch in range(len(rows), recipe.epochs):
+                    row = train_epoch(net, optimiser, feed, epoch, one_step, bar.step, learn)
+                    close_epoch(net, row, held, recipe.epochs, evaluate_every, form.device)
+                    rows.append(row)
+                    last = boundary()
+                    due = len(rows) == recipe.epochs or len(rows) % checkpoint_every == 0
+                    if due and last is not None and checkpoint is not None:
+                        checkpoints.save(checkpoint, last)
+                        saved = len(rows)
+                    bar.epoch(row)
+                    if after_epoch is not None:
+                        after_epoch(row)
+        except BaseException:
+            if last is not None and checkpoint is not None:
+                checkpoints.restore(net, optimiser, one_step, last)
+                if last.epoch != saved:
                     checkpoints.save(checkpoint, last)
-                    saved = len(rows)
-                bar.epoch(row)
-                if after_epoch is not None:
-                    after_epoch(row)
-    except BaseException:
-        if last is not None and checkpoint is not None:
-            checkpoints.restore(net, optimiser, last)
-            if last.epoch != saved:
-                checkpoints.save(checkpoint, last)
-        raise
-    finally:
-        place(net, where, torch.contiguous_format)
-    return History(pd.DataFrame(rows, columns=list(COLUMNS)), form)
+            raise
+        finally:
+            place(net, form.device, torch.contiguous_format)
+            settle_masks(net)
+    return history_of(rows, form)
 
 
 def check_sets(
     net: nn.Module, train: ImageSet, test: ImageSet | FolderSet | None, device: torch.device
-) -> None:
-    """Refuse images that the network does not take and labels that it has no output for.
+) -> int:
+    """The number of the network's outputs; images that it does not take and labels that it has no output for
+    are refused.
 
     Raises
     ------
@@ -173,20 +177,16 @@ def check_sets(
             f"the network answers with shape {tuple(outputs.shape)}, (images, labels) is expected"
         )
     for part, ds in (("train", train), ("test", test)):
-        highest = int(ds.labels.max()) if ds is not None else 0
-        if highest >= outputs.shape[1]:
-            raise ParameterError(
-                f"{part} has labels up to {highest}, but the network has {outputs.shape[1]} outputs"
-            )
+        if ds is not None:
+            check_labels(part, ds.labels, outputs.shape[1])
+    return int(outputs.shape[1])
 
 
-def _form(
-    net: nn.Module, shape: tuple[int, ...], device: torch.device, recipe: Recipe, step: Step | None
-) -> Policy:
-    if step is not None:
-        plain = {"precision": "float32", "memory_format": "contiguous"}
-        recipe = recipe.replace(**{name: to for name, to in plain.items() if getattr(recipe, name) == "auto"})
-    return policy(net, shape, device, recipe)
+def signature(net: nn.Module) -> str:
+    """Digest of a network's modules, their options and the shapes of its state; not of its values."""
+    shapes = [(name, tuple(value.shape), str(value.dtype)) for name, value in net.state_dict().items()]
+    text = f"{type(net).__module__}.{type(net).__qualname__}\n{net!r}\n{shapes}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def identity_of(
@@ -195,15 +195,19 @@ def identity_of(
     test: ImageSet | FolderSet | None,
     recipe: Recipe,
     seed: int,
-    step: Step | None = None,
+    form: Numerics,
+    learn: Sequence[str] = (),
+    step: AnyStep = None,
 ) -> dict[str, Any]:
     """What makes two trainings the same one, as plain values; a checkpoint of another one is refused."""
-    name = None if step is None else getattr(step, "__qualname__", type(step).__qualname__)
     return {
-        "network": policy_store.signature(net),
+        "network": signature(net),
         **{f"recipe.{key}": value for key, value in recipe.to_dict().items()},
         "seed": int(seed),
         "train": train.digest,
         "test": test.digest if test is not None else None,
-        "step": name,
+        "learn": sorted(learn),
+        "step": identity_of_step(step),
+        "numerics.device": form.device.type,
+        **{f"numerics.{key}": value for key, value in form.to_dict().items()},
     }

@@ -14,34 +14,55 @@ from filterwise.errors import ParameterError, check_choice
 
 SCHEDULES = ("step", "cosine", "pieces")
 PRECISIONS = ("auto", "float32", "bfloat16")
+OPTIMISERS = ("sgd", "adamw")
 MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
+
+
+#: Which choice uses which parameters; with another choice they must keep their defaults.
+_USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
+    "schedule": {"step": ("decay", "decay_every"), "cosine": ("lr_min",), "pieces": ("milestones",)},
+    "optimiser": {"sgd": ("momentum", "nesterov"), "adamw": ("betas", "eps")},
+}
+
+
+def _later(default: Any) -> Any:
+    """A field that was added later; its default does what was done before and leaves keys as they are."""
+    return dataclasses.field(default=default, metadata={"omit_at_default": True})
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     r"""How a network is trained; the defaults are the papers' recipe for the VGG family.
 
-    Stochastic gradient descent with momentum :math:`\mu` and L2 term :math:`\alpha` on every weight,
-    cross-entropy, the last partial batch used.
+    Stochastic gradient descent with momentum :math:`\mu` and L2 term :math:`\alpha` on every weight, or
+    AdamW; cross-entropy, the last partial batch used.
 
     Parameters
     ----------
     epochs : passes over the training images
     batch : images in a step
     lr : learning rate :math:`\eta`; the peak where there is a warm-up
-    momentum : :math:`\mu`
-    nesterov : Nesterov's variant of momentum
-    weight_decay : :math:`\alpha`, on all weights, biases and batch-normalisation parameters alike
-    schedule : ``"step"``: times ``decay`` every ``decay_every`` epochs; ``"cosine"``: from ``lr`` down to 0
-        over the steps after the warm-up; ``"pieces"``: ``lr`` until the first of ``milestones``
+    momentum : :math:`\mu`, of ``optimiser="sgd"``
+    nesterov : Nesterov's variant of momentum, of ``optimiser="sgd"``
+    weight_decay : :math:`\alpha`, on all weights, biases and batch-normalisation parameters alike; with AdamW
+        apart from the gradient
+    schedule : ``"step"``: times ``decay`` every ``decay_every`` epochs; ``"cosine"``: from ``lr`` down to
+        ``lr_min`` over the steps after the warm-up; ``"pieces"``: ``lr`` until the first of ``milestones``
     decay, decay_every : q and :math:`\Delta t` of the step schedule
     warmup_steps : steps in which the learning rate rises in a straight line to that of the schedule
     milestones : (epoch, learning rate) pairs of the schedule "pieces": from that epoch, counted from 0, on
     label_smoothing : share of the target that is spread over all labels
     flip : mirror each image with probability 1/2
     shift : largest shift in pixels, both directions; uncovered pixels are 0 after scaling
-    precision : of the forward pass; "auto" leaves it to the device policy
-    memory_format : of images and weights; "auto" leaves it to the device policy
+    precision : of the forward pass; "auto" leaves it to the rule of `filterwise.training.numerics`
+    memory_format : of images and weights; "auto" leaves it to the same rule
+    optimiser : ``"sgd"`` or ``"adamw"``
+    betas, eps : of AdamW, the decay of its two moments and what is added to the root of the second
+    lr_min : where the cosine schedule ends
+    mixup, cutmix : alpha of the Beta distribution from which the share of the other image is drawn, once a
+        batch; 0 for none. With both, each batch takes one of them, by a fair draw
+    random_erasing : probability that a rectangle of an image becomes noise, after scaling
+    rand_augment : magnitude, to 30, of two random operations on the bytes of the images; 0 for none
 
     Raises
     ------
@@ -71,6 +92,14 @@ class Recipe:
     shift: int = 4
     precision: str = "auto"
     memory_format: str = "auto"
+    optimiser: str = _later("sgd")
+    betas: tuple[float, float] = _later((0.9, 0.999))
+    eps: float = _later(1e-8)
+    lr_min: float = _later(0.0)
+    mixup: float = _later(0.0)
+    cutmix: float = _later(0.0)
+    random_erasing: float = _later(0.0)
+    rand_augment: int = _later(0)
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -79,6 +108,7 @@ class Recipe:
             ("decay_every", 1),
             ("warmup_steps", 0),
             ("shift", 0),
+            ("rand_augment", 0),
         ):
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         # 1 and 1.0 are kept as one value, so that equal recipes have equal JSON
@@ -88,6 +118,11 @@ class Recipe:
             ("weight_decay", math.inf),
             ("decay", math.inf),
             ("label_smoothing", 1.0),
+            ("eps", math.inf),
+            ("lr_min", math.inf),
+            ("mixup", math.inf),
+            ("cutmix", math.inf),
+            ("random_erasing", math.nextafter(1, 2)),
         ):
             object.__setattr__(self, name, _number(name, getattr(self, name), high))
         for name in ("nesterov", "flip"):
@@ -98,32 +133,39 @@ class Recipe:
         check_choice("schedule", self.schedule, SCHEDULES)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("memory_format", self.memory_format, MEMORY_FORMATS)
-        if self.nesterov and self.momentum == 0:
-            raise ParameterError("nesterov=True needs momentum above 0; set nesterov=False for plain descent")
+        check_choice("optimiser", self.optimiser, OPTIMISERS)
         object.__setattr__(self, "milestones", _pieces(self.milestones))
-        self._check_schedule()
+        if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
+            raise ParameterError(f"betas={self.betas!r} is not allowed; give two numbers")
+        object.__setattr__(self, "betas", tuple(_number("betas", beta, 1.0) for beta in self.betas))
+        if self.rand_augment > 30:
+            raise ParameterError(f"rand_augment={self.rand_augment} is not allowed; it must be at most 30")
+        self._check_used()
 
-    def _check_schedule(self) -> None:
-        if self.milestones and self.schedule != "pieces":
-            raise ParameterError(
-                f"milestones={self.milestones!r} is used by schedule='pieces' only, not {self.schedule!r}"
-            )
+    def _check_used(self) -> None:
+        """Refuse what is set although the schedule or the optimiser does not use it."""
+        if self.optimiser == "sgd" and self.nesterov and self.momentum == 0:
+            raise ParameterError("nesterov=True needs momentum above 0; set nesterov=False for plain descent")
         if self.schedule == "pieces" and not self.milestones:
             raise ParameterError("schedule='pieces' needs milestones, such as ((100, 0.005), (150, 0.001))")
-        if self.schedule == "step":
-            return
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("decay", "decay_every") and value != field.default:
-                raise ParameterError(
-                    f"{field.name}={value!r} is used by schedule='step' only, not {self.schedule!r}"
-                )
+        if self.lr_min > self.lr:
+            raise ParameterError(f"lr_min={self.lr_min!r} is not allowed; it must be at most lr={self.lr!r}")
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, users in _USED_BY.items():
+            chosen = getattr(self, name)
+            for user, parameters in users.items():
+                for parameter in parameters if user != chosen else ():
+                    value = getattr(self, parameter)
+                    if value != defaults[parameter]:
+                        raise ParameterError(
+                            f"{parameter}={value!r} is used by {name}={user!r} only, not {chosen!r}"
+                        )
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate of training step ``step``, counted from 0 over the whole training.
 
         With a warm-up of w steps, step s < w has (s + 1) / w of the schedule's value. "cosine" has
-        lr (1 + cos(pi (s - w) / (n - w))) / 2 at step s >= w of n, so that it would be 0 at step n.
+        lr_min + (lr - lr_min) (1 + cos(pi (s - w) / (n - w))) / 2 at step s >= w of n, which is lr_min at n.
         """
         epoch, total = step // steps_per_epoch, self.epochs * steps_per_epoch
         rate = self.lr
@@ -133,7 +175,7 @@ class Recipe:
             rate = next((rate for start, rate in reversed(self.milestones) if epoch >= start), self.lr)
         elif step >= self.warmup_steps:
             done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
-            rate = self.lr * 0.5 * (1 + math.cos(math.pi * done))
+            rate = self.lr_min + (self.lr - self.lr_min) * 0.5 * (1 + math.cos(math.pi * done))
         if step < self.warmup_steps:
             rate *= (step + 1) / self.warmup_steps
         return rate
@@ -150,6 +192,7 @@ class Recipe:
         """Plain values that JSON can hold; `from_dict` turns them back into an equal recipe."""
         values = dataclasses.asdict(self)
         values["milestones"] = [list(piece) for piece in self.milestones]
+        values["betas"] = list(self.betas)
         return values
 
     @classmethod
@@ -225,6 +268,24 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             schedule="cosine",
             warmup_steps=20,
             shift=2,
+        ),
+        # CCT-7/3x1 as its authors published it: all values, the warm-up being 10 epochs of 391 steps (50,000
+        # images). Other than there: a shift for their random resized crop, a RandAugment whose magnitude
+        # does not vary, a warm-up from near 0 for 1e-6, and weight decay on biases and norms as well
+        "cct": Recipe(
+            epochs=300,
+            batch=128,
+            lr=6e-4,
+            optimiser="adamw",
+            weight_decay=0.06,
+            schedule="cosine",
+            lr_min=1e-5,
+            warmup_steps=3910,
+            label_smoothing=0.1,
+            mixup=0.8,
+            cutmix=1.0,
+            random_erasing=0.25,
+            rand_augment=9,
         ),
     }
 )

@@ -7,6 +7,7 @@ slice of the weights alone, so that the gradient of the sum of the losses is all
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,14 +21,15 @@ from torch.func import functional_call, vmap
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, TrainingDiverged
 from filterwise.training.device import Timer
-from filterwise.training.device_policy import Policy, copy_of
 from filterwise.training.epoch import check_finite
 from filterwise.training.feed import Feed
+from filterwise.training.learning import settle_masks
+from filterwise.training.numerics import Numerics
 from filterwise.training.recipe import Recipe
-from filterwise.training.step import autocast
+from filterwise.training.steps import autocast
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 State = dict[str, Tensor]
 
@@ -60,9 +62,10 @@ class Stack:
     diverged : for each member why it broke off, or ""
     """
 
-    def __init__(self, members: list[nn.Module], recipes: list[Recipe], feed: Feed, form: Policy) -> None:
+    def __init__(self, members: list[nn.Module], recipes: list[Recipe], feed: Feed, form: Numerics) -> None:
         self.members, self.recipes, self.feed, self.form = members, recipes, feed, form
-        self.net = copy_of(members[0])
+        settle_masks(members[0])  # a masked weight on a graph cannot be copied
+        self.net = copy.deepcopy(members[0])
         self.diverged = [""] * len(members)
         trained = {name for name, weight in members[0].named_parameters() if weight.requires_grad}
         states = [_tensors(member) for member in members]
@@ -154,8 +157,12 @@ class Stack:
         for row, total, hits in zip(rows, loss.tolist(), right.tolist(), strict=True):
             row.update(test_loss=total / len(test), test_accuracy=hits / len(test))
 
-    def check_finite(self, rows: list[dict[str, Any]], weights: bool) -> list[bool]:
-        """Which members are still sound after an epoch; the others' reasons go to ``diverged``."""
+    def sound(self) -> list[int]:
+        """The members that did not break off."""
+        return [member for member, reason in enumerate(self.diverged) if not reason]
+
+    def check_finite(self, rows: list[dict[str, Any]], weights: bool) -> None:
+        """Look at the members after an epoch; the reasons of those that broke off go to ``diverged``."""
         for member, row in enumerate(rows):
             if self.diverged[member]:
                 continue
@@ -165,7 +172,6 @@ class Stack:
                 check_finite(self.members[member], row, weights)
             except TrainingDiverged as error:
                 self.diverged[member] = str(error)
-        return [not reason for reason in self.diverged]
 
     def moment(self) -> Moment:
         """A copy of the state of all members as it is now; later steps do not change it."""
@@ -173,20 +179,23 @@ class Stack:
         copies = {name: value.detach().clone() for name, value in tensors.items()}
         return Moment(copies, {name: value.clone() for name, value in self.descent.momentum.items()})
 
-    def momentum(self, member: int, moment: Moment) -> State:
-        """A member's momentum by place among the trained weights, as `fit`'s optimiser would have it."""
+    def optimiser_state(self, member: int, moment: Moment) -> State:
+        """A member's momentum as `fit`'s optimiser would have it, see `Checkpoint`."""
         if self.recipes[member].momentum == 0:
             return {}
-        return {str(place): value[member] for place, value in enumerate(moment.momentum.values())}
+        return {
+            f"{place}/momentum_buffer": value[member] for place, value in enumerate(moment.momentum.values())
+        }
 
     @torch.no_grad()
-    def set_momentum(self, member: int, momentum: Mapping[str, Tensor]) -> None:
-        """What `momentum` gave, put back; a place that it does not name has none."""
+    def set_optimiser_state(self, member: int, state: Mapping[str, Any]) -> None:
+        """What `optimiser_state` gave, put back; a place that it does not name has none."""
         for place, value in enumerate(self.descent.momentum.values()):
-            if str(place) in momentum:
-                value[member].copy_(momentum[str(place)])
-            else:
+            held = state.get(f"{place}/momentum_buffer")
+            if held is None:
                 value[member].zero_()
+            else:
+                value[member].copy_(held)
 
     @torch.no_grad()
     def hand_over(self, member: int, moment: Moment | None = None) -> None:
@@ -196,6 +205,7 @@ class Stack:
                 value.copy_(moment.tensors[name][member])
             else:
                 value.copy_((self.weights if name in self.weights else self.rest)[name][member])
+        settle_masks(self.members[member])
 
 
 class Descent:

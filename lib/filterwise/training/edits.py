@@ -1,0 +1,74 @@
+"""Changes of a network before its training, found by name: a new head, masks, other blocks.
+
+An edit is ``f(net, given, **options) -> nn.Module | None``: it changes ``net`` in place, or returns another
+network. It must be deterministic from the network, what is given, and its options.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from filterwise.data.imageset import ImageSet
+from filterwise.errors import ParameterError
+from filterwise.registry import Registry
+
+edits = Registry("edit", "filterwise.training.edits", "filterwise.prune.*", "filterwise.papers.*.*")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an edit may look at.
+
+    Attributes
+    ----------
+    train : the training images
+    seed : of the run
+    device : where to compute
+    start : the result that the network comes from, or None for a new one
+    """
+
+    train: ImageSet
+    seed: int
+    device: str = "cpu"
+    start: Any = None
+
+
+@edits("head")
+@torch.no_grad()
+def new_head(net: nn.Module, given: Given) -> None:
+    """A new last linear layer, with one output for each of the training set's labels.
+
+    Weights and biases are drawn from U(-b, b), b = 1 / sqrt(inputs), as torch does for a linear layer.
+
+    Raises
+    ------
+    ParameterError
+        The network has no linear layer.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 10))
+    >>> ds = ImageSet(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
+    >>> new_head(net, Given(ds, seed=0))
+    >>> net[1]
+    Linear(in_features=4, out_features=2, bias=True)
+    """
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ParameterError("edit='head' needs a network with a linear layer")
+    parent, _, name = linear[-1].rpartition(".")
+    old = net.get_submodule(linear[-1])
+    if not name or not isinstance(old, nn.Linear):
+        raise ParameterError("edit='head' needs a network around its linear layer")
+    weight = next(old.parameters())
+    head = nn.utils.skip_init(
+        nn.Linear, old.in_features, given.train.labels_count, bias=old.bias is not None, dtype=weight.dtype
+    )
+    generator = torch.Generator().manual_seed(given.seed)
+    bound = 1 / math.sqrt(old.in_features)
+    for values in head.parameters():
+        values.uniform_(-bound, bound, generator=generator)
+    setattr(net.get_submodule(parent), name, head.to(weight.device))

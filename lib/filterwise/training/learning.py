@@ -1,0 +1,64 @@
+"""Which part of a network learns: chosen layers, and what masks leave of their weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from filterwise.errors import ParameterError, check_choice
+
+
+@contextlib.contextmanager
+def only_these_learn(net: nn.Module, layers: Iterable[str]) -> Iterator[None]:
+    """Freeze all parameters outside of these layers while the block runs; no layers: nothing is changed.
+
+    Raises
+    ------
+    ParameterError
+        A layer is unknown (the near miss is named), or nothing is left that learns.
+    """
+    if isinstance(layers, str):
+        raise ParameterError(f"learn={layers!r} is one name; give a tuple of names, such as ({layers!r},)")
+    modules = {name: module for name, module in net.named_modules() if name}
+    for name in layers:
+        check_choice("learn", name, modules)
+    inside = {id(weight) for name in layers for weight in modules[name].parameters()}
+    weights = list(net.parameters())
+    before = [weight.requires_grad for weight in weights]
+    try:
+        for weight in weights if layers else ():
+            weight.requires_grad_(weight.requires_grad and id(weight) in inside)
+        if not any(weight.requires_grad for weight in weights):
+            raise ParameterError(f"learn={tuple(layers)} leaves no parameter that learns")
+        yield
+    finally:
+        for weight, learned in zip(weights, before, strict=True):
+            weight.requires_grad_(learned)
+
+
+def learning_mode(net: nn.Module, layers: Iterable[str]) -> None:
+    """Training mode for these layers and what is in and above them, evaluation mode for all others; without
+    layers the whole network goes into training mode."""
+    net.train(not layers)
+    for name, module in net.named_modules():
+        if name in layers:
+            module.train()
+        elif any(layer.startswith(f"{name}." if name else "") for layer in layers):
+            module.training = True
+
+
+@torch.no_grad()
+def settle_masks(net: nn.Module) -> None:
+    """Work out masked weights (``torch.nn.utils.prune``) from the newest ones.
+
+    The masked weight is made in every forward pass; after the last step it is one step old, and hangs on a
+    graph that forbids a deep copy.
+    """
+    for module in net.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, prune.BasePruningMethod):
+                setattr(module, hook._tensor_name, hook.apply_mask(module).detach())
