@@ -1,4 +1,4 @@
-"""Checks on the numbers that describe a network; every refusal says what is allowed."""
+"""The numbers that describe a network; every refusal says what is allowed."""
 
 from __future__ import annotations
 
@@ -44,6 +44,19 @@ def check_positive(parameter: str, value: object) -> float:
     return float(value)
 
 
+def check_share(parameter: str, value: object) -> float:
+    """``value`` as a float; a number of at least 0 and below 1, such as a dropout.
+
+    Raises
+    ------
+    ParameterError
+        Names the parameter and the value.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
+        raise ParameterError(f"{parameter}={value!r} is not allowed; it must be at least 0 and below 1")
+    return float(value)
+
+
 def check_flag(parameter: str, value: object) -> bool:
     """``value`` if it is True or False.
 
@@ -57,7 +70,7 @@ def check_flag(parameter: str, value: object) -> bool:
     return value
 
 
-def filters(parameter: str, standard: int, factor: float) -> int:
+def scaled_filters(parameter: str, standard: int, factor: float) -> int:
     """``standard * factor`` rounded to the nearest integer (a half upwards): a scaled number of filters.
 
     Raises
@@ -65,9 +78,9 @@ def filters(parameter: str, standard: int, factor: float) -> int:
     ParameterError
         If no filter is left; the message says the smallest factor that leaves one.
 
-    >>> filters("width", 64, 0.25)
+    >>> scaled_filters("width", 64, 0.25)
     16
-    >>> filters("width", 64, 0.001)
+    >>> scaled_filters("width", 64, 0.001)
     Traceback (most recent call last):
     filterwise.errors.ParameterError: width=0.001 leaves 0 of 64 filters; it must be at least 0.0078125
     """

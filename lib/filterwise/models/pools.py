@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import nn
 
 from filterwise.errors import ParameterError, check_choice, near_miss
-from filterwise.models.checks import check_count
+from filterwise.models.sizes import check_count
 
 #: Plan -> number of lower stages that keep their 2x2 max pool; None: all of them (the conventional network).
 PLANS: dict[str, int | None] = {"V": None, "L3": 3, "L2": 2, "L1": 1, "L0": 0}
