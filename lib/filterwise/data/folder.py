@@ -91,15 +91,9 @@ class FolderSet(Selectable):
 
     def in_memory(self) -> ImageSet:
         """All images decoded: N * 3 * size^2 bytes."""
-        return ImageSet(
-            torch.cat([images for images, _ in self.batches()]),
-            self.labels,
-            self.label_names,
-            self.name,
-            self.split,
-            self.source,
-            title=self.title,
-        )
+        images = torch.cat([images for images, _ in self.batches()])
+        facts = self.name, self.split, self.source
+        return ImageSet(images, self.labels, self.label_names, *facts, title=self.title)
 
     def _decode(self, file: str) -> np.ndarray:
         path = self.folder / file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.selection import Selectable
+from filterwise.data.selection import Selectable, label_bytes
 from filterwise.errors import ParameterError, check_at_least
 
 
@@ -22,7 +23,7 @@ class ImageSet(Selectable):
     Attributes
     ----------
     images : uint8 (N, C, H, W); may be a memory map that is private to this process
-    labels : int64 (N,), from 0 to K - 1
+    labels : int64 (N,), from 0 to K - 1; or float32 (N, K), weights of at least 0 for soft or several labels
     label_names : the K names
     name, split : what was asked of `load`
     source : where it came from, in words
@@ -56,19 +57,22 @@ class ImageSet(Selectable):
             raise ParameterError(
                 f"images must be uint8 (N, C, H, W); got {images.dtype} {tuple(images.shape)}"
             )
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or len(labels) == 0:
+        count, names = len(self.label_names), self.label_names
+        shapes = {torch.int64: images.shape[:1], torch.float32: (len(images), count)}
+        if labels.shape != shapes.get(labels.dtype) or len(labels) == 0:
             raise ParameterError(
-                f"labels must be int64, one for each of the {len(images)} images and at least one; "
-                f"got {labels.dtype} {tuple(labels.shape)}"
+                f"labels must be int64, one for each of the {len(images)} images and at least one, or "
+                f"float32 rows of {count}; got {labels.dtype} {tuple(labels.shape)}"
             )
-        lowest, highest = int(labels.min()), int(labels.max())
-        if lowest < 0 or highest >= len(self.label_names):
+        lowest, highest = labels.min().item(), labels.max().item()
+        if labels.ndim == 2 and not 0 <= lowest <= highest < math.inf:  # not a number fits nowhere
+            raise ParameterError(f"labels run from {lowest} to {highest}; weights are at least 0 and finite")
+        if labels.ndim == 1 and (lowest < 0 or highest >= count):
             raise ParameterError(
-                f"labels run from {lowest} to {highest}, "
-                f"but there are names for 0 to {len(self.label_names) - 1}"
+                f"labels run from {lowest} to {highest}, but there are names for 0 to {count - 1}"
             )
         if not self.digest:
-            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), self.label_names)
+            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), names)
             object.__setattr__(self, "digest", digest)
         if not self.title:
             object.__setattr__(self, "title", self.name)
@@ -86,7 +90,7 @@ class ImageSet(Selectable):
         return channels, height, width
 
     def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 (B, C, H, W) and labels (B,), in order; the last batch may be smaller.
+        """Images uint8 (B, C, H, W) and labels (B,) or (B, K), in order; the last batch may be smaller.
 
         >>> images = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
         >>> ds = ImageSet(images, torch.zeros(5, dtype=torch.int64), ("0",))
@@ -115,7 +119,7 @@ def content_digest(images: np.ndarray, labels: np.ndarray, label_names: Sequence
     """SHA-256 over shape, label names, labels and pixels; what it is called and where it lay do not count."""
     header = json.dumps({"version": 1, "shape": list(images.shape), "labels": list(label_names)})
     sha = hashlib.sha256(header.encode())
-    sha.update(labels.astype("<i8").tobytes())
+    sha.update(label_bytes(labels))
     # in blocks, so that a memory map is never held as a whole copy
     for start in range(0, len(images), 4096):
         sha.update(np.ascontiguousarray(images[start : start + 4096]).data)

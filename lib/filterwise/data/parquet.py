@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from filterwise.data.cache import Meta, create_images
+from filterwise.data.cache import Meta, create_images, finish
 from filterwise.data.catalog import SetInfo
 from filterwise.data.decoding import (
     LARGEST_FIXED_SIDE,
@@ -24,7 +23,6 @@ from filterwise.data.decoding import (
     decode,
     shorter_side_for,
 )
-from filterwise.data.imageset import content_digest
 from filterwise.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -35,15 +33,9 @@ LABEL_COLUMNS = ("fine_label", "label")  # CIFAR-100 has a coarse label beside t
 
 def find_files(root: Path, name: str, split: str) -> list[Path]:
     """The parquet files of a split below ``root/name`` (or ``root`` itself when it has that name), sorted."""
-    folders = [root / name] + ([root] if root.name == name else [])
-    for folder in folders:
-        for pattern in (
-            f"{split}.parquet",
-            f"{split}-*.parquet",
-            f"*/{split}.parquet",
-            f"*/{split}-*.parquet",
-        ):
-            files = sorted(folder.glob(pattern))
+    for folder in [root / name] + ([root] if root.name == name else []):
+        for pattern in ("{}.parquet", "{}-*.parquet", "*/{}.parquet", "*/{}-*.parquet"):
+            files = sorted(folder.glob(pattern.format(split)))
             if files:
                 return files
     return []
@@ -69,7 +61,7 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
     largest = LARGEST_FIXED_SIDE if resize is None else LARGEST_PHOTO_SIDE
     labels = np.empty(rows, dtype=np.int64)
     images: np.memmap | None = None
-    encodings: Counter[str] = Counter()
+    encodings: set[str] = set()
     done = 0
     with bombs_are_errors():
         for where, encoded, label in _rows(opened):
@@ -90,27 +82,16 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
                     f"{images.shape[3]}x{images.shape[2]} is expected, as in the first row"
                 )
             images[done], labels[done] = pixels, label
-            encodings[encoding] += 1
+            encodings.add(encoding)
             done += 1
     if images is None or done != rows:
         raise DataError(
             f"{files[0]}: {done} rows could be read; {rows} are expected from the file's metadata"
         )
-    np.save(folder / "labels.npy", labels)
-    images.flush()
     lossy = sorted(encoding.lower() for encoding in encodings if encoding in ("JPEG", "WEBP", "MPO"))
     title = f"{info.name} ({', '.join(lossy)})" if info.lossless and lossy else info.name
     where = "/".join(files[0].parts[-2:]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    return Meta(
-        name=info.name,
-        split=split,
-        title=title,
-        source=f"parquet {where}",
-        label_names=label_names,
-        images=rows,
-        digest=content_digest(images, labels, label_names),
-        complete=info.counts.get(split) == rows,
-    )
+    return finish(folder, info, split, images, labels, label_names, f"parquet {where}", title)
 
 
 def _open(file: Path) -> tuple[Path, Any, tuple[str, str]]:

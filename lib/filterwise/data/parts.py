@@ -108,11 +108,5 @@ def bag_of_parts(
         values[picture, down, across] += shapes[sets[label, part]] * strengths[:, part, None, None]
     pixels = np.clip(np.rint((values / LARGEST + 1) / 2 * 255), 0, 255).astype(np.uint8)
     names = tuple("-".join(str(part) for part in chosen) for chosen in sets)
-    return ImageSet(
-        torch.from_numpy(pixels[:, None]),
-        torch.from_numpy(label),
-        names,
-        "parts",
-        split,
-        "embedded (procedural)",
-    )
+    images = torch.from_numpy(pixels[:, None])
+    return ImageSet(images, torch.from_numpy(label), names, "parts", split, "embedded (procedural)")

@@ -13,6 +13,11 @@ from torch import Tensor
 from filterwise.errors import ParameterError, check_at_least, check_choice
 
 
+def label_bytes(labels: np.ndarray) -> bytes:
+    """Labels as bytes for a digest: 8 each, or 4 for each entry of a row of weights, on every machine."""
+    return labels.astype("<i8" if labels.ndim == 1 else "<f4").tobytes()
+
+
 class Selectable:
     """Selections shared by sets in memory and sets read from a folder.
 
@@ -74,7 +79,7 @@ class Selectable:
         each, rest = divmod(n, self.labels_count)
         if rest:
             raise ParameterError(f"n={n} is not a multiple of the {self.labels_count} labels")
-        labels = self.labels.cpu()
+        labels = self._one_label_each("balanced")
         generator = torch.Generator().manual_seed(seed)
         columns = []
         for label, name in enumerate(self.label_names):
@@ -109,7 +114,7 @@ class Selectable:
             raise ParameterError(f"labels={list(labels)} must name at least one label, and each once")
         renumbered = torch.full((self.labels_count,), -1)
         renumbered[torch.tensor(numbers)] = torch.arange(len(numbers))
-        new = renumbered[self.labels.cpu()]
+        new = renumbered[self._one_label_each("only_labels")]
         chosen = (new >= 0).nonzero().squeeze(1)
         if len(chosen) == 0:
             raise ParameterError(f"labels={list(labels)}: the set has no image of these labels")
@@ -131,6 +136,11 @@ class Selectable:
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self._select(order[held:].sort().values), self._select(order[:held].sort().values)
 
+    def _one_label_each(self, what: str) -> Tensor:
+        if self.labels.ndim != 1:
+            raise ParameterError(f"{what} needs one label an image; these are rows of {self.labels_count}")
+        return self.labels.cpu()
+
     def _select(
         self, chosen: Tensor, labels: Tensor | None = None, label_names: tuple[str, ...] | None = None
     ) -> Self:
@@ -138,11 +148,10 @@ class Selectable:
         names = self.label_names if label_names is None else label_names
         if labels is None:
             labels = self.labels.cpu()[chosen]
-        everything = len(chosen) == len(self) and bool((chosen == torch.arange(len(self))).all())
         digest = self.digest
-        if not everything or names != self.label_names:
+        if names != self.label_names or not torch.equal(chosen, torch.arange(len(self))):
             sha = hashlib.sha256(f"selection\n{self.digest}\n{names!r}\n".encode())
             sha.update(chosen.numpy().astype("<i8").tobytes())
-            sha.update(labels.numpy().astype("<i8").tobytes())
+            sha.update(label_bytes(labels.numpy()))
             digest = sha.hexdigest()
         return self._take(chosen.to(device), labels.to(device), names, digest)

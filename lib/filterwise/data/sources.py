@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from filterwise.data import digits, originals, parquet, parts
-from filterwise.data.cache import DECODER_VERSION, cache_folder, cached, open_set, read_meta, source_key
+from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
 from filterwise.data.download import ARCHIVES, fetch_archive
 from filterwise.data.folder import FolderSet, load_folder
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_choice
+from filterwise.files import cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -24,29 +24,9 @@ ROOT_VARIABLE = "FILTERWISE_DATA"
 
 
 @overload
-def load(
-    name: Literal["imagenet"],
-    split: str = ...,
-    root: str | os.PathLike[str] | None = ...,
-    download: bool = ...,
-    cache: str | os.PathLike[str] | None = ...,
-    mirror: str | None = ...,
-    **options: Any,
-) -> FolderSet: ...
-
-
+def load(name: Literal["imagenet"], *places: Any, **options: Any) -> FolderSet: ...
 @overload
-def load(
-    name: str,
-    split: str = ...,
-    root: str | os.PathLike[str] | None = ...,
-    download: bool = ...,
-    cache: str | os.PathLike[str] | None = ...,
-    mirror: str | None = ...,
-    **options: Any,
-) -> ImageSet: ...
-
-
+def load(name: str, *places: Any, **options: Any) -> ImageSet: ...
 def load(
     name: str,
     split: str = "train",
@@ -125,16 +105,16 @@ def fetch(
     info = describe(name)
     check_choice("name", name, [known.name for known in CATALOG.values() if known.downloadable])
     size = info.options.get("size")
-    chosen = size if isinstance(size, int) else None
-    return [_downloaded(info, split, chosen, cache_folder(cache), mirror) for split in info.splits]
+    return [_downloaded(info, split, size, cache_folder(cache), mirror) for split in info.splits]
 
 
 def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
     """The folder that holds the sets, if any, and how it was given."""
-    given, how = (root, "root") if root is not None and str(root) else (os.environ.get(ROOT_VARIABLE), "")
+    given, how = (
+        (root, "root") if root else (os.environ.get(ROOT_VARIABLE), f"environment variable {ROOT_VARIABLE}")
+    )
     if not given:
-        return None, "no root was given and FILTERWISE_DATA is not set"
-    how = how or f"environment variable {ROOT_VARIABLE}"
+        return None, f"no root was given and {ROOT_VARIABLE} is not set"
     path = Path(given).expanduser()
     if not path.is_dir():
         raise DataError(f"{how}: {path} is not a folder; the folder that holds the sets is expected")
@@ -161,15 +141,9 @@ def _folder(info: SetInfo, split: str, settings: dict[str, Any], root: Path | No
 
 
 def _stored(
-    info: SetInfo,
-    split: str,
-    size: int | None,
-    root: Path | None,
-    how: str,
-    cache: Path,
-    download: bool,
-    mirror: str | None,
-) -> ImageSet:
+    info: SetInfo, split: str, size: int | None, root: Path | None, how: str,
+    cache: Path, download: bool, mirror: str | None,
+) -> ImageSet:  # fmt: skip
     files = parquet.find_files(root, info.name, split) if root is not None else []
     if files:
         key = source_key(files, cache, f"parquet {info.name} {split} {size}")
@@ -179,8 +153,6 @@ def _stored(
     if known is not None:
         return known
     if download:
-        if not info.downloadable:
-            raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
         return _downloaded(info, split, size, cache, mirror)
     looked = how if root is None else f"{how} has no {info.name}/{split}.parquet"
     way_out = f"; download=True or 'filterwise data fetch {info.name}' gets it" if info.downloadable else ""
@@ -194,8 +166,8 @@ def _set_folder(cache: Path, name: str, split: str, key: str) -> Path:
 def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> ImageSet | None:
     """A complete set in the cache: original pixels before a copy, then the one made last."""
     candidates = []
-    for folder in (cache / "sets").glob(f"{info.name}-{split}-*"):
-        meta = read_meta(folder) if re.fullmatch(r"[0-9a-f]{16}", folder.name[-16:]) else None
+    for folder in (cache / "sets").glob(f"{info.name}-{split}-{'[0-9a-f]' * 16}"):
+        meta = read_meta(folder)
         if meta is not None and meta.complete and (meta.name, meta.split) == (info.name, split):
             candidates.append((meta.title == info.name, (folder / "meta.json").stat().st_mtime_ns, folder))
     for _, _, folder in sorted(candidates, reverse=True):
@@ -206,11 +178,13 @@ def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> Ima
 
 
 def _downloaded(info: SetInfo, split: str, size: int | None, cache: Path, mirror: str | None) -> ImageSet:
+    if not info.downloadable:
+        raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
     archives = ARCHIVES[info.name]
     how = f"download {DECODER_VERSION} {split} {size} {[archive.md5 for archive in archives]}"
     key = hashlib.sha256(how.encode()).hexdigest()[:16]
 
-    def fill(target: Path) -> Any:
+    def fill(target: Path) -> Meta:
         paths = [fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
         return originals.fill(target, paths, info, split, size)
 
