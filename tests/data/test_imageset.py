@@ -71,7 +71,7 @@ def test_subset_takes_indices_and_masks_in_order() -> None:
     for wrong in ([40], [-1], [], [0.5]):
         with pytest.raises(ParameterError, match="indices"):
             ds.subset(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="mask of shape"):
+    with pytest.raises(ParameterError, match="or a mask of the 40 images; got shape"):
         ds.subset(torch.ones(3, dtype=torch.bool))
 
 

@@ -104,10 +104,8 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
                 _make(folder, fill)
                 found = open_set(folder)
     except OSError as error:
-        raise DataError(
-            f"cache folder {folder.parent}: cannot be written ({error}); "
-            "set FILTERWISE_CACHE or cache= to another"
-        ) from None
+        where = f"cache folder {folder.parent}: cannot be written ({error})"
+        raise DataError(f"{where}; set FILTERWISE_CACHE or cache= to another") from None
     if found is None:
         raise DataError(f"cache folder {folder}: cannot be read back after it was written; is the disk full?")
     return found
@@ -147,19 +145,12 @@ def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
 
 
 def finish(
-    folder: Path,
-    info: SetInfo,
-    split: str,
-    images: np.ndarray,
-    labels: np.ndarray,
-    label_names: tuple[str, ...],
-    source: str,
-    title: str = "",
-) -> Meta:
+    folder: Path, info: SetInfo, split: str, images: np.memmap, labels: np.ndarray,
+    label_names: tuple[str, ...], source: str, title: str = "",
+) -> Meta:  # fmt: skip
     """Write the labels beside images that were filled, and say what the folder holds."""
     np.save(folder / "labels.npy", labels)
-    if isinstance(images, np.memmap):
-        images.flush()
+    images.flush()
     digest = content_digest(images, labels, label_names)
     complete = info.counts.get(split) == len(images)
     return Meta(info.name, split, title or info.name, source, label_names, len(images), digest, complete)

@@ -60,10 +60,8 @@ def decode(
         with Image.open(source, formats=FORMATS) as picture:
             width, height = picture.size
             if max(width, height) > largest_side:
-                raise DataError(
-                    f"{where}: the image is {width}x{height} pixels; "
-                    f"at most {largest_side} a side are expected"
-                )
+                found = f"{width}x{height} pixels; at most {largest_side} a side are expected"
+                raise DataError(f"{where}: the image is {found}")
             encoding = picture.format or "unknown"
             mode = "RGB" if channels == 3 else "L"
             picture.load()
@@ -71,10 +69,8 @@ def decode(
     except DataError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{where}: the image is a decompression bomb ({error}); "
-            f"at most {largest_side} pixels a side are expected"
-        ) from None
+        bomb = f"a decompression bomb ({error}); at most {largest_side} pixels a side are expected"
+        raise DataError(f"{where}: the image is {bomb}") from None
     except UnidentifiedImageError:
         raise DataError(f"{where}: the image cannot be decoded: not one of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow raises almost anything, by format and by place of the damage

@@ -55,9 +55,8 @@ def read_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
     except (OSError, EOFError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: not a readable table of digits: {error}") from None
     if table.shape != (5_000, 785) or table[:, -1].max() >= _LABELS:
-        raise DataError(
-            f"{file}: shape {table.shape}; 5,000 rows of 784 pixels and a label 0 to 9 are expected"
-        )
+        expected = "5,000 rows of 784 pixels and a label 0 to 9"
+        raise DataError(f"{file}: shape {table.shape}; {expected} are expected")
     return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 

@@ -54,9 +54,8 @@ class ImageSet(Selectable):
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4:
-            raise ParameterError(
-                f"images must be uint8 (N, C, H, W); got {images.dtype} {tuple(images.shape)}"
-            )
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ParameterError(f"images must be uint8 (N, C, H, W); got {found}")
         count, names = len(self.label_names), self.label_names
         shapes = {torch.int64: images.shape[:1], torch.float32: (len(images), count)}
         if labels.shape != shapes.get(labels.dtype) or len(labels) == 0:
@@ -68,25 +67,18 @@ class ImageSet(Selectable):
         if labels.ndim == 2 and not 0 <= lowest <= highest < math.inf:  # not a number fits nowhere
             raise ParameterError(f"labels run from {lowest} to {highest}; weights are at least 0 and finite")
         if labels.ndim == 1 and (lowest < 0 or highest >= count):
-            raise ParameterError(
-                f"labels run from {lowest} to {highest}, but there are names for 0 to {count - 1}"
-            )
+            names_for = f"there are names for 0 to {count - 1}"
+            raise ParameterError(f"labels run from {lowest} to {highest}, but {names_for}")
         if not self.digest:
             digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), names)
             object.__setattr__(self, "digest", digest)
         if not self.title:
             object.__setattr__(self, "title", self.name)
 
-    def __repr__(self) -> str:
-        return (
-            f"ImageSet({self.title}, {self.split}: {len(self):,} images {self.shape}, "
-            f"{self.labels_count} labels, {self.source}, digest {self.digest[:12]})"
-        )
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        _, channels, height, width = self.images.shape
+        channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,9 +94,7 @@ class ImageSet(Selectable):
             yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
 
     def to(
-        self,
-        device: torch.device | str,
-        memory_format: torch.memory_format = torch.preserve_format,
+        self, device: torch.device | str, memory_format: torch.memory_format = torch.preserve_format
     ) -> ImageSet:
         """The same set with images and labels on ``device``, and the images in ``memory_format``."""
         images = self.images.to(device, memory_format=memory_format)

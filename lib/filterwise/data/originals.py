@@ -28,18 +28,13 @@ _CIFAR: dict[str, tuple[str, dict[str, tuple[str, ...]], str, str, str]] = {
     "cifar10": (
         "cifar-10-batches-py",
         {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)},
-        "batches.meta",
-        "label_names",
-        "labels",
+        "batches.meta", "label_names", "labels",
     ),
     "cifar100": (
-        "cifar-100-python",
-        {"train": ("train",), "test": ("test",)},
-        "meta",
-        "fine_label_names",
-        "fine_labels",
+        "cifar-100-python", {"train": ("train",), "test": ("test",)},
+        "meta", "fine_label_names", "fine_labels",
     ),
-}
+}  # fmt: skip
 
 
 def fill(folder: Path, archives: Sequence[Path], info: SetInfo, split: str, size: int | None) -> Meta:
@@ -82,16 +77,12 @@ def _read_cifar(folder: Path, archives: Sequence[Path], name: str, split: str, _
         batches = [_member(tar, f"{inside}/{file}") for file in files[split]]
     pixels = np.concatenate([batch["data"] for batch in batches])
     labels = np.concatenate([batch[labels_key] for batch in batches]).astype(np.int64)
+    where, lowest, highest = f"{archives[0]}: {split}", labels.min(), labels.max()
     if pixels.dtype != np.uint8 or pixels.shape != (len(labels), 3 * 32 * 32):
-        raise DataError(
-            f"{archives[0]}: {split} is {pixels.dtype} {pixels.shape} for {len(labels)} labels; "
-            "a row of 3072 uint8 for each is expected"
-        )
-    if labels.min() < 0 or labels.max() >= len(label_names):
-        raise DataError(
-            f"{archives[0]}: {split} has labels {labels.min()} to {labels.max()}; "
-            f"0 to {len(label_names) - 1} is expected"
-        )
+        found = f"{pixels.dtype} {pixels.shape} for {len(labels)} labels"
+        raise DataError(f"{where} is {found}; a row of 3072 uint8 for each is expected")
+    if lowest < 0 or highest >= len(label_names):
+        raise DataError(f"{where} has labels {lowest} to {highest}; 0 to {len(label_names) - 1} is expected")
     images = create_images(folder, (len(pixels), 3, 32, 32))
     images[:] = pixels.reshape(images.shape)
     return images, labels, label_names

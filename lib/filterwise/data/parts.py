@@ -54,14 +54,12 @@ def label_parts(labels: int, atoms: int = 8, parts: int = 3) -> np.ndarray:
     check_at_least("parts", parts, 1)
     check_at_least("atoms", atoms, parts)
     if parts > CELLS or atoms > 64:
-        raise ParameterError(
-            f"parts={parts}, atoms={atoms}: at most {CELLS} parts fit, and at most 64 atoms differ"
-        )
+        most = f"at most {CELLS} parts fit, and at most 64 atoms differ"
+        raise ParameterError(f"parts={parts}, atoms={atoms}: {most}")
     possible = math.comb(atoms, parts)
     if labels > possible:
-        raise ParameterError(
-            f"labels={labels} is too many: {parts} of {atoms} parts make {possible} labels; raise atoms="
-        )
+        most = f"{parts} of {atoms} parts make {possible} labels; raise atoms="
+        raise ParameterError(f"labels={labels} is too many: {most}")
     sets = np.array(list(itertools.combinations(range(atoms), parts)), dtype=np.int64)
     return sets[np.random.default_rng(_LABEL_SHUFFLE_SEED).permutation(possible)[:labels]]
 

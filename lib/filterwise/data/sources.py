@@ -21,6 +21,7 @@ from filterwise.files import cache_folder
 log = logging.getLogger(__name__)
 
 ROOT_VARIABLE = "FILTERWISE_DATA"
+Place = str | os.PathLike[str] | None
 
 
 @overload
@@ -30,9 +31,9 @@ def load(name: str, *places: Any, **options: Any) -> ImageSet: ...
 def load(
     name: str,
     split: str = "train",
-    root: str | os.PathLike[str] | None = None,
+    root: Place = None,
     download: bool = False,
-    cache: str | os.PathLike[str] | None = None,
+    cache: Place = None,
     mirror: str | None = None,
     **options: Any,
 ) -> ImageSet | FolderSet:
@@ -90,9 +91,7 @@ def load(
     return found
 
 
-def fetch(
-    name: str, cache: str | os.PathLike[str] | None = None, mirror: str | None = None
-) -> list[ImageSet]:
+def fetch(name: str, cache: Place = None, mirror: str | None = None) -> list[ImageSet]:
     """Download a set and decode all its splits into the cache; what is already there is kept.
 
     Raises
@@ -108,11 +107,10 @@ def fetch(
     return [_downloaded(info, split, size, cache_folder(cache), mirror) for split in info.splits]
 
 
-def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
+def _root(root: Place) -> tuple[Path | None, str]:
     """The folder that holds the sets, if any, and how it was given."""
-    given, how = (
-        (root, "root") if root else (os.environ.get(ROOT_VARIABLE), f"environment variable {ROOT_VARIABLE}")
-    )
+    given = root or os.environ.get(ROOT_VARIABLE)
+    how = "root" if root else f"environment variable {ROOT_VARIABLE}"
     if not given:
         return None, f"no root was given and {ROOT_VARIABLE} is not set"
     path = Path(given).expanduser()
@@ -124,9 +122,8 @@ def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
 def _embedded(info: SetInfo, split: str, settings: dict[str, Any]) -> ImageSet:
     if info.name == "parts":
         return parts.bag_of_parts(split, **settings)
-    if info.name == "mnist5k":
-        return digits.mnist5k(split)
-    return digits.numbers(info.name, 2 if info.name == "digit-pairs" else 3, split, **settings)
+    places = {"digit-pairs": 2, "digit-triples": 3}.get(info.name)
+    return digits.mnist5k(split) if places is None else digits.numbers(info.name, places, split, **settings)
 
 
 def _folder(info: SetInfo, split: str, settings: dict[str, Any], root: Path | None, how: str) -> FolderSet:
@@ -147,7 +144,7 @@ def _stored(
     files = parquet.find_files(root, info.name, split) if root is not None else []
     if files:
         key = source_key(files, cache, f"parquet {info.name} {split} {size}")
-        folder = _set_folder(cache, info.name, split, key)
+        folder = cache / "sets" / f"{info.name}-{split}-{key}"
         return cached(folder, lambda target: parquet.fill(target, files, info, split, size))
     known = _from_cache(info, split, size, cache)
     if known is not None:
@@ -157,10 +154,6 @@ def _stored(
     looked = how if root is None else f"{how} has no {info.name}/{split}.parquet"
     way_out = f"; download=True or 'filterwise data fetch {info.name}' gets it" if info.downloadable else ""
     raise DataError(f"{info.name}, {split}: not found: {looked}; the cache {cache} does not have it{way_out}")
-
-
-def _set_folder(cache: Path, name: str, split: str, key: str) -> Path:
-    return cache / "sets" / f"{name}-{split}-{key}"
 
 
 def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> ImageSet | None:
@@ -188,4 +181,4 @@ def _downloaded(info: SetInfo, split: str, size: int | None, cache: Path, mirror
         paths = [fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
         return originals.fill(target, paths, info, split, size)
 
-    return cached(_set_folder(cache, info.name, split, key), fill)
+    return cached(cache / "sets" / f"{info.name}-{split}-{key}", fill)

@@ -1,11 +1,7 @@
 """Networks by name: ``build("avgg8", labels=10, order="AP2-MP4")``.
 
-A network registers the function that makes it where that is defined, and nowhere else:
-
-    @models("lenet5")
-    def lenet5(labels, width, channels, size, *, kernel=5): ...
-
-Its keyword-only parameters are the network's own options. Facts that a registration may state:
+A network registers itself where it is defined, ``@models("lenet5")`` over a function of (labels, width,
+channels, size, *, its own options). Facts that a registration may state:
 
 fixed : values of parameters that belong to the name and are no options (one function for a family)
 draw : ``draw(net, generator)``, the initial weights of ``init="torch"`` where another library draws its own

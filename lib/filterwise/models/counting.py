@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from filterwise.errors import ParameterError
 from filterwise.models.modes import evaluation_mode
-from filterwise.models.sizes import check_count
+from filterwise.models.sizes import check_count, refused
 
 
 def layer_names(net: nn.Module) -> list[str]:
@@ -74,9 +74,7 @@ def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
 
     sides = tuple(check_count("shape", side) for side in shape)
     if len(sides) != 3:
-        raise ParameterError(
-            f"shape={shape!r} is not allowed; give channels, height and width, such as (3, 32, 32)"
-        )
+        raise refused("shape", shape, "give channels, height and width, such as (3, 32, 32)")
     first = next(net.parameters(), torch.empty(0))
     image = torch.empty(1, *sides, dtype=first.dtype, device="meta")
     state = {name: value.to("meta") for name, value in chain(net.named_parameters(), net.named_buffers())}

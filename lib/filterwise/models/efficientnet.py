@@ -13,10 +13,9 @@ import torch
 from torch import nn
 
 from filterwise import _torchvision
-from filterwise.errors import ParameterError
 from filterwise.models import weight_files
 from filterwise.models.building import models
-from filterwise.models.sizes import check_share, scaled_filters
+from filterwise.models.sizes import check_share, refused, scaled_filters
 
 #: Stages 2 to 8: expansion, kernel, stride, channels in, channels out, blocks.
 _STAGES = (
@@ -32,23 +31,14 @@ _STAGES = (
 SMALL = 64
 
 
-@torch.no_grad()
 def draw(net: nn.Module, generator: torch.Generator) -> None:
-    """torchvision's own initial weights of an EfficientNet.
+    """torchvision's own initial weights of an EfficientNet; linear layers: U(+-1/sqrt(outputs))."""
 
-    Convolutions: N(0, 2/fan_out), linear layers: U(+-1/sqrt(outputs)), biases 0, batch norms 1 and 0.
-    """
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * module.weight[0, 0].numel()
-            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.out_features)
-            module.weight.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-            module.bias.zero_()
+    def draw_linear(linear: nn.Linear) -> None:
+        bound = 1 / math.sqrt(linear.out_features)
+        linear.weight.uniform_(-bound, bound, generator=generator)
+
+    weight_files.draw_as_torchvision(net, generator, draw_linear)
 
 
 @models("efficientnet_b0", draw=draw, read=partial(weight_files.read, published="EfficientNet_B0_Weights"))
@@ -90,7 +80,7 @@ def efficientnet_b0(
     check_share("dropout", dropout)
     check_share("stochastic_depth", stochastic_depth)
     if first_strides not in (None, 1, 2) or isinstance(first_strides, bool):
-        raise ParameterError(f"first_strides={first_strides!r} is not allowed; choose from None, 1, 2")
+        raise refused("first_strides", first_strides, "choose from None, 1, 2")
     weight_files.check_weights(weights, ("random", "imagenet"))
     stride = (1 if size <= SMALL else 2) if first_strides is None else first_strides
     scaled_filters("width", 16, width)  # torchvision rounds to a multiple of 8 and never down to none

@@ -12,7 +12,7 @@ from torch import nn
 from filterwise.errors import ParameterError, check_choice
 from filterwise.models.block import Block, FilterNet, fully_connected
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_positive, scaled_filters
+from filterwise.models.sizes import check_count, check_positive, first_filters, refused
 
 STANDARD_D1, STANDARD_D2 = 6, 16
 STANDARD_FC = (120, 84)
@@ -58,7 +58,7 @@ def lenet5(
     """
     check_choice("kernel", kernel, (5, 3))
     check_choice("pool", pool, _POOLS)
-    first = _first(d1, width)
+    first = first_filters(d1, STANDARD_D1, width)
     second = _second(first, d2, ratio)
     hidden = _hidden(fc, first)
     pad = (0 if kernel == 5 else 1) if padding is None else check_count("padding", padding, 0)
@@ -74,14 +74,6 @@ def lenet5(
         blocks.append(Block(below, filters, kernel, pad, batch_norm=False, pool=_POOLS[pool](2)))
         below = filters
     return FilterNet(blocks, fully_connected([below * side**2, *hidden, labels], "relu", last_bias=True))
-
-
-def _first(d1: int | None, width: float) -> int:
-    if d1 is None:
-        return scaled_filters("width", STANDARD_D1, width)
-    if width != 1.0:
-        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
-    return check_count("d1", d1)
 
 
 def _second(first: int, d2: int | None, ratio: float | None) -> int:
@@ -104,7 +96,5 @@ def _hidden(fc: tuple[int, int] | str, first: int) -> list[int]:
     if fc == "scaled":
         return [(2 * nodes * first + STANDARD_D1) // (2 * STANDARD_D1) for nodes in STANDARD_FC]
     if not isinstance(fc, (tuple, list)) or len(fc) != 2:
-        raise ParameterError(
-            f"fc={fc!r} is not allowed; give two numbers of nodes, such as (120, 84), or 'scaled'"
-        )
+        raise refused("fc", fc, "give two numbers of nodes, such as (120, 84), or 'scaled'")
     return [check_count("fc", nodes) for nodes in fc]

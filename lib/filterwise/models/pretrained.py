@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -10,27 +9,16 @@ import torch
 from torch import nn
 
 from filterwise import _torchvision
-from filterwise.errors import ParameterError
 from filterwise.models import weight_files
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_share
+from filterwise.models.sizes import check_count, check_share, refused
 
 
-@torch.no_grad()
 def draw(net: nn.Module, generator: torch.Generator) -> None:
-    """torchvision's own initial weights of a VGG.
-
-    Convolutions: N(0, 2/fan_out), linear layers: N(0, 0.01^2), biases 0, batch norms 1 and 0.
-    """
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, (nn.Conv2d, nn.Linear)):
-            fan_out = module.weight.numel() / module.weight.shape[1]
-            spread = 0.01 if isinstance(module, nn.Linear) else math.sqrt(2 / fan_out)
-            module.weight.normal_(0, spread, generator=generator)
-            if module.bias is not None:
-                module.bias.zero_()
+    """torchvision's own initial weights of a VGG; linear layers: N(0, 0.01^2)."""
+    weight_files.draw_as_torchvision(
+        net, generator, lambda linear: linear.weight.normal_(0, 0.01, generator=generator)
+    )
 
 
 @models("vgg16_bn_imagenet", draw=draw, read=partial(weight_files.read, published="VGG16_BN_Weights"))
@@ -63,7 +51,7 @@ def vgg16_bn(
         If there is no torchvision.
     """
     if width != 1.0:
-        raise ParameterError(f"width={width!r} is not allowed in 'vgg16_bn_imagenet'; it must be 1.0")
+        raise refused("width", width, "'vgg16_bn_imagenet' has one width, so it must be 1.0")
     check_share("dropout", dropout)
     check_count("size", size, 32)
     weight_files.check_weights(weights, ("imagenet", "random"))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from filterwise.errors import ParameterError, check_choice
+from filterwise.errors import check_choice
 from filterwise.models import pools
 from filterwise.models.block import Block, FilterNet, fully_connected
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_flag, scaled_filters
+from filterwise.models.sizes import check_count, check_flag, first_filters, refused, scaled_filters
 
 Stages = Sequence[tuple[int, int]]
 
@@ -78,17 +78,10 @@ def named(
     if plan is None and inner is None:
         plan = "L2" if advanced else "V"
     convolutions, fc_layers = LAYOUTS[m]
-    if d1 is None:
-        d = scaled_filters("width", STANDARD_D, width)
-    elif width != 1.0:
-        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
-    else:
-        d = check_count("d1", d1)
+    d = first_filters(d1, STANDARD_D, width)
     stages = [(factor * d, depth) for factor, depth in zip(_FACTORS, convolutions, strict=False)]
     if fc_width is not None and fc_layers == 1:
-        raise ParameterError(
-            f"fc_width={fc_width!r} is not allowed in vgg{m}: its one FC layer has no hidden nodes"
-        )
+        raise refused("fc_width", fc_width, f"the one FC layer of vgg{m} has no hidden nodes")
     hidden = STANDARD_D * d if fc_width is None else check_count("fc_width", fc_width)
     widths = [hidden] * (fc_layers - 1)
     return _assemble(stages, widths, labels, channels, size, plan, order, inner, fc_activation, batch_norm)
@@ -127,21 +120,15 @@ def free(
     """
     example = "such as ((16, 2), (32, 2), (64, 2))"
     if not isinstance(stages, (tuple, list)) or not stages:
-        raise ParameterError(
-            f"stages={stages!r} is not allowed; give (filters, convolutions) per stage, {example}"
-        )
+        raise refused("stages", stages, f"give (filters, convolutions) per stage, {example}")
     layout = []
     for stage in stages:
         if not isinstance(stage, (tuple, list)) or len(stage) != 2:
-            raise ParameterError(
-                f"stages={stages!r} is not allowed: {stage!r} is no (filters, convolutions), {example}"
-            )
+            raise refused("stages", stages, f"{stage!r} is no (filters, convolutions), {example}")
         standard, depth = check_count("stages", stage[0]), check_count("stages", stage[1])
         layout.append((scaled_filters("width", standard, width), depth))
     if not isinstance(fc, (tuple, list)):
-        raise ParameterError(
-            f"fc={fc!r} is not allowed; give the hidden FC layers' nodes in a tuple, such as (64,)"
-        )
+        raise refused("fc", fc, "give the hidden FC layers' nodes in a tuple, such as (64,)")
     widths = [check_count("fc", nodes) for nodes in fc]
     if plan is None and inner is None:
         plan = "V"
@@ -166,10 +153,8 @@ def _assemble(
     total = 2 ** len(stages)
     head = pools.head_steps(total // 2 ** len(kept), order)
     if size % total:
-        raise ParameterError(
-            f"size={size!r} is not allowed: {len(stages)} stages divide the side by {total}, so it must be a "
-            f"multiple of {total}; for smaller images take 'vgg' with fewer stages"
-        )
+        allowed = f"{len(stages)} stages divide the side by {total}, so it must be a multiple of {total}"
+        raise refused("size", size, f"{allowed}; for smaller images take 'vgg' with fewer stages")
     blocks, below = [], channels
     for stage, (filters, depth) in enumerate(stages, start=1):
         for layer in range(1, depth + 1):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from filterwise import _torchvision
 from filterwise.errors import DataError, ParameterError, near_miss
+from filterwise.models.sizes import refused
 
 #: "random", "imagenet" or the path of a file.
 Weights = str | os.PathLike[str] | None
@@ -32,14 +35,29 @@ or the path of a .safetensors, .pth or .pt file; did you mean 'imagenet'?
     """
     if isinstance(weights, str) and weights in words:
         return
-    listed = ", ".join(map(repr, words))
-    allowed = (
-        f"choose from {listed} or the path of a .safetensors, .pth or .pt file{near_miss(weights, words)}"
-    )
+    listed = ", ".join(map(repr, words)) + " or the path of a .safetensors, .pth or .pt file"
+    allowed = f"choose from {listed}{near_miss(weights, words)}"
     if not isinstance(weights, (str, os.PathLike)) or Path(weights).suffix not in _FILES:
-        raise ParameterError(f"weights={weights!r} is not allowed; {allowed}")
+        raise refused("weights", weights, allowed)
     if not Path(weights).is_file():
         raise ParameterError(f"weights={os.fspath(weights)!r} does not exist; {allowed}")
+
+
+@torch.no_grad()
+def draw_as_torchvision(
+    net: nn.Module, generator: torch.Generator, draw_linear: Callable[[nn.Linear], object]
+) -> None:
+    """Convolutions: N(0, 2/fan_out), linear layers by ``draw_linear``, biases 0, batch norms 1 and 0."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+        elif isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels * module.weight[0, 0].numel()
+            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
+        elif isinstance(module, nn.Linear):
+            draw_linear(module)
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+            module.bias.zero_()
 
 
 def read(net: nn.Module, name: str, weights: Weights, published: str) -> None:
