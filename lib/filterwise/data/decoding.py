@@ -68,13 +68,9 @@ def decode(
             pixels: Image.Image = picture if picture.mode == mode else picture.convert(mode)
     except DataError:
         raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        bomb = f"a decompression bomb ({error}); at most {largest_side} pixels a side are expected"
-        raise DataError(f"{where}: the image is {bomb}") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{where}: the image cannot be decoded: not one of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow raises almost anything, by format and by place of the damage
-        reason = str(error) or type(error).__name__
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"not one of {', '.join(FORMATS)}" if unknown else str(error) or type(error).__name__
         raise DataError(f"{where}: the image cannot be decoded: {reason}") from None
     if resize is not None:
         pixels = resize_and_crop(pixels, *resize)

@@ -39,8 +39,7 @@ def load(
 ) -> ImageSet | FolderSet:
     """The image set ``name``, from the first of these that has it; ``.source`` and the log say which.
 
-    1. Parquet files below ``root``, else below the environment variable FILTERWISE_DATA:
-       ``<root>/<name>/<split>.parquet``. They are decoded once, into the cache.
+    1. Parquet files ``<root>/<name>/<split>.parquet``, decoded once, into the cache.
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
@@ -52,7 +51,7 @@ def load(
     ----------
     name : one of `names()`
     split : one of `describe(name).splits`
-    root : folder that holds the sets; "" counts as not given
+    root : folder that holds the sets; else, or if "", the environment variable FILTERWISE_DATA
     cache : cache folder; else the environment variable FILTERWISE_CACHE, else ~/.cache/filterwise
     mirror : address to download from instead; else the environment variable FILTERWISE_MIRROR
     **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each

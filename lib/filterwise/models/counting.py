@@ -33,9 +33,8 @@ def layer_names(net: nn.Module) -> list[str]:
     if isinstance(named, (list, tuple)) and named:
         for name in named:
             if name not in modules:
-                raise ParameterError(
-                    f"net.layer_names holds {name!r}, which is no module of {type(net).__name__}"
-                )
+                kind = type(net).__name__
+                raise ParameterError(f"net.layer_names holds {name!r}, which is no module of {kind}")
         return list(named)
     some = ", ".join(repr(name) for name in list(modules)[1:13])
     raise ParameterError(

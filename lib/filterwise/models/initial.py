@@ -1,10 +1,7 @@
 """Initial weights, drawn with a generator of their own; torch's global random state stays as it is.
 
 A module with weights that no rule here is for says itself how they are drawn, with a method
-
-    def draw(self, generator: torch.Generator, init: str) -> None
-
-that fills its own parameters and buffers in place, without those of the modules inside it.
+``draw(generator, init)`` that fills its own parameters and buffers in place, not those of modules inside it.
 """
 
 from __future__ import annotations
@@ -74,7 +71,7 @@ def _embedding(module: nn.Embedding, generator: torch.Generator, init: str) -> N
 def initialise(net: nn.Module, seed: int, init: str = "torch") -> None:
     """Draw all weights, in the modules' order.
 
-    - a module with a method ``draw(generator, init)`` draws its own;
+    - a module with a method ``draw`` draws its own;
     - Conv1d, Conv2d, Linear: U(+-1/sqrt(fan_in)) as in PyTorch, or ("he") N(0, 2/fan_in) and biases 0;
     - BatchNorm1d, BatchNorm2d, LayerNorm: 1 and 0;
     - Embedding: N(0, 1) as in PyTorch, or ("he") N(0, 0.02^2) cut at two standard deviations.

@@ -86,9 +86,8 @@ def _second(first: int, d2: int | None, ratio: float | None) -> int:
         return (2 * STANDARD_D2 * first + STANDARD_D1) // (2 * STANDARD_D1)
     second = math.floor(check_positive("ratio", ratio) * first + 0.5)
     if second < 1:
-        raise ParameterError(
-            f"ratio={ratio!r} gives d2=0 at d1={first}; it must be at least {0.5 / first!r}, one filter"
-        )
+        least = f"it must be at least {0.5 / first!r}, one filter"
+        raise ParameterError(f"ratio={ratio!r} gives d2=0 at d1={first}; {least}")
     return second
 
 

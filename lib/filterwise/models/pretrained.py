@@ -60,11 +60,7 @@ def vgg16_bn(
     net: Any = vision.vgg16_bn(weights=None, num_classes=labels, dropout=dropout)
     if channels != 3:
         net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
-    net.layer_names = _block_ends(net.features)
+    # a block ends with the module before the next convolution
+    starts = [n for n, module in enumerate(net.features) if isinstance(module, nn.Conv2d)]
+    net.layer_names = tuple(f"features.{start - 1}" for start in [*starts[1:], len(net.features)])
     return net
-
-
-def _block_ends(features: nn.Sequential) -> tuple[str, ...]:
-    """The last module of each block: the one before the next convolution."""
-    starts = [n for n, module in enumerate(features) if isinstance(module, nn.Conv2d)]
-    return tuple(f"features.{start - 1}" for start in [*starts[1:], len(features)])
