@@ -7,6 +7,8 @@ import http.server
 import io
 import os
 import pickle
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -25,12 +27,12 @@ from filterwise.errors import DataError, ParameterError
 
 
 class Server:
-    """Serves ``files``; ``cut`` sends only the first half, ``asked`` counts the requests."""
+    """Serves ``files``; the first ``cut`` answers end half way, ``asked`` lists the requests."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[str] = []
-        self.cut = False
+        self.cut = 0
         server = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,7 +45,8 @@ class Server:
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content[: len(content) // 2] if server.cut else content)
+                server.cut -= 1
+                self.wfile.write(content[: len(content) // 2] if server.cut >= 0 else content)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -64,6 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     monkeypatch.setenv("FILTERWISE_MIRROR", made.address)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "RETRIES", 0)
     yield made
     made.close()
 
@@ -125,7 +129,7 @@ def left_in(cache: Path) -> list[str]:
 def test_cifar10_is_fetched_once_and_read(
     server: Server, offer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = catalog._counts(train=20, test=4)
+    counts = {"train": 20, "test": 4}
     monkeypatch.setitem(catalog.CATALOG, "cifar10", replace(catalog.CATALOG["cifar10"], counts=counts))
     images = random_pixels(24)
     offer("cifar10", cifar10(images))
@@ -177,40 +181,51 @@ def test_flowers_are_put_in_the_order_of_their_split(offer: Callable[..., None])
     assert small.shape == (3, 32, 32)
 
 
-def test_a_wrong_checksum_is_one_clear_error_and_leaves_nothing(
-    server: Server, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_checksum_is_one_clear_error_and_leaves_nothing(server: Server, own_cache: Path) -> None:
     server.files["cifar-10-python.tar.gz"] = b"something else"
     with pytest.raises(DataError) as caught:
         load("cifar10", download=True)
-    md5 = hashlib.md5(b"something else", usedforsecurity=False).hexdigest()
-    assert str(caught.value) == (
-        f"{server.address}/cifar-10-python.tar.gz: checksum mismatch: the 14 bytes have MD5 {md5}; "
-        "c58f30108f718f92721af3b95e74349a is expected"
+    message = str(caught.value)
+    assert message.startswith(f"{server.address}/cifar-10-python.tar.gz: checksum mismatch: ")
+    assert hashlib.md5(b"something else", usedforsecurity=False).hexdigest() in message
+    assert "c58f30108f718f92721af3b95e74349a" in message
+    assert message.endswith(
+        "give another address by mirror= or FILTERWISE_MIRROR, or put the file there yourself: "
+        f"{own_cache / 'downloads' / 'cifar-10-python.tar.gz'}"
     )
-    assert caught.value.__cause__ is None
     assert left_in(own_cache) == []
 
 
 def test_a_connection_that_ends_early_a_missing_file_and_no_server(
-    server: Server, offer: Callable[..., None], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, offer: Callable[..., None], own_cache: Path
 ) -> None:
     offer("cifar10", cifar10(random_pixels(6)))
-    server.cut = True
-    with pytest.raises(
-        DataError, match=r"python\.tar\.gz: (the connection ended|cannot be fetched) after \d+"
-    ):
+    server.cut = 1
+    with pytest.raises(DataError, match=r"python\.tar\.gz: (cannot be fetched|checksum mismatch): "):
         load("cifar10", download=True)
     server.files.clear()
-    with pytest.raises(DataError, match=r"python\.tar\.gz: the server answers 404 Not Found"):
+    with pytest.raises(
+        DataError, match=r"python\.tar\.gz: cannot be fetched: the server answers 404 Not Found"
+    ):
         load("cifar10", download=True)
     with pytest.raises(
-        DataError, match=r"127\.0\.0\.1:9/cifar-10-python\.tar\.gz: cannot be fetched after 0 bytes"
+        DataError, match=r"127\.0\.0\.1:9/cifar-10-python\.tar\.gz: cannot be fetched: .*refused"
     ):
         load("cifar10", download=True, mirror="http://127.0.0.1:9")
-    with pytest.raises(ParameterError, match="mirror='file:///etc' is not an address"):
+    with pytest.raises(ParameterError, match="mirror='file:///etc/' is not an address"):
         load("cifar10", download=True, mirror="file:///etc")
     assert left_in(own_cache) == []
+
+
+def test_a_failed_download_is_tried_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "RETRIES", 1)
+    content = np.random.default_rng(0).bytes(2**20 + 5)
+    server.files["large.bin"], server.cut = content, 1
+    archive = Archive("large.bin", server.address, hashlib.md5(content).hexdigest())
+    assert fetch_archive(archive, tmp_path).read_bytes() == content
+    assert len(server.asked) == 2
 
 
 def test_a_damaged_copy_is_fetched_again_and_a_good_one_is_not(server: Server, tmp_path: Path) -> None:
@@ -220,10 +235,24 @@ def test_a_damaged_copy_is_fetched_again_and_a_good_one_is_not(server: Server, t
         assert fetch_archive(archive, tmp_path).read_bytes() == b"content"
     assert len(server.asked) == 1
     (tmp_path / "some.bin").write_bytes(b"conten")
-    (tmp_path / ".tmp-some.bin-killed").write_bytes(b"con")
     assert fetch_archive(archive, tmp_path).read_bytes() == b"content"
     assert left_in(tmp_path) == ["some.bin"]
     assert len(server.asked) == 2
+
+
+def test_pooch_is_imported_for_a_download_alone_and_its_absence_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "import sys; from filterwise import data; data.load('parts', n=10); print('pooch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    monkeypatch.setitem(sys.modules, "pooch", None)  # the import system's word for "there is none"
+    with pytest.raises(
+        DataError, match=r"cifar-10-python\.tar\.gz takes the package pooch: pip install pooch"
+    ):
+        load("cifar10", download=True, cache=tmp_path)
 
 
 class Harmful:
@@ -236,9 +265,10 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut": (lambda: cifar10(random_pixels(6))[:-3000], "not a readable archive of cifar10"),
     "other members": (lambda: tar({"readme": b""}), "not a readable archive of cifar10"),
     "code": (lambda: cifar10(random_pixels(6), pickle.dumps, data=Harmful()), r"putenv is not allowed"),
-    "no labels": (lambda: cifar10(random_pixels(6), labels=None), "labels have shape"),
-    "short rows": (lambda: cifar10(random_pixels(6, 16)), r"data is uint8 \(1, 768\); uint8 rows of 3072"),
-    "label": (lambda: cifar10(random_pixels(6), labels=[10]), "row 0: label 10 is out of range; 0 to 9"),
+    "no labels": (lambda: cifar10(random_pixels(6), labels=None), "not a readable archive of cifar10"),
+    "few labels": (lambda: cifar10(random_pixels(12), labels=[1]), r"\(10, 3072\) for 5 labels; a row"),
+    "short rows": (lambda: cifar10(random_pixels(6, 16)), r"train is uint8 \(5, 768\) for 5 labels"),
+    "label": (lambda: cifar10(random_pixels(6), labels=[10]), "labels 10 to 10; 0 to 9 is expected"),
 }  # fmt: skip
 
 
@@ -283,10 +313,3 @@ def test_addresses_and_checksums_are_torchvisions() -> None:
     flowers = datasets.Flowers102
     assert {(ours.file, ours.md5) for ours in ARCHIVES["flowers102"]} == set(flowers._file_dict.values())
     assert all(ours.base == flowers._download_url_prefix for ours in ARCHIVES["flowers102"])
-
-
-def test_a_file_of_several_blocks_arrives_whole(server: Server, tmp_path: Path) -> None:
-    content = np.random.default_rng(0).bytes(3 * download.BLOCK + 5)
-    server.files["large.bin"] = content
-    archive = Archive("large.bin", server.address, hashlib.md5(content).hexdigest())
-    assert fetch_archive(archive, tmp_path).read_bytes() == content

@@ -71,7 +71,7 @@ def test_subset_takes_indices_and_masks_in_order() -> None:
     for wrong in ([40], [-1], [], [0.5]):
         with pytest.raises(ParameterError, match="indices"):
             ds.subset(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ParameterError, match="mask of shape"):
+    with pytest.raises(ParameterError, match="or a mask of the 40 images; got shape"):
         ds.subset(torch.ones(3, dtype=torch.bool))
 
 
@@ -146,6 +146,32 @@ def test_what_does_not_fit_together_is_refused() -> None:
         ImageSet(images, labels, NAMES[:2])
     with pytest.raises(ParameterError, match="at least one"):
         ImageSet(images[:0], labels[:0], NAMES)
+
+
+def test_labels_may_be_rows_of_weights() -> None:
+    """Soft labels, or several an image: float32 (N, K)."""
+    images = numbered(6).images
+    weights = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)) * 3
+    ds = ImageSet(images, weights, NAMES)
+    assert (len(ds), ds.labels_count, ds.to("cpu").digest) == (6, 4, ds.digest)
+    assert torch.equal(ds.subset([4, 1]).labels, weights[[4, 1]])
+    assert torch.equal(torch.cat([labels for _, labels in ds.batches(4)]), weights)
+    rest, held = ds.split_off(0.5, seed=0)
+    assert sorted(which(rest) + which(held)) == list(range(6))
+    changed = weights.clone()
+    changed[5, 3] += 1e-6
+    digests = {ds.digest, ImageSet(images, changed, NAMES).digest, ds.subset([4, 1]).digest, held.digest}
+    assert len(digests) == 4
+    for choose in (lambda: ds.balanced(4, seed=0), lambda: ds.only_labels([1])):
+        with pytest.raises(ParameterError, match="needs one label an image; these are rows of 4"):
+            choose()
+    for wrong in (-1.0, float("nan"), float("inf")):
+        changed[2, 1] = wrong
+        with pytest.raises(ParameterError, match="weights are at least 0 and finite"):
+            ImageSet(images, changed, NAMES)
+    for shaped in (weights[:5], weights[:, :3], weights.double(), weights[:, 0]):
+        with pytest.raises(ParameterError, match=r"one for each of the 6 images .* or float32 rows of 4"):
+            ImageSet(images, shaped, NAMES)
 
 
 @pytest.mark.cuda

@@ -113,8 +113,8 @@ BROKEN_ROWS: dict[str, tuple[Any, Any, str]] = {
     "cut short": ("cut", 5, r"cannot be decoded: "),
     "another size": ("small", 5, r"16x16 pixels; 32x32 is expected, as in the first row"),
     "10,000 pixels wide": (bomb_png(10_000, 8), 5, r"10000x8 pixels; at most 1024 a side are expected"),
-    "bomb": (bomb_png(10_000, 10_000), 5, r"at most 1024 (pixels )?a side are expected"),
-    "larger bomb": (bomb_png(60_000, 60_000), 5, r"decompression bomb .*at most 1024 pixels a side"),
+    "bomb": (bomb_png(10_000, 10_000), 5, r"cannot be decoded: .*decompression bomb"),
+    "larger bomb": (bomb_png(60_000, 60_000), 5, r"cannot be decoded: .*decompression bomb"),
 }
 
 
@@ -187,7 +187,7 @@ def broken_files(file: Path, write: Write) -> dict[str, tuple[Callable[[], Any],
         ),
         "no label column": (
             lambda: write(file, pngs, labels, label_column="class"),
-            "no label column; 'label' or 'fine_label' is expected, the file has: img, class",
+            "no label column; 'fine_label' or 'label' is expected, the file has: img, class",
         ),
         "image column of text": (
             lambda: plain(img=["a"], label=[0]),
@@ -199,7 +199,7 @@ def broken_files(file: Path, write: Write) -> dict[str, tuple[Callable[[], Any],
         ),
         "names that are not text": (
             lambda: write(file, pngs, labels, names=[1, 2, 3]),  # type: ignore[list-item]
-            "names of 'label' are not a list of strings",
+            "names of 'label' are no list of strings",
         ),
     }
 

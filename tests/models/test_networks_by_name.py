@@ -1,10 +1,15 @@
 """build(): what it knows and what it refuses."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from torch import nn
 
 from filterwise.errors import ParameterError
 from filterwise.models import build, names, options
+from filterwise.models.building import models
 
 
 def test_names():
@@ -12,12 +17,42 @@ def test_names():
         names()
     )
     assert {f"avgg{m}" for m in (6, 8, 13, 14, 16)} <= set(names())
+    assert [name for name in names() if name.startswith("vgg")][:4] == ["vgg", "vgg6", "vgg8", "vgg11"]
+
+
+def test_names_do_not_hang_on_what_was_imported_first():
+    script = "import filterwise.models.vgg; from filterwise import models; print(models.names())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(names())
+
+
+def test_a_new_network_registers_itself_where_it_is_defined(monkeypatch):
+    monkeypatch.setattr(models, "_entries", dict(models._entries))
+
+    @models("probe", fixed={"depth": 2})
+    def probe(labels, width, channels, size, *, depth, bias=True):
+        layers = [nn.Conv2d(channels, channels, 3, padding=1, bias=bias) for _ in range(depth)]
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * size**2, labels))
+
+    assert options("probe") == {"bias": True}
+    assert len(build("probe", labels=3, size=4, bias=False)) == 4
+    with pytest.raises(ParameterError, match="depth=3 is no option of 'probe'"):
+        build("probe", depth=3)
+
+
+def test_to_know_the_networks_is_not_to_import_them():
+    """A run's key holds the code it can reach: build() must reach no network by import."""
+    script = "import sys, filterwise.models.building; print(*[m for m in sys.modules if 'filterwise' in m])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "filterwise.models.building" in done.stdout
+    networks = {models.get(name).function.__module__ for name in names()}
+    assert not networks & set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg61"}, "name='vgg61' is not known.*did you mean 'vgg6'"),
+        ({"name": "vgg61"}, "model='vgg61' is not known.*did you mean 'vgg6'"),
         ({"name": "lenet5", "labels": 1}, "labels=1.*at least 2"),
         ({"name": "lenet5", "labels": 10.0}, "labels=10.0"),
         ({"name": "lenet5", "channels": 0}, "channels=0"),

@@ -5,7 +5,7 @@ import torch
 
 from filterwise.errors import ParameterError
 from filterwise.models import build, orders, parse_order, pool_series
-from filterwise.models.pooling import head_steps, inner_stages, shrink
+from filterwise.models.pools import head_steps, inner_stages, shrink
 
 
 @pytest.mark.parametrize("order", ["MP2-AP4", "MP2→AP4", "MP2->AP4", "MP2 → AP4"])
@@ -44,7 +44,7 @@ def test_series_applies_the_first_step_first():
 @pytest.mark.parametrize(
     ("plan", "kept"), [("V", (1, 2, 3, 4, 5)), ("L3", (1, 2, 3)), ("L2", (1, 2)), ("L1", (1,)), ("L0", ())]
 )
-def test_plans_keep_the_specified_stages(plan, kept):
+def test_plans_keep_their_lower_stages(plan, kept):
     assert inner_stages(5, plan, None) == kept
 
 

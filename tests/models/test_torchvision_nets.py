@@ -221,7 +221,7 @@ def test_pretrained_vgg16_measures_each_block_after_its_relu_and_pool(vgg16_bn):
 
 def test_our_vgg16_is_torchvisions_but_for_the_last_bias(vgg16_bn):
     with torch.device("meta"):
-        ours = vgg.named(16, False, 1000, 1.0, 3, 224, fc_activation="relu")
+        ours = vgg.named(1000, 1.0, 3, 224, m=16, advanced=False, fc_activation="relu")
     published = _torchvision.load().models.VGG16_BN_Weights.IMAGENET1K_V1.meta
     assert parameter_count(vgg16_bn) == published["num_params"]
     assert parameter_count(ours) == published["num_params"] - 1000
@@ -233,7 +233,7 @@ def test_our_vgg16_is_torchvisions_but_for_the_last_bias(vgg16_bn):
 
 def test_pretrained_vgg16_draws_as_torchvision_describes():
     net = nn.Sequential(nn.Conv2d(8, 32, 3), nn.BatchNorm2d(32), nn.Linear(64, 128))
-    pretrained.draw(net, seed=1)
+    pretrained.draw(net, torch.Generator().manual_seed(1))
     assert net[0].weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=5 / math.sqrt(2 * 2304))
     assert net[2].weight.std().item() == pytest.approx(0.01, rel=5 / math.sqrt(2 * 8192))
     assert not net[0].bias.any()

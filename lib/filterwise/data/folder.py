@@ -51,12 +51,6 @@ class FolderSet(Selectable):
     digest: str
     title: str
 
-    def __repr__(self) -> str:
-        return (
-            f"FolderSet({self.title}, {self.split}: {len(self):,} images {self.shape}, "
-            f"{self.labels_count} labels, {self.source}, digest {self.digest[:12]})"
-        )
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image as it leaves `batches`."""
@@ -91,15 +85,9 @@ class FolderSet(Selectable):
 
     def in_memory(self) -> ImageSet:
         """All images decoded: N * 3 * size^2 bytes."""
-        return ImageSet(
-            torch.cat([images for images, _ in self.batches()]),
-            self.labels,
-            self.label_names,
-            self.name,
-            self.split,
-            self.source,
-            title=self.title,
-        )
+        images = torch.cat([images for images, _ in self.batches()])
+        facts = self.name, self.split, self.source
+        return ImageSet(images, self.labels, self.label_names, *facts, title=self.title)
 
     def _decode(self, file: str) -> np.ndarray:
         path = self.folder / file
@@ -145,31 +133,20 @@ def load_folder(
     names = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
     if not names:
         raise DataError(f"{folder}: has no folders; one for each label is expected")
-    files: list[str] = []
-    labels: list[int] = []
+    files, labels = [], []
     sha = hashlib.sha256(f"folder 1\n{size} {shorter}\n{names!r}\n".encode())
     for label, label_name in enumerate(names):
-        before = len(files)
-        for where, _, found in sorted(os.walk(folder / label_name, followlinks=True)):
-            for file in sorted(found):
-                if file.lower().endswith(EXTENSIONS):
-                    full = os.path.join(where, file)
-                    files.append(os.path.relpath(full, folder))
-                    labels.append(label)
-                    sha.update(f"{files[-1]}\n{os.path.getsize(full)}\n".encode())
-        if len(files) == before:
+        walk = sorted(os.walk(folder / label_name, followlinks=True))
+        paths = [os.path.join(where, file) for where, _, found in walk for file in sorted(found)]
+        images = [path for path in paths if path.lower().endswith(EXTENSIONS)]
+        if not images:
             raise DataError(f"{folder / label_name}: has no image ({', '.join(EXTENSIONS)} are looked for)")
-    title = name or above.name
+        labels += [label] * len(images)
+        for path in images:
+            files.append(os.path.relpath(path, folder))
+            sha.update(f"{files[-1]}\n{os.path.getsize(path)}\n".encode())
+    title, source = name or above.name, f"folder {'/'.join(folder.parts[-2:])}"
     return FolderSet(
-        folder=folder,
-        files=tuple(files),
-        labels=torch.tensor(labels),
-        label_names=tuple(names),
-        size=size,
-        shorter_side=shorter,
-        name=title,
-        split=split or "all",
-        source=f"folder {'/'.join(folder.parts[-2:])}",
-        digest=sha.hexdigest(),
-        title=title,
-    )
+        folder, tuple(files), torch.tensor(labels), tuple(names), size, shorter,
+        title, split or "all", source, sha.hexdigest(), title,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.selection import Selectable
+from filterwise.data.selection import Selectable, label_bytes
 from filterwise.errors import ParameterError, check_at_least
 
 
@@ -22,8 +23,7 @@ class ImageSet(Selectable):
     Attributes
     ----------
     images : uint8 (N, C, H, W); may be a memory map that is private to this process
-    labels : int64 (N,), from 0 to K - 1; or float32 (N, K), each label's share in an image: soft labels, or
-        ones at several labels
+    labels : int64 (N,), from 0 to K - 1; or float32 (N, K), weights of at least 0 for soft or several labels
     label_names : the K names
     name, split : what was asked of `load`
     source : where it came from, in words
@@ -54,51 +54,31 @@ class ImageSet(Selectable):
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.ndim != 4:
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ParameterError(f"images must be uint8 (N, C, H, W); got {found}")
+        count, names = len(self.label_names), self.label_names
+        shapes = {torch.int64: images.shape[:1], torch.float32: (len(images), count)}
+        if labels.shape != shapes.get(labels.dtype) or len(labels) == 0:
             raise ParameterError(
-                f"images must be uint8 (N, C, H, W); got {images.dtype} {tuple(images.shape)}"
+                f"labels must be int64, one for each of the {len(images)} images and at least one, or "
+                f"float32 rows of {count}; got {labels.dtype} {tuple(labels.shape)}"
             )
-        if labels.is_floating_point():
-            fits = labels.dtype == torch.float32 and labels.shape == (len(images), len(self.label_names))
-            if not fits or len(labels) == 0 or not (labels.isfinite() & (labels >= 0)).all():
-                raise ParameterError(
-                    f"labels that are no integers must be float32 shares, at least 0, of shape "
-                    f"({len(images)}, {len(self.label_names)}); "
-                    f"got {labels.dtype} {tuple(labels.shape)}"
-                )
-            if not bool((labels.sum(1) > 0).all()):
-                raise ParameterError("labels: each image needs at least one label with a share above 0")
-        else:
-            self._check_numbers()
+        lowest, highest = labels.min().item(), labels.max().item()
+        if labels.ndim == 2 and not 0 <= lowest <= highest < math.inf:  # not a number fits nowhere
+            raise ParameterError(f"labels run from {lowest} to {highest}; weights are at least 0 and finite")
+        if labels.ndim == 1 and (lowest < 0 or highest >= count):
+            names_for = f"there are names for 0 to {count - 1}"
+            raise ParameterError(f"labels run from {lowest} to {highest}, but {names_for}")
         if not self.digest:
-            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), self.label_names)
+            digest = content_digest(images.cpu().numpy(), labels.cpu().numpy(), names)
             object.__setattr__(self, "digest", digest)
         if not self.title:
             object.__setattr__(self, "title", self.name)
 
-    def _check_numbers(self) -> None:
-        images, labels = self.images, self.labels
-        if labels.dtype != torch.int64 or labels.shape != images.shape[:1] or len(labels) == 0:
-            raise ParameterError(
-                f"labels must be int64, one for each of the {len(images)} images and at least one; "
-                f"got {labels.dtype} {tuple(labels.shape)}"
-            )
-        lowest, highest = int(labels.min()), int(labels.max())
-        if lowest < 0 or highest >= len(self.label_names):
-            raise ParameterError(
-                f"labels run from {lowest} to {highest}, "
-                f"but there are names for 0 to {len(self.label_names) - 1}"
-            )
-
-    def __repr__(self) -> str:
-        return (
-            f"ImageSet({self.title}, {self.split}: {len(self):,} images {self.shape}, "
-            f"{self.labels_count} labels, {self.source}, digest {self.digest[:12]})"
-        )
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        _, channels, height, width = self.images.shape
+        channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
@@ -114,9 +94,7 @@ class ImageSet(Selectable):
             yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
 
     def to(
-        self,
-        device: torch.device | str,
-        memory_format: torch.memory_format = torch.preserve_format,
+        self, device: torch.device | str, memory_format: torch.memory_format = torch.preserve_format
     ) -> ImageSet:
         """The same set with images and labels on ``device``, and the images in ``memory_format``."""
         images = self.images.to(device, memory_format=memory_format)
@@ -131,7 +109,7 @@ def content_digest(images: np.ndarray, labels: np.ndarray, label_names: Sequence
     """SHA-256 over shape, label names, labels and pixels; what it is called and where it lay do not count."""
     header = json.dumps({"version": 1, "shape": list(images.shape), "labels": list(label_names)})
     sha = hashlib.sha256(header.encode())
-    sha.update(labels.astype("<i8" if labels.ndim == 1 else "<f4").tobytes())
+    sha.update(label_bytes(labels))
     # in blocks, so that a memory map is never held as a whole copy
     for start in range(0, len(images), 4096):
         sha.update(np.ascontiguousarray(images[start : start + 4096]).data)

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from filterwise.data.cache import Meta, create_images
+from filterwise.data import decoding
+from filterwise.data.cache import Meta, create_images, finish
 from filterwise.data.catalog import SetInfo
-from filterwise.data.decoding import (
-    LARGEST_FIXED_SIDE,
-    LARGEST_PHOTO_SIDE,
-    bombs_are_errors,
-    decode,
-    shorter_side_for,
-)
-from filterwise.data.imageset import content_digest
 from filterwise.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -35,15 +27,9 @@ LABEL_COLUMNS = ("fine_label", "label")  # CIFAR-100 has a coarse label beside t
 
 def find_files(root: Path, name: str, split: str) -> list[Path]:
     """The parquet files of a split below ``root/name`` (or ``root`` itself when it has that name), sorted."""
-    folders = [root / name] + ([root] if root.name == name else [])
-    for folder in folders:
-        for pattern in (
-            f"{split}.parquet",
-            f"{split}-*.parquet",
-            f"*/{split}.parquet",
-            f"*/{split}-*.parquet",
-        ):
-            files = sorted(folder.glob(pattern))
+    for folder in [root / name] + ([root] if root.name == name else []):
+        for pattern in ("{}.parquet", "{}-*.parquet", "*/{}.parquet", "*/{}-*.parquet"):
+            files = sorted(folder.glob(pattern.format(split)))
             if files:
                 return files
     return []
@@ -65,23 +51,19 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
     rows = sum(table.metadata.num_rows for _, table, _ in opened)
     if rows == 0:
         raise DataError(f"{files[0]}: the file has no rows; {info.name} has images there")
-    resize = (shorter_side_for(size), size) if size is not None else None
-    largest = LARGEST_FIXED_SIDE if resize is None else LARGEST_PHOTO_SIDE
+    resize = (decoding.shorter_side_for(size), size) if size is not None else None
+    largest = decoding.LARGEST_FIXED_SIDE if resize is None else decoding.LARGEST_PHOTO_SIDE
     labels = np.empty(rows, dtype=np.int64)
     images: np.memmap | None = None
-    encodings: Counter[str] = Counter()
+    encodings: set[str] = set()
     done = 0
-    with bombs_are_errors():
+    with decoding.bombs_are_errors():
         for where, encoded, label in _rows(opened):
             if not isinstance(label, int) or not 0 <= label < len(label_names):
-                raise DataError(
-                    f"{where}: label {label!r} is out of range; 0 to {len(label_names) - 1} is expected"
-                )
-            if not isinstance(encoded, bytes):
-                raise DataError(
-                    f"{where}: the image has no bytes; an encoded picture (PNG, JPEG) is expected"
-                )
-            pixels, encoding = decode(encoded, where, info.shape[0], largest, resize)
+                known = f"0 to {len(label_names) - 1}"
+                raise DataError(f"{where}: label {label!r} is out of range; {known} is expected")
+            encoded = encoded if isinstance(encoded, bytes) else b""  # which is refused as such
+            pixels, encoding = decoding.decode(encoded, where, info.shape[0], largest, resize)
             if images is None:
                 images = create_images(folder, (rows, *pixels.shape))
             if pixels.shape != images.shape[1:]:
@@ -90,27 +72,14 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
                     f"{images.shape[3]}x{images.shape[2]} is expected, as in the first row"
                 )
             images[done], labels[done] = pixels, label
-            encodings[encoding] += 1
+            encodings.add(encoding)
             done += 1
     if images is None or done != rows:
-        raise DataError(
-            f"{files[0]}: {done} rows could be read; {rows} are expected from the file's metadata"
-        )
-    np.save(folder / "labels.npy", labels)
-    images.flush()
+        raise DataError(f"{files[0]}: {done} rows could be read; its metadata promises {rows}")
     lossy = sorted(encoding.lower() for encoding in encodings if encoding in ("JPEG", "WEBP", "MPO"))
     title = f"{info.name} ({', '.join(lossy)})" if info.lossless and lossy else info.name
     where = "/".join(files[0].parts[-2:]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    return Meta(
-        name=info.name,
-        split=split,
-        title=title,
-        source=f"parquet {where}",
-        label_names=label_names,
-        images=rows,
-        digest=content_digest(images, labels, label_names),
-        complete=info.counts.get(split) == rows,
-    )
+    return finish(folder, info, split, images, labels, label_names, f"parquet {where}", title)
 
 
 def _open(file: Path) -> tuple[Path, Any, tuple[str, str]]:
@@ -125,21 +94,18 @@ def _open(file: Path) -> tuple[Path, Any, tuple[str, str]]:
         table = pq.ParquetFile(file)
         schema = table.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{file}: not a readable parquet file, perhaps cut short: {_first_line(error)}"
-        ) from None
-    present = ", ".join(schema.names)
-    image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-    if image is None:
-        raise DataError(f"{file}: no image column; 'img' or 'image' is expected, the file has: {present}")
+        raise DataError(f"{file}: not a readable parquet file, perhaps cut short: {_short(error)}") from None
+    chosen = []
+    for what, columns in (("image", IMAGE_COLUMNS), ("label", LABEL_COLUMNS)):
+        present = [name for name in columns if name in schema.names]
+        if not present:
+            expected, found = " or ".join(map(repr, columns)), ", ".join(schema.names)
+            raise DataError(f"{file}: no {what} column; {expected} is expected, the file has: {found}")
+        chosen.append(present[0])
+    image, label = chosen
     kind = schema.field(image).type
     if not pa.types.is_struct(kind) or kind.get_field_index("bytes") < 0:
         raise DataError(f"{file}: column {image!r} is {kind}; a struct with a field 'bytes' is expected")
-    label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
-    if label is None:
-        raise DataError(
-            f"{file}: no label column; 'label' or 'fine_label' is expected, the file has: {present}"
-        )
     if not pa.types.is_integer(schema.field(label).type):
         raise DataError(f"{file}: column {label!r} is {schema.field(label).type}; integers are expected")
     return file, table, (image, label)
@@ -157,9 +123,7 @@ def _label_names(opened: Sequence[tuple[Path, Any, tuple[str, str]]], info: SetI
         log.info("%s has no label names; numbers are used", file)
         return tuple(str(label) for label in range(info.labels))
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise DataError(
-            f"{file}: the metadata's names of {column!r} are not a list of strings: {names!r:.80}"
-        )
+        raise DataError(f"{file}: the metadata's names of {column!r} are no list of strings: {names!r:.80}")
     return tuple(names)
 
 
@@ -177,10 +141,8 @@ def _rows(opened: Sequence[tuple[Path, Any, tuple[str, str]]]) -> Iterator[tuple
                     yield f"{file}, row {row}", picture, number
                     row += 1
         except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"{file}, row {row}: the file cannot be read from here: {_first_line(error)}"
-            ) from None
+            raise DataError(f"{file}, row {row}: cannot be read from here: {_short(error)}") from None
 
 
-def _first_line(error: Exception) -> str:
+def _short(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -54,14 +54,12 @@ def label_parts(labels: int, atoms: int = 8, parts: int = 3) -> np.ndarray:
     check_at_least("parts", parts, 1)
     check_at_least("atoms", atoms, parts)
     if parts > CELLS or atoms > 64:
-        raise ParameterError(
-            f"parts={parts}, atoms={atoms}: at most {CELLS} parts fit, and at most 64 atoms differ"
-        )
+        most = f"at most {CELLS} parts fit, and at most 64 atoms differ"
+        raise ParameterError(f"parts={parts}, atoms={atoms}: {most}")
     possible = math.comb(atoms, parts)
     if labels > possible:
-        raise ParameterError(
-            f"labels={labels} is too many: {parts} of {atoms} parts make {possible} labels; raise atoms="
-        )
+        most = f"{parts} of {atoms} parts make {possible} labels; raise atoms="
+        raise ParameterError(f"labels={labels} is too many: {most}")
     sets = np.array(list(itertools.combinations(range(atoms), parts)), dtype=np.int64)
     return sets[np.random.default_rng(_LABEL_SHUFFLE_SEED).permutation(possible)[:labels]]
 
@@ -108,11 +106,5 @@ def bag_of_parts(
         values[picture, down, across] += shapes[sets[label, part]] * strengths[:, part, None, None]
     pixels = np.clip(np.rint((values / LARGEST + 1) / 2 * 255), 0, 255).astype(np.uint8)
     names = tuple("-".join(str(part) for part in chosen) for chosen in sets)
-    return ImageSet(
-        torch.from_numpy(pixels[:, None]),
-        torch.from_numpy(label),
-        names,
-        "parts",
-        split,
-        "embedded (procedural)",
-    )
+    images = torch.from_numpy(pixels[:, None])
+    return ImageSet(images, torch.from_numpy(label), names, "parts", split, "embedded (procedural)")

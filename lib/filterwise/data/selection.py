@@ -13,6 +13,11 @@ from torch import Tensor
 from filterwise.errors import ParameterError, check_at_least, check_choice
 
 
+def label_bytes(labels: np.ndarray) -> bytes:
+    """Labels as bytes for a digest: 8 each, or 4 for each entry of a row of weights, on every machine."""
+    return labels.astype("<i8" if labels.ndim == 1 else "<f4").tobytes()
+
+
 class Selectable:
     """Selections shared by sets in memory and sets read from a folder.
 
@@ -23,8 +28,22 @@ class Selectable:
     labels: Tensor
     label_names: tuple[str, ...]
     digest: str
+    title: str
+    split: str
+    source: str
 
     def _take(self, indices: Tensor, labels: Tensor, label_names: tuple[str, ...], digest: str) -> Self:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.title}, {self.split}: {len(self):,} images {self.shape}, "
+            f"{self.labels_count} labels, {self.source}, digest {self.digest[:12]})"
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
         raise NotImplementedError
 
     @property
@@ -44,13 +63,11 @@ class Selectable:
             No index, one out of range, or a mask of another length.
         """
         chosen = torch.as_tensor(indices).cpu()
-        if chosen.dtype == torch.bool:
-            if chosen.shape != (len(self),):
-                raise ParameterError(f"indices: a mask of shape {tuple(chosen.shape)} for {len(self)} images")
+        if chosen.dtype == torch.bool and chosen.shape == (len(self),):
             chosen = chosen.nonzero().squeeze(1)
-        if chosen.ndim != 1 or len(chosen) == 0 or chosen.is_floating_point():
+        if chosen.ndim != 1 or len(chosen) == 0 or chosen.dtype == torch.bool or chosen.is_floating_point():
             raise ParameterError(
-                "indices must be one row of at least one integer; "
+                f"indices must be one row of at least one integer, or a mask of the {len(self)} images; "
                 f"got shape {tuple(chosen.shape)}, {chosen.dtype}"
             )
         chosen = chosen.to(torch.int64)
@@ -71,20 +88,17 @@ class Selectable:
             ``n`` is no multiple of the number of labels, or a label has too few images.
         """
         check_at_least("n", n, 1)
-        self._check_one_label("balanced")
         each, rest = divmod(n, self.labels_count)
         if rest:
             raise ParameterError(f"n={n} is not a multiple of the {self.labels_count} labels")
-        labels = self.labels.cpu()
+        labels = self._one_label_each("balanced")
         generator = torch.Generator().manual_seed(seed)
         columns = []
         for label, name in enumerate(self.label_names):
             members = (labels == label).nonzero().squeeze(1)
             if len(members) < each:
-                raise ParameterError(
-                    f"n={n} asks for {each} images of each label, "
-                    f"but label {label} ({name}) has {len(members)}"
-                )
+                asked = f"n={n} asks for {each} images of each label"
+                raise ParameterError(f"{asked}, but label {label} ({name}) has {len(members)}")
             columns.append(members[torch.randperm(len(members), generator=generator)[:each]])
         return self._select(torch.stack(columns, dim=1).view(-1))
 
@@ -96,26 +110,21 @@ class Selectable:
         ParameterError
             No label, one that is unknown, or one given twice.
         """
-        self._check_one_label("only_labels")
-        numbers = []
         for label in labels:
             if isinstance(label, str):
                 check_choice("labels", label, self.label_names)
-                label = self.label_names.index(label)
-            elif not 0 <= int(label) < self.labels_count:
-                raise ParameterError(
-                    f"labels: {label} is out of range; the set has labels 0 to {self.labels_count - 1}"
-                )
-            numbers.append(int(label))
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise ParameterError(f"labels={list(labels)} must name at least one label, and each once")
+        names = self.label_names
+        numbers = [names.index(label) if isinstance(label, str) else int(label) for label in labels]
+        if not numbers or len(set(numbers)) < len(numbers) or not set(numbers) <= set(range(len(names))):
+            allowed = f"at least one label of 0 to {len(names) - 1}, and each once"
+            raise ParameterError(f"labels={list(labels)} must name {allowed}")
         renumbered = torch.full((self.labels_count,), -1)
         renumbered[torch.tensor(numbers)] = torch.arange(len(numbers))
-        new = renumbered[self.labels.cpu()]
+        new = renumbered[self._one_label_each("only_labels")]
         chosen = (new >= 0).nonzero().squeeze(1)
         if len(chosen) == 0:
             raise ParameterError(f"labels={list(labels)}: the set has no image of these labels")
-        return self._select(chosen, new[chosen], tuple(self.label_names[number] for number in numbers))
+        return self._select(chosen, new[chosen], tuple(names[number] for number in numbers))
 
     def split_off(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """(rest, held out): a random ``fraction`` of the images held out, both parts in the set's order.
@@ -127,28 +136,24 @@ class Selectable:
         """
         held = round(fraction * len(self)) if 0 < fraction < 1 else 0
         if not 0 < held < len(self):
-            raise ParameterError(
-                f"fraction={fraction!r} of {len(self)} images leaves a part empty; use e.g. 0.2"
-            )
+            left = f"of {len(self)} images leaves a part empty; use e.g. 0.2"
+            raise ParameterError(f"fraction={fraction!r} {left}")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         return self._select(order[held:].sort().values), self._select(order[:held].sort().values)
 
-    def _check_one_label(self, what: str) -> None:
-        if self.labels.is_floating_point():
-            raise ParameterError(f"{what}() needs one label an image, and the labels here are shares (N, K)")
+    def _one_label_each(self, what: str) -> Tensor:
+        if self.labels.ndim != 1:
+            raise ParameterError(f"{what} needs one label an image; these are rows of {self.labels_count}")
+        return self.labels.cpu()
 
     def _select(
         self, chosen: Tensor, labels: Tensor | None = None, label_names: tuple[str, ...] | None = None
     ) -> Self:
-        device = self.labels.device
         names = self.label_names if label_names is None else label_names
-        if labels is None:
-            labels = self.labels.cpu()[chosen]
-        everything = len(chosen) == len(self) and bool((chosen == torch.arange(len(self))).all())
+        labels = self.labels.cpu()[chosen] if labels is None else labels
         digest = self.digest
-        if not everything or names != self.label_names:
+        if names != self.label_names or not torch.equal(chosen, torch.arange(len(self))):
             sha = hashlib.sha256(f"selection\n{self.digest}\n{names!r}\n".encode())
-            sha.update(chosen.numpy().astype("<i8").tobytes())
-            sha.update(labels.numpy().astype("<i8").tobytes())
+            sha.update(chosen.numpy().astype("<i8").tobytes() + label_bytes(labels.numpy()))
             digest = sha.hexdigest()
-        return self._take(chosen.to(device), labels.to(device), names, digest)
+        return self._take(chosen, labels.to(self.labels.device), names, digest)

@@ -5,61 +5,41 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from filterwise.data import digits, originals, parquet, parts
-from filterwise.data.cache import DECODER_VERSION, cache_folder, cached, open_set, read_meta, source_key
+from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
 from filterwise.data.download import ARCHIVES, fetch_archive
 from filterwise.data.folder import FolderSet, load_folder
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_choice
+from filterwise.files import cache_folder
 
 log = logging.getLogger(__name__)
 
 ROOT_VARIABLE = "FILTERWISE_DATA"
+Place = str | os.PathLike[str] | None
 
 
 @overload
-def load(
-    name: Literal["imagenet"],
-    split: str = ...,
-    root: str | os.PathLike[str] | None = ...,
-    download: bool = ...,
-    cache: str | os.PathLike[str] | None = ...,
-    mirror: str | None = ...,
-    **options: Any,
-) -> FolderSet: ...
-
-
+def load(name: Literal["imagenet"], *places: Any, **options: Any) -> FolderSet: ...
 @overload
-def load(
-    name: str,
-    split: str = ...,
-    root: str | os.PathLike[str] | None = ...,
-    download: bool = ...,
-    cache: str | os.PathLike[str] | None = ...,
-    mirror: str | None = ...,
-    **options: Any,
-) -> ImageSet: ...
-
-
+def load(name: str, *places: Any, **options: Any) -> ImageSet: ...
 def load(
     name: str,
     split: str = "train",
-    root: str | os.PathLike[str] | None = None,
+    root: Place = None,
     download: bool = False,
-    cache: str | os.PathLike[str] | None = None,
+    cache: Place = None,
     mirror: str | None = None,
     **options: Any,
 ) -> ImageSet | FolderSet:
     """The image set ``name``, from the first of these that has it; ``.source`` and the log say which.
 
-    1. Parquet files below ``root``, else below the environment variable FILTERWISE_DATA:
-       ``<root>/<name>/<split>.parquet``. They are decoded once, into the cache.
+    1. Parquet files ``<root>/<name>/<split>.parquet``, decoded once, into the cache.
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
@@ -71,7 +51,7 @@ def load(
     ----------
     name : one of `names()`
     split : one of `describe(name).splits`
-    root : folder that holds the sets; "" counts as not given
+    root : folder that holds the sets; else, or if "", the environment variable FILTERWISE_DATA
     cache : cache folder; else the environment variable FILTERWISE_CACHE, else ~/.cache/filterwise
     mirror : address to download from instead; else the environment variable FILTERWISE_MIRROR
     **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each
@@ -110,9 +90,7 @@ def load(
     return found
 
 
-def fetch(
-    name: str, cache: str | os.PathLike[str] | None = None, mirror: str | None = None
-) -> list[ImageSet]:
+def fetch(name: str, cache: Place = None, mirror: str | None = None) -> list[ImageSet]:
     """Download a set and decode all its splits into the cache; what is already there is kept.
 
     Raises
@@ -125,16 +103,15 @@ def fetch(
     info = describe(name)
     check_choice("name", name, [known.name for known in CATALOG.values() if known.downloadable])
     size = info.options.get("size")
-    chosen = size if isinstance(size, int) else None
-    return [_downloaded(info, split, chosen, cache_folder(cache), mirror) for split in info.splits]
+    return [_downloaded(info, split, size, cache_folder(cache), mirror) for split in info.splits]
 
 
-def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
+def _root(root: Place) -> tuple[Path | None, str]:
     """The folder that holds the sets, if any, and how it was given."""
-    given, how = (root, "root") if root is not None and str(root) else (os.environ.get(ROOT_VARIABLE), "")
+    given = root or os.environ.get(ROOT_VARIABLE)
+    how = "root" if root else f"environment variable {ROOT_VARIABLE}"
     if not given:
-        return None, "no root was given and FILTERWISE_DATA is not set"
-    how = how or f"environment variable {ROOT_VARIABLE}"
+        return None, f"no root was given and {ROOT_VARIABLE} is not set"
     path = Path(given).expanduser()
     if not path.is_dir():
         raise DataError(f"{how}: {path} is not a folder; the folder that holds the sets is expected")
@@ -144,9 +121,8 @@ def _root(root: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
 def _embedded(info: SetInfo, split: str, settings: dict[str, Any]) -> ImageSet:
     if info.name == "parts":
         return parts.bag_of_parts(split, **settings)
-    if info.name == "mnist5k":
-        return digits.mnist5k(split)
-    return digits.numbers(info.name, 2 if info.name == "digit-pairs" else 3, split, **settings)
+    places = {"digit-pairs": 2, "digit-triples": 3}.get(info.name)
+    return digits.mnist5k(split) if places is None else digits.numbers(info.name, places, split, **settings)
 
 
 def _folder(info: SetInfo, split: str, settings: dict[str, Any], root: Path | None, how: str) -> FolderSet:
@@ -161,41 +137,29 @@ def _folder(info: SetInfo, split: str, settings: dict[str, Any], root: Path | No
 
 
 def _stored(
-    info: SetInfo,
-    split: str,
-    size: int | None,
-    root: Path | None,
-    how: str,
-    cache: Path,
-    download: bool,
-    mirror: str | None,
-) -> ImageSet:
+    info: SetInfo, split: str, size: int | None, root: Path | None, how: str,
+    cache: Path, download: bool, mirror: str | None,
+) -> ImageSet:  # fmt: skip
     files = parquet.find_files(root, info.name, split) if root is not None else []
     if files:
         key = source_key(files, cache, f"parquet {info.name} {split} {size}")
-        folder = _set_folder(cache, info.name, split, key)
+        folder = cache / "sets" / f"{info.name}-{split}-{key}"
         return cached(folder, lambda target: parquet.fill(target, files, info, split, size))
     known = _from_cache(info, split, size, cache)
     if known is not None:
         return known
     if download:
-        if not info.downloadable:
-            raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
         return _downloaded(info, split, size, cache, mirror)
     looked = how if root is None else f"{how} has no {info.name}/{split}.parquet"
     way_out = f"; download=True or 'filterwise data fetch {info.name}' gets it" if info.downloadable else ""
     raise DataError(f"{info.name}, {split}: not found: {looked}; the cache {cache} does not have it{way_out}")
 
 
-def _set_folder(cache: Path, name: str, split: str, key: str) -> Path:
-    return cache / "sets" / f"{name}-{split}-{key}"
-
-
 def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> ImageSet | None:
     """A complete set in the cache: original pixels before a copy, then the one made last."""
     candidates = []
-    for folder in (cache / "sets").glob(f"{info.name}-{split}-*"):
-        meta = read_meta(folder) if re.fullmatch(r"[0-9a-f]{16}", folder.name[-16:]) else None
+    for folder in (cache / "sets").glob(f"{info.name}-{split}-{'[0-9a-f]' * 16}"):
+        meta = read_meta(folder)
         if meta is not None and meta.complete and (meta.name, meta.split) == (info.name, split):
             candidates.append((meta.title == info.name, (folder / "meta.json").stat().st_mtime_ns, folder))
     for _, _, folder in sorted(candidates, reverse=True):
@@ -206,12 +170,14 @@ def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> Ima
 
 
 def _downloaded(info: SetInfo, split: str, size: int | None, cache: Path, mirror: str | None) -> ImageSet:
+    if not info.downloadable:
+        raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
     archives = ARCHIVES[info.name]
     how = f"download {DECODER_VERSION} {split} {size} {[archive.md5 for archive in archives]}"
     key = hashlib.sha256(how.encode()).hexdigest()[:16]
 
-    def fill(target: Path) -> Any:
+    def fill(target: Path) -> Meta:
         paths = [fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
         return originals.fill(target, paths, info, split, size)
 
-    return cached(_set_folder(cache, info.name, split, key), fill)
+    return cached(cache / "sets" / f"{info.name}-{split}-{key}", fill)

@@ -13,7 +13,7 @@ from torch import Tensor
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.measure.routes import routes
-from filterwise.models.pooling import parse_order, shrink
+from filterwise.models.pools import parse_order, shrink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

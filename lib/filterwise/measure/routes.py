@@ -20,7 +20,7 @@ from torch import Tensor
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.measure.network_routes import RouteMaps, gradient_sparsity, route_maps
 from filterwise.models import parse_order, pool_series
-from filterwise.models.pooling import order_name, shrink
+from filterwise.models.pools import order_name, shrink
 
 __all__ = [
     "REFERENCE_ORDERS",

@@ -6,23 +6,15 @@
 ('features.8', 1180160)
 """
 
-from filterwise.models.block import Block, FilterNet
-from filterwise.models.counting import layer_names, macs, parameter_count
-from filterwise.models.pooling import PLANS, Pool, orders, parse_order, pool_series
-from filterwise.models.registry import build, names, options
+from filterwise.lazy import attach
 
-__all__ = [
-    "PLANS",
-    "Block",
-    "FilterNet",
-    "Pool",
-    "build",
-    "layer_names",
-    "macs",
-    "names",
-    "options",
-    "orders",
-    "parameter_count",
-    "parse_order",
-    "pool_series",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "block": ["Block", "FilterNet"],
+        "building": ["build", "names", "options"],
+        "counting": ["layer_names", "macs", "parameter_count"],
+        "modes": ["evaluation_mode"],
+        "pools": ["PLANS", "Pool", "orders", "parse_order", "pool_series"],
+    },
+)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.func import functional_call
 
 from filterwise.errors import ParameterError
-from filterwise.models.checks import check_count
-
-_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *_TRANSPOSED)
+from filterwise.models.modes import evaluation_mode
+from filterwise.models.sizes import check_count, refused
 
 
 def layer_names(net: nn.Module) -> list[str]:
@@ -34,9 +33,8 @@ def layer_names(net: nn.Module) -> list[str]:
     if isinstance(named, (list, tuple)) and named:
         for name in named:
             if name not in modules:
-                raise ParameterError(
-                    f"net.layer_names holds {name!r}, which is no module of {type(net).__name__}"
-                )
+                kind = type(net).__name__
+                raise ParameterError(f"net.layer_names holds {name!r}, which is no module of {kind}")
         return list(named)
     some = ", ".join(repr(name) for name in list(modules)[1:13])
     raise ParameterError(
@@ -56,11 +54,11 @@ def parameter_count(net: nn.Module) -> int:
 
 
 def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
-    """Multiply-accumulates of all convolutions and linear layers for one image of ``shape`` (C, h, w).
+    """Multiply-accumulates of all convolutions and matrix products for one image of ``shape`` (C, h, w).
 
-    Additions of biases, batch norms, activations and pools are not counted, as in the papers' tables. One
-    forward pass of a blank image is made, on the network's own device; a network on the meta device costs
-    nothing to count.
+    Linear layers and attention are matrix products. Additions of biases, norms, activations and pools are not
+    counted, as in the papers' tables. Half of what ``torch.utils.flop_counter`` counts in one forward pass on
+    the meta device, where nothing is computed.
 
     Raises
     ------
@@ -71,32 +69,18 @@ def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
     >>> macs(models.build("lenet5"))
     651720
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     sides = tuple(check_count("shape", side) for side in shape)
     if len(sides) != 3:
-        raise ParameterError(
-            f"shape={shape!r} is not allowed; give channels, height and width, such as (3, 32, 32)"
-        )
-    total = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        # weight[0] of a transposed convolution is what one input value reaches, of all others what one output
-        # value reads: in_features, or channels / groups * kernel positions.
-        values = inputs[0] if isinstance(layer, _TRANSPOSED) else output
-        total += values.numel() * cast(Tensor, layer.weight)[0].numel()
-
-    hooks = [module.register_forward_hook(count) for module in net.modules() if isinstance(module, _COUNTED)]
-    training = [(module, module.training) for module in net.modules()]
+        raise refused("shape", shape, "give channels, height and width, such as (3, 32, 32)")
     first = next(net.parameters(), torch.empty(0))
+    image = torch.empty(1, *sides, dtype=first.dtype, device="meta")
+    state = {name: value.to("meta") for name, value in chain(net.named_parameters(), net.named_buffers())}
+    counter = FlopCounterMode(display=False)
     try:
-        net.eval()  # so that batch norms keep their statistics, and dropout draws nothing
-        with torch.no_grad():
-            net(torch.zeros(1, *sides, dtype=first.dtype, device=first.device))
+        with evaluation_mode(net), counter:
+            functional_call(net, state, image)
     except RuntimeError as error:
         raise ParameterError(f"shape={shape!r} does not fit the network: {error}") from error
-    finally:
-        for module, mode in training:
-            module.training = mode
-        for hook in hooks:
-            hook.remove()
-    return total
+    return counter.get_total_flops() // 2

@@ -6,14 +6,16 @@ Used by Meir et al., Sci. Rep. 14, 5881 (2024). torchvision is imported when suc
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from filterwise import _torchvision
-from filterwise.errors import ParameterError
-from filterwise.models import checks, pretrained
+from filterwise.models import weight_files
+from filterwise.models.building import models
+from filterwise.models.sizes import check_share, refused, scaled_filters
 
 #: Stages 2 to 8: expansion, kernel, stride, channels in, channels out, blocks.
 _STAGES = (
@@ -29,13 +31,24 @@ _STAGES = (
 SMALL = 64
 
 
+def draw(net: nn.Module, generator: torch.Generator) -> None:
+    """torchvision's own initial weights of an EfficientNet; linear layers: U(+-1/sqrt(outputs))."""
+
+    def draw_linear(linear: nn.Linear) -> None:
+        bound = 1 / math.sqrt(linear.out_features)
+        linear.weight.uniform_(-bound, bound, generator=generator)
+
+    weight_files.draw_as_torchvision(net, generator, draw_linear)
+
+
+@models("efficientnet_b0", draw=draw, read=partial(weight_files.read, published="EfficientNet_B0_Weights"))
 def efficientnet_b0(
     labels: int,
     width: float,
     channels: int,
     size: int,
     *,
-    weights: pretrained.Weights = "random",
+    weights: weight_files.Weights = "random",
     first_strides: int | None = None,
     dropout: float = 0.2,
     stochastic_depth: float = 0.2,
@@ -64,44 +77,23 @@ def efficientnet_b0(
     TorchvisionMissing
         If there is no torchvision.
     """
-    for parameter, value in (("dropout", dropout), ("stochastic_depth", stochastic_depth)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
-            raise ParameterError(f"{parameter}={value!r} is not allowed; it must be at least 0 and below 1")
+    check_share("dropout", dropout)
+    check_share("stochastic_depth", stochastic_depth)
     if first_strides not in (None, 1, 2) or isinstance(first_strides, bool):
-        raise ParameterError(f"first_strides={first_strides!r} is not allowed; choose from None, 1, 2")
-    pretrained.check_weights(weights, ("random", "imagenet"))
+        raise refused("first_strides", first_strides, "choose from None, 1, 2")
+    weight_files.check_weights(weights, ("random", "imagenet"))
     stride = (1 if size <= SMALL else 2) if first_strides is None else first_strides
-    checks.filters("width", 16, width)  # torchvision rounds to a multiple of 8 and never down to none
-    models = _torchvision.load().models
-    _torchvision.picklable(models.EfficientNet)
+    scaled_filters("width", 16, width)  # torchvision rounds to a multiple of 8 and never down to none
+    vision = _torchvision.load().models
+    _torchvision.picklable(vision.EfficientNet)
     stages = [
-        models.efficientnet.MBConvConfig(
+        vision.efficientnet.MBConvConfig(
             expansion, kernel, stride if stage == 3 else step, inputs, outputs, blocks, width_mult=width
         )
         for stage, (expansion, kernel, step, inputs, outputs, blocks) in enumerate(_STAGES, start=2)
     ]
-    net: Any = models.EfficientNet(stages, dropout, stochastic_depth, num_classes=labels)
+    net: Any = vision.EfficientNet(stages, dropout, stochastic_depth, num_classes=labels)
     stem = net.features[0][0]
     net.features[0][0] = nn.Conv2d(channels, stem.out_channels, 3, stride, 1, bias=False)
     net.layer_names = tuple(f"features.{n}" for n in range(2, 9))
     return net
-
-
-@torch.no_grad()
-def draw(net: nn.Module, seed: int) -> None:
-    """torchvision's own initial weights of an EfficientNet, from a generator of their own.
-
-    Convolutions: N(0, 2/fan_out), linear layers: U(+-1/sqrt(outputs)), biases 0, batch norms 1 and 0.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * module.weight[0, 0].numel()
-            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.out_features)
-            module.weight.uniform_(-bound, bound, generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-            module.bias.zero_()

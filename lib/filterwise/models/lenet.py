@@ -10,15 +10,17 @@ import math
 from torch import nn
 
 from filterwise.errors import ParameterError, check_choice
-from filterwise.models import checks
 from filterwise.models.block import Block, FilterNet, fully_connected
+from filterwise.models.building import models
+from filterwise.models.sizes import check_count, check_positive, first_filters, refused
 
 STANDARD_D1, STANDARD_D2 = 6, 16
 STANDARD_FC = (120, 84)
 _POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 
 
-def lenet(
+@models("lenet5")
+def lenet5(
     labels: int,
     width: float,
     channels: int,
@@ -56,10 +58,10 @@ def lenet(
     """
     check_choice("kernel", kernel, (5, 3))
     check_choice("pool", pool, _POOLS)
-    first = _first(d1, width)
+    first = first_filters(d1, STANDARD_D1, width)
     second = _second(first, d2, ratio)
     hidden = _hidden(fc, first)
-    pad = (0 if kernel == 5 else 1) if padding is None else checks.check_count("padding", padding, 0)
+    pad = (0 if kernel == 5 else 1) if padding is None else check_count("padding", padding, 0)
     blocks, below, side = [], channels, size
     for filters in (first, second):
         side += 2 * pad - kernel + 1
@@ -74,27 +76,18 @@ def lenet(
     return FilterNet(blocks, fully_connected([below * side**2, *hidden, labels], "relu", last_bias=True))
 
 
-def _first(d1: int | None, width: float) -> int:
-    if d1 is None:
-        return checks.filters("width", STANDARD_D1, width)
-    if width != 1.0:
-        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
-    return checks.check_count("d1", d1)
-
-
 def _second(first: int, d2: int | None, ratio: float | None) -> int:
     if d2 is not None and ratio is not None:
         raise ParameterError(f"d2={d2!r} and ratio={ratio!r} both set the second layer; give one of them")
     if d2 is not None:
-        return checks.check_count("d2", d2)
+        return check_count("d2", d2)
     if ratio is None:
         # Integers, because 16 d1 / 6 in floating point need not be exact where it ends in a half (d1 = 3k).
         return (2 * STANDARD_D2 * first + STANDARD_D1) // (2 * STANDARD_D1)
-    second = math.floor(checks.check_positive("ratio", ratio) * first + 0.5)
+    second = math.floor(check_positive("ratio", ratio) * first + 0.5)
     if second < 1:
-        raise ParameterError(
-            f"ratio={ratio!r} gives d2=0 at d1={first}; it must be at least {0.5 / first!r}, one filter"
-        )
+        least = f"it must be at least {0.5 / first!r}, one filter"
+        raise ParameterError(f"ratio={ratio!r} gives d2=0 at d1={first}; {least}")
     return second
 
 
@@ -102,7 +95,5 @@ def _hidden(fc: tuple[int, int] | str, first: int) -> list[int]:
     if fc == "scaled":
         return [(2 * nodes * first + STANDARD_D1) // (2 * STANDARD_D1) for nodes in STANDARD_FC]
     if not isinstance(fc, (tuple, list)) or len(fc) != 2:
-        raise ParameterError(
-            f"fc={fc!r} is not allowed; give two numbers of nodes, such as (120, 84), or 'scaled'"
-        )
-    return [checks.check_count("fc", nodes) for nodes in fc]
+        raise refused("fc", fc, "give two numbers of nodes, such as (120, 84), or 'scaled'")
+    return [check_count("fc", nodes) for nodes in fc]

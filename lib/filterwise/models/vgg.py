@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from filterwise.errors import ParameterError, check_choice
-from filterwise.models import checks, pooling
+from filterwise.errors import check_choice
+from filterwise.models import pools
 from filterwise.models.block import Block, FilterNet, fully_connected
+from filterwise.models.building import models
+from filterwise.models.sizes import check_count, check_flag, first_filters, refused, scaled_filters
 
 Stages = Sequence[tuple[int, int]]
 
@@ -30,13 +32,13 @@ LAYOUTS: dict[int, tuple[tuple[int, ...], int]] = {
 
 
 def named(
-    m: int,
-    advanced: bool,
     labels: int,
     width: float,
     channels: int,
     size: int,
     *,
+    m: int,
+    advanced: bool,
     plan: str | None = None,
     order: str | None = None,
     inner: tuple[int, ...] | None = None,
@@ -49,10 +51,12 @@ def named(
 
     Parameters
     ----------
+    m, advanced : int, bool
+        Which of :data:`LAYOUTS`, and whether it is the A-VGG; the name says both.
     plan : {"V", "L3", "L2", "L1", "L0"}
         Which lower stages keep a 2x2 max pool: all, or 3, 2, 1, 0. The rest is pooled after the last layer,
         so that the total is 32 (16 for m = 11) and the weights are the same in every plan. None: "V", and
-        "L2" in the A-VGGs, which are ``advanced``.
+        "L2" in the A-VGGs.
     order : str, optional
         The pooling series after the last layer, e.g. "AP2-MP4". None: AP2, then MP of the rest.
     inner : tuple of int, optional
@@ -71,25 +75,25 @@ def named(
     ParameterError
         On a value outside these choices, or pools that do not fit the image.
     """
-    if plan is None and inner is None:
-        plan = "L2" if advanced else "V"
+    if advanced and plan is None and inner is None:
+        plan = "L2"
     convolutions, fc_layers = LAYOUTS[m]
-    if d1 is None:
-        d = checks.filters("width", STANDARD_D, width)
-    elif width != 1.0:
-        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
-    else:
-        d = checks.check_count("d1", d1)
+    d = first_filters(d1, STANDARD_D, width)
     stages = [(factor * d, depth) for factor, depth in zip(_FACTORS, convolutions, strict=False)]
     if fc_width is not None and fc_layers == 1:
-        raise ParameterError(
-            f"fc_width={fc_width!r} is not allowed in vgg{m}: its one FC layer has no hidden nodes"
-        )
-    hidden = STANDARD_D * d if fc_width is None else checks.check_count("fc_width", fc_width)
+        raise refused("fc_width", fc_width, f"the one FC layer of vgg{m} has no hidden nodes")
+    hidden = STANDARD_D * d if fc_width is None else check_count("fc_width", fc_width)
     widths = [hidden] * (fc_layers - 1)
     return _assemble(stages, widths, labels, channels, size, plan, order, inner, fc_activation, batch_norm)
 
 
+for _m in LAYOUTS:
+    models(f"vgg{_m}", fixed={"m": _m, "advanced": False})(named)
+    if _m != 11:  # which the papers do not pool late
+        models(f"avgg{_m}", fixed={"m": _m, "advanced": True})(named)
+
+
+@models("vgg")
 def free(
     labels: int,
     width: float,
@@ -116,58 +120,39 @@ def free(
     """
     example = "such as ((16, 2), (32, 2), (64, 2))"
     if not isinstance(stages, (tuple, list)) or not stages:
-        raise ParameterError(
-            f"stages={stages!r} is not allowed; give (filters, convolutions) per stage, {example}"
-        )
+        raise refused("stages", stages, f"give (filters, convolutions) per stage, {example}")
     layout = []
     for stage in stages:
         if not isinstance(stage, (tuple, list)) or len(stage) != 2:
-            raise ParameterError(
-                f"stages={stages!r} is not allowed: {stage!r} is no (filters, convolutions), {example}"
-            )
-        standard, depth = checks.check_count("stages", stage[0]), checks.check_count("stages", stage[1])
-        layout.append((checks.filters("width", standard, width), depth))
+            raise refused("stages", stages, f"{stage!r} is no (filters, convolutions), {example}")
+        standard, depth = check_count("stages", stage[0]), check_count("stages", stage[1])
+        layout.append((scaled_filters("width", standard, width), depth))
     if not isinstance(fc, (tuple, list)):
-        raise ParameterError(
-            f"fc={fc!r} is not allowed; give the hidden FC layers' nodes in a tuple, such as (64,)"
-        )
-    widths = [checks.check_count("fc", nodes) for nodes in fc]
-    if plan is None and inner is None:
-        plan = "V"
+        raise refused("fc", fc, "give the hidden FC layers' nodes in a tuple, such as (64,)")
+    widths = [check_count("fc", nodes) for nodes in fc]
     return _assemble(layout, widths, labels, channels, size, plan, order, inner, fc_activation, batch_norm)
 
 
 def _assemble(
-    stages: list[tuple[int, int]],
-    fc: list[int],
-    labels: int,
-    channels: int,
-    size: int,
-    plan: str | None,
-    order: str | None,
-    inner: tuple[int, ...] | None,
-    fc_activation: str,
-    batch_norm: bool,
-) -> FilterNet:
+    stages: list[tuple[int, int]], fc: list[int], labels: int, channels: int, size: int, plan: str | None,
+    order: str | None, inner: tuple[int, ...] | None, fc_activation: str, batch_norm: bool,
+) -> FilterNet:  # fmt: skip
     check_choice("fc_activation", fc_activation, ("linear", "relu"))
-    checks.check_flag("batch_norm", batch_norm)
-    kept = pooling.inner_stages(len(stages), plan, inner)
+    check_flag("batch_norm", batch_norm)
+    kept = pools.inner_stages(len(stages), plan, inner)
     total = 2 ** len(stages)
-    head = pooling.head_steps(total // 2 ** len(kept), order)
+    head = pools.head_steps(total // 2 ** len(kept), order)
     if size % total:
-        raise ParameterError(
-            f"size={size!r} is not allowed: {len(stages)} stages divide the side by {total}, so it must be a "
-            f"multiple of {total}; for smaller images take 'vgg' with fewer stages"
-        )
+        allowed = f"{len(stages)} stages divide the side by {total}, so it must be a multiple of {total}"
+        raise refused("size", size, f"{allowed}; for smaller images take 'vgg' with fewer stages")
     blocks, below = [], channels
     for stage, (filters, depth) in enumerate(stages, start=1):
         for layer in range(1, depth + 1):
-            pools = [pooling.Pool("MP", 2)] if layer == depth and stage in kept else []
+            steps = [pools.Pool("MP", 2)] if layer == depth and stage in kept else []
             if layer == depth and stage == len(stages):
-                pools += head
-            blocks.append(
-                Block(below, filters, batch_norm=batch_norm, pool=pooling.pool_series(tuple(pools)))
-            )
+                steps += head
+            pool = pools.pool_series(tuple(steps))
+            blocks.append(Block(below, filters, batch_norm=batch_norm, pool=pool))
             below = filters
     classifier = fully_connected([below * (size // total) ** 2, *fc, labels], fc_activation, last_bias=False)
     return FilterNet(blocks, classifier)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from filterwise.errors import ParameterError
-from filterwise.models.checks import check_count, check_positive
+from filterwise.models.sizes import check_count, check_positive
 
 #: d2/d1 of LeNet-5, and the one at which side times depth is the same in both layers: 28 d1 = 10 d2.
 LENET_RATIO = 16 / 6

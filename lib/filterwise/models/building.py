@@ -1,42 +1,42 @@
-"""Networks by name: ``build("avgg8", labels=10, order="AP2-MP4")``."""
+"""Networks by name: ``build("avgg8", labels=10, order="AP2-MP4")``.
+
+A network registers itself where it is defined, ``@models("lenet5")`` over a function of (labels, width,
+channels, size, *, its own options). Facts that a registration may state:
+
+fixed : values of parameters that belong to the name and are no options (one function for a family)
+draw : ``draw(net, generator)``, the initial weights of ``init="torch"`` where another library draws its own
+read : ``read(net, name, weights)``, called with the option ``weights`` after the drawing
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import re
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
+import torch
 from torch import nn
 
 from filterwise.errors import ParameterError, check_choice, near_miss
-from filterwise.models import checks, efficientnet, lenet, pretrained, vgg, weights
+from filterwise.models import initial
+from filterwise.models.sizes import check_count, check_positive
+from filterwise.registry import Registry
 
-
-class _Network(NamedTuple):
-    """How a network is made and, if torchvision's, how init="torch" draws its weights."""
-
-    make: Callable[..., nn.Module]
-    draw: Callable[[nn.Module, int], None] | None = None
-
-
-_NETWORKS: dict[str, _Network] = {
-    **{f"vgg{m}": _Network(partial(vgg.named, m, False)) for m in vgg.LAYOUTS},
-    **{f"avgg{m}": _Network(partial(vgg.named, m, True)) for m in vgg.LAYOUTS if m != 11},
-    "vgg": _Network(vgg.free),
-    "lenet5": _Network(lenet.lenet),
-    "efficientnet_b0": _Network(efficientnet.efficientnet_b0, efficientnet.draw),
-    "vgg16_bn_imagenet": _Network(pretrained.vgg16_bn, pretrained.draw),
-}
+models = Registry("model", "filterwise.models.*")
 
 
 def names() -> tuple[str, ...]:
-    """The names that :func:`build` knows.
+    """The names that :func:`build` knows, sorted, numbers by their value.
 
-    >>> names()[:6]
-    ('vgg6', 'vgg8', 'vgg11', 'vgg13', 'vgg14', 'vgg16')
+    >>> [name for name in names() if name.startswith("vgg1")]
+    ['vgg11', 'vgg13', 'vgg14', 'vgg16', 'vgg16_bn_imagenet']
     """
-    return tuple(_NETWORKS)
+
+    def key(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+    return tuple(sorted(models.names(), key=key))
 
 
 def options(name: str) -> dict[str, Any]:
@@ -50,9 +50,10 @@ def options(name: str) -> dict[str, Any]:
     >>> options("lenet5")["kernel"]
     5
     """
-    check_choice("name", name, _NETWORKS)
-    known = inspect.signature(_NETWORKS[name].make).parameters.values()
-    return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY}
+    entry = models.get(name)
+    known = inspect.signature(entry.function).parameters.values()
+    fixed = entry.facts.get("fixed", {})
+    return {p.name: p.default for p in known if p.kind is p.KEYWORD_ONLY and p.name not in fixed}
 
 
 def build(
@@ -112,17 +113,22 @@ def build(
         if option not in known:
             listed = ", ".join(map(repr, known)) + near_miss(option, known)
             raise ParameterError(f"{option}={value!r} is no option of {name!r}; its options are {listed}")
-    count = checks.check_count
-    shape = (count("labels", labels, 2), checks.check_positive("width", width), count("channels", channels))
-    make = partial(_NETWORKS[name].make, *shape, count("size", size), **chosen)
-    check_choice("init", init, weights.INITS)
-    if count("seed", seed, 0) >= 2**63:
+    entry = models.get(name)
+    shape = (
+        check_count("labels", labels, 2),
+        check_positive("width", width),
+        check_count("channels", channels),
+    )
+    fixed = entry.facts.get("fixed", {})
+    make = partial(entry.function, *shape, check_count("size", size), **fixed, **chosen)
+    check_choice("init", init, initial.INITS)
+    if check_count("seed", seed, 0) >= 2**63:
         raise ParameterError(f"seed={seed!r} is too large; it must be below 2**63")
-    net = weights.on_meta(make)
-    draw = _NETWORKS[name].draw
-    if draw is not None and init == "torch":
-        draw(net, int(seed))
+    net = initial.on_meta(make)
+    if init == "torch" and "draw" in entry.facts:
+        entry.facts["draw"](net, torch.Generator().manual_seed(int(seed)))
     else:
-        weights.initialise(net, int(seed), init)
-    pretrained.read(net, name, chosen.get("weights"))
+        initial.initialise(net, int(seed), init)
+    if "read" in entry.facts:
+        entry.facts["read"](net, name, chosen.get("weights"))
     return net

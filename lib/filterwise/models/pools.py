@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import nn
 
 from filterwise.errors import ParameterError, check_choice, near_miss
-from filterwise.models.checks import check_count
+from filterwise.models.sizes import check_count, refused
 
 #: Plan -> number of lower stages that keep their 2x2 max pool; None: all of them (the conventional network).
 PLANS: dict[str, int | None] = {"V": None, "L3": 3, "L2": 2, "L1": 1, "L0": 0}
@@ -45,11 +45,10 @@ size of at least 2, as in 'AP2-MP4'; did you mean 'MP4'?
     for step in re.split(r"→|->|-", order) if isinstance(order, str) else [order]:
         match = re.fullmatch(r"\s*(MP|AP)([1-9][0-9]{0,3})\s*", step) if isinstance(step, str) else None
         if match is None or int(match[2]) < 2:
-            sizes = re.findall(r"[0-9]+", str(step)) or ["2", "4", "8"]
+            sizes = [size for size in re.findall(r"[0-9]+", str(step)) or ["2", "4", "8"] if int(size) > 1]
             hint = near_miss(
                 str(step).strip().upper(), [kind + size for kind in ("MP", "AP") for size in sizes]
             )
-            hint = hint if [size for size in sizes if int(size) > 1] else ""
             raise ParameterError(
                 f"order={order!r} is not known: its step {step!r} is not MP or AP and a size of at least 2, "
                 f"as in 'AP2-MP4'{hint}"
@@ -90,10 +89,6 @@ def orders(total: int) -> list[str]:
     ]
 
 
-def _operator(step: Pool) -> nn.Module:
-    return nn.MaxPool2d(step.size) if step.kind == "MP" else nn.AvgPool2d(step.size)
-
-
 def pool_series(order: str | tuple[Pool, ...]) -> nn.Module:
     """The operators of an order, first step first; they have no weights. (N, F, s, s) -> (N, F, s/t, s/t).
 
@@ -104,7 +99,7 @@ def pool_series(order: str | tuple[Pool, ...]) -> nn.Module:
     )
     """
     steps = parse_order(order) if isinstance(order, str) else order
-    operators = [_operator(step) for step in steps]
+    operators = [nn.MaxPool2d(size) if kind == "MP" else nn.AvgPool2d(size) for kind, size in steps]
     if len(operators) == 1:
         return operators[0]
     return nn.Sequential(*operators) if operators else nn.Identity()
@@ -126,17 +121,14 @@ def inner_stages(stages: int, plan: str | None, inner: tuple[int, ...] | None) -
         if plan is not None:
             raise ParameterError(f"plan={plan!r} and inner={inner!r} both place the pools; give one of them")
         if not isinstance(inner, (tuple, list)):
-            raise ParameterError(
-                f"inner={inner!r} is not allowed; give the stages in a tuple, such as (1, 2)"
-            )
+            raise refused("inner", inner, "give the stages in a tuple, such as (1, 2)")
         chosen = tuple(check_count("inner", stage) for stage in inner)
         if list(chosen) != sorted(set(chosen)) or any(stage > stages for stage in chosen):
-            raise ParameterError(
-                f"inner={inner!r} is not allowed; it must rise and hold stages between 1 and {stages}"
-            )
+            raise refused("inner", inner, f"it must rise and hold stages between 1 and {stages}")
         return chosen
+    plan = "V" if plan is None else plan
     check_choice("plan", plan, PLANS)
-    kept = PLANS[str(plan)]
+    kept = PLANS[plan]
     if kept is None:
         return tuple(range(1, stages + 1))
     if kept >= stages:
@@ -168,10 +160,8 @@ did you mean 'MP4-AP2'?
     """
     if total == 1:
         if order is not None:
-            raise ParameterError(
-                f"order={order!r} is not allowed here: this plan pools after every stage and leaves nothing "
-                "for the head; choose a plan from 'L3', 'L2', 'L1', 'L0' or order=None"
-            )
+            allowed = "choose a plan from 'L3', 'L2', 'L1', 'L0' or order=None"
+            raise refused("order", order, f"this plan leaves nothing for the head; {allowed}")
         return ()
     if order is None:
         return (Pool("AP", 2), Pool("MP", total // 2))[: 1 if total == 2 else 2]

@@ -1,0 +1,72 @@
+"""The numbers that describe a network. Every check raises ParameterError, which says what is allowed."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+
+from filterwise.errors import ParameterError
+
+
+def refused(parameter: str, value: object, allowed: str) -> ParameterError:
+    """The error to raise for a value, with what would be allowed."""
+    return ParameterError(f"{parameter}={value!r} is not allowed; {allowed}")
+
+
+def check_count(parameter: str, value: object, least: int = 1) -> int:
+    """``value`` as an int; an integer of at least ``least``, never a rounded float or a bool.
+
+    >>> check_count("d1", 0)
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: d1=0 is not allowed; it must be an integer of at least 1
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise refused(parameter, value, f"it must be an integer of at least {least}")
+    return int(value)
+
+
+def check_positive(parameter: str, value: object) -> float:
+    """``value`` as a float; a finite number above 0."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
+        raise refused(parameter, value, "it must be a finite number above 0")
+    return float(value)
+
+
+def check_share(parameter: str, value: object) -> float:
+    """``value`` as a float; a number of at least 0 and below 1, such as a dropout."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < 1:
+        raise refused(parameter, value, "it must be at least 0 and below 1")
+    return float(value)
+
+
+def check_flag(parameter: str, value: object) -> bool:
+    """``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise refused(parameter, value, "choose from True, False")
+    return value
+
+
+def scaled_filters(parameter: str, standard: int, factor: float) -> int:
+    """``standard * factor`` rounded to the nearest integer (a half upwards): a scaled number of filters.
+
+    >>> scaled_filters("width", 64, 0.25)
+    16
+    >>> scaled_filters("width", 64, 0.001)
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: width=0.001 leaves 0 of 64 filters; it must be at least 0.0078125
+    """
+    count, least = math.floor(standard * factor + 0.5), 0.5 / standard
+    if count < 1:
+        raise ParameterError(
+            f"{parameter}={factor!r} leaves 0 of {standard} filters; it must be at least {least}"
+        )
+    return count
+
+
+def first_filters(d1: int | None, standard: int, width: float) -> int:
+    """The first layer's filters: ``d1`` itself, or else ``standard * width``, rounded; never both."""
+    if d1 is None:
+        return scaled_filters("width", standard, width)
+    if width != 1.0:
+        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
+    return check_count("d1", d1)
