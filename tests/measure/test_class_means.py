@@ -80,14 +80,13 @@ def test_unequal_numbers_of_images_are_divided_out(net: nn.Sequential, ds: Image
 
 def test_slices_of_a_batch_add_up(net: nn.Sequential, ds: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = class_means(net, "3", ds)
-    # the module, which the function of the same name hides in the package
-    monkeypatch.setitem(class_means.__globals__, "SLICE_BYTES", 8 * 6 * 25 * 3)
-    monkeypatch.setitem(class_means.__globals__, "BATCH_VALUES", 4 * 20 * 300)
+    monkeypatch.setattr("filterwise.measure.means.SLICE_BYTES", 8 * 6 * 25 * 3)
+    monkeypatch.setattr("filterwise.measure.means.BATCH_VALUES", 4 * 20 * 300)
     torch.testing.assert_close(class_means(net, "3", ds), whole)
 
 
 def test_large_images_come_in_small_batches(ds: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(class_means.__globals__, "BATCH_VALUES", 4 * 20 * 300)
+    monkeypatch.setattr("filterwise.measure.means.BATCH_VALUES", 4 * 20 * 300)
     sizes = []
     first = nn.Conv2d(3, 1, 1)
     first.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))

@@ -8,14 +8,14 @@ from route_reference import TABLE
 from torch import nn
 
 from filterwise.errors import ParameterError
-from filterwise.measure.routes import (
+from filterwise.measure.route_counting import (
     REFERENCE_ORDERS,
     order_gap,
-    pool_series,
     route_table,
     routes,
     spread,
 )
+from filterwise.models import pool_series
 
 MIXED = [(a, m) for a, m in ((2, 2), (2, 4), (4, 2), (4, 4), (2, 8))]
 

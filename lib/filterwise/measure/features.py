@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from filterwise.errors import DataError, ParameterError, check_choice
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
-from filterwise.measure.means import float_batches, label_counts
+from filterwise.measure.means import ClassSums, float_batches, label_counts
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -67,18 +67,12 @@ class Features:
         DataError
             A label without images.
         """
-        if int(torch.bincount(self.labels, minlength=len(self.label_names)).min()) == 0:
+        sums = ClassSums(len(self.label_names))
+        for outputs, labels in self.batches(500):
+            sums.add(outputs, labels)
+        if int(sums.counts.min()) == 0:
             raise DataError(f"some of the {len(self.label_names)} labels have no image, so no mean")
-        counts = torch.bincount(self.labels, minlength=len(self.label_names)).double()
-        means = {}
-        for layer, values in self.values.items():
-            kind = torch.float32 if values.device.type == "mps" else torch.float64
-            sums = torch.zeros(len(counts), *values.shape[1:], dtype=kind, device=values.device)
-            for start in range(0, len(values), 500):
-                part = slice(start, start + 500)
-                sums.index_add_(0, self.labels[part], values[part].to(kind))
-            means[layer] = (sums.cpu() / counts.cpu().view(-1, 1, 1)).float()
-        return means
+        return sums.means()
 
 
 def frozen_features(

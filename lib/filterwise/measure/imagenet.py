@@ -8,8 +8,8 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from filterwise import models
 from filterwise.errors import check_choice
+from filterwise.models.registry import build
 
 #: Mean and standard deviation of the channels, on [0, 1], that torchvision's networks were trained with.
 MEAN = (0.485, 0.456, 0.406)
@@ -73,6 +73,6 @@ def imagenet_network(
     filterwise.errors.ParameterError: name='vgg16' is not known; ... did you mean 'vgg16_bn'?
     """
     check_choice("name", name, NETWORKS)
-    net = models.build(NETWORKS[name], labels=labels, size=size, weights=weights)
+    net = build(NETWORKS[name], labels=labels, size=size, weights=weights)
     net.register_forward_pre_hook(ImageNetInput())
     return net.eval()

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_at_least
 from filterwise.measure.clustering import as_bool, assign_clusters, cluster_sizes
 from filterwise.measure.fields import check_matrices, clip, field_chunks
 
@@ -197,3 +197,32 @@ def label_coverage(B: object) -> NDArray[np.int64]:
     [[7, 0], [0, 7]]
     """
     return as_bool("B", B, ndim=(3,)).sum(axis=0)
+
+
+def order_sweep(M: object, threshold: float = 0.3, shuffles: int = 10, seed: int = 0) -> pd.DataFrame:
+    """``layer_summary`` with labels visited in ascending order (row 0) and in ``shuffles`` random orders.
+
+    ``D``, ``SNR_label`` and the total number of ones cannot change; ``N_c``, ``C_s``, and the split of the
+    ones into blocks and noise can.
+
+    Parameters
+    ----------
+    M
+        Fields (F, K, K), or clipped matrices, bool.
+    shuffles, seed
+        Number of random orders, and the seed they are drawn from.
+
+    >>> import torch
+    >>> B = torch.eye(3, dtype=torch.bool)
+    >>> B[0, 1] = B[1, 0] = B[1, 2] = B[2, 1] = True
+    >>> sorted(set(order_sweep(B[None])["D"]))
+    [3.0]
+    """
+    check_at_least("shuffles", shuffles, 0)
+    matrices = check_matrices("M", M)
+    clipped = clip(matrices, threshold) if matrices.is_floating_point() else matrices
+    generator = np.random.default_rng(seed)
+    labels = clipped.shape[-1]
+    orders = [list(range(labels)), *(generator.permutation(labels).tolist() for _ in range(shuffles))]
+    rows = [layer_summary(clipped, order=order) for order in orders]
+    return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="order"))

@@ -18,22 +18,7 @@ import torch
 from torch import Tensor
 
 from filterwise.errors import ParameterError, check_at_least
-from filterwise.measure.network_routes import RouteMaps, gradient_sparsity, route_maps
-from filterwise.models import parse_order, pool_series
-from filterwise.models.pooling import order_name, shrink
-
-__all__ = [
-    "REFERENCE_ORDERS",
-    "RouteMaps",
-    "Routes",
-    "gradient_sparsity",
-    "order_gap",
-    "pool_series",
-    "route_maps",
-    "route_table",
-    "routes",
-    "spread",
-]
+from filterwise.models.pooling import order_name, parse_order, pool_series, shrink
 
 #: The head orders of the reference table: all of total 8 with one or two steps, and one of three.
 REFERENCE_ORDERS = ("MP8", "AP8", "MP2-AP4", "AP4-MP2", "MP4-AP2", "AP2-MP4", "MP2-AP2-MP2")
