@@ -1,4 +1,4 @@
-"""One way to put a network into evaluation mode and to bring back what it was in."""
+"""Training or evaluation: every module's own mode, kept and given back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from torch import nn
 
 @contextlib.contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards."""
+    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    >>> frozen = net[1].eval()
+    >>> with evaluation_mode(net):
+    ...     print(net.training, torch.is_grad_enabled())
+    False False
+    >>> net.training, net[1].training
+    (True, False)
+    """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:
