@@ -150,7 +150,7 @@ def test_refusals(net: nn.Sequential) -> None:
         probe_heads(net, "4", train, random_set(20, 5, seed=2), QUICK)
     with pytest.raises(ParameterError, match="cannot be augmented"):
         probe_heads(net, "4", train, test, HEAD_RECIPE, cache=True)
-    with pytest.raises(ParameterError, match=r"features of 20 images need .* memory"):
+    with pytest.raises(ParameterError, match=r"features of 1 layer\(s\) need .* memory"):
         probe_heads(net, "4", train, test, QUICK, cache=True, memory=20 * 48 * 2 - 1)
     with pytest.raises(ParameterError, match=r"cache_dtype='float8'.*did you mean"):
         probe_heads(net, "4", train, test, QUICK, cache=True, cache_dtype="float8")

@@ -53,18 +53,16 @@ def data() -> tuple[Tensor, Tensor]:
 
 def ablated(net: nn.Module, layer: str, inputs: Tensor, labels: Tensor) -> Tensor:
     """Filter by filter: all others' outputs are set to zero, the outputs averaged by label, less the offset."""
-    matrices, keep = [], None
+    matrices, kept = [], torch.zeros(5)
 
     def silence(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-        only = torch.zeros_like(output)
-        if keep is not None:
-            only[:, keep] = output[:, keep]
-        return only
+        return output * kept[:, None, None]
 
     handle = net.get_submodule(layer).register_forward_hook(silence)
     with torch.no_grad():
         offset = net.eval()(inputs[:1])
-        for keep in range(5):
+        for f in range(5):
+            kept.zero_()[f] = 1
             outputs = net(inputs) - offset
             matrices.append(torch.stack([outputs[labels == one].mean(dim=0) for one in range(LABELS)]))
     handle.remove()

@@ -1,4 +1,4 @@
-"""The same call gives the same numbers to the bit, however many threads torch has; light imports stay light."""
+"""One call gives one set of numbers to the bit, however many threads torch has; light imports stay light."""
 
 from __future__ import annotations
 

@@ -101,15 +101,9 @@ class HeadTrainer:
                         f"the head of layer {layer!r} diverged in epoch {epoch + 1} (loss {loss}); lower "
                         f"lr={self.recipe.lr!r}"
                     )
-                self.rows[layer].append(
-                    {
-                        "epoch": epoch + 1,
-                        "lr": self.optimiser.param_groups[0]["lr"],
-                        "loss": loss / images,
-                        "train_accuracy": correct / images,
-                        "seconds": seconds,
-                    }
-                )
+                rate = self.optimiser.param_groups[0]["lr"]
+                row = {"epoch": epoch + 1, "lr": rate, "loss": loss / images}
+                self.rows[layer].append({**row, "train_accuracy": correct / images, "seconds": seconds})
             if progress is not None:
                 progress(epoch + 1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -14,15 +13,9 @@ from filterwise.errors import ParameterError, near_miss
 from filterwise.models.modes import evaluation_mode
 from filterwise.training.device import pick_device, threads
 
-#: Layers that were seen to run once in a forward pass, and the network in which they were seen.
-_RUNS_ONCE: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
-
 
 class _StopForward(BaseException):
-    """Ends a forward pass after the last layer asked for.
-
-    Not an ``Exception``, so that a ``try: ... except Exception`` inside a network cannot swallow it.
-    """
+    """Ends a forward pass after the last layer asked for; no ``Exception``, so that no network catches it."""
 
 
 def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
@@ -128,8 +121,8 @@ def measuring_device(net: nn.Module, device: str | torch.device = "auto") -> tor
 class Capture:
     """Forward passes that return the outputs of named layers as (N, F, P) and stop after the last of them.
 
-    Images are cast to the type of the network's weights (``dtype``). Use as a context manager inside
-    :func:`measuring`; the hooks are removed when it closes.
+    Images are cast to the type of the network's weights (``dtype``). For use inside :func:`measuring`; the
+    hooks are removed when it closes.
 
     Parameters
     ----------
@@ -163,8 +156,6 @@ class Capture:
 
     def __enter__(self) -> Capture:
         modules = dict(self.net.named_modules())
-        known = (_RUNS_ONCE.get(modules[name]) for name in self.layers)
-        self._checked = all(owner is not None and owner() is self.net for owner in known)
         for name in self.layers:
             self._handles.append(modules[name].register_forward_hook(self._hook(name)))
         return self
@@ -201,9 +192,8 @@ class Capture:
                 raise
 
     def _check(self, image: Tensor) -> None:
-        """One image through the whole network: does each layer run exactly once? Done once for a network."""
+        """One image through the whole network: does each layer run exactly once?"""
         self._forward(image, stop=False)
-        modules = dict(self.net.named_modules())
         for name in self.layers:
             runs = self._runs.get(name, 0)
             if runs == 0:
@@ -212,7 +202,6 @@ class Capture:
                 raise ParameterError(
                     f"layer {name!r} runs {runs} times in one forward pass; name a layer that runs once"
                 )
-            _RUNS_ONCE[modules[name]] = weakref.ref(self.net)
         self._checked = True
 
     def __call__(self, images: Tensor) -> Mapping[str, Tensor]:

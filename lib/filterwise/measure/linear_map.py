@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,30 +75,30 @@ def label_fields_of(
     torch.Size([4, 3, 3])
     """
     where = measuring_device(net, device)
-    pool = head.pool if isinstance(head, Head) else None
-    weight = getattr(head, "weight", head)
-    own: _OwnHead | None = None
-    sums: ClassSums | None = None
-    with measuring(net, where):
-        for inputs, labels in _batches(data, batch, where):
-            if head is None:
-                own = own or _OwnHead(net, layer, inputs[:1])
-                outputs: Mapping[str, Tensor] = {layer: own.checked(inputs)}
-                weight = own.weight
-            else:
-                with Capture(net, layer, pool) as capture:
-                    outputs = capture(inputs)
-            sums = sums or ClassSums(len(weight))
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= len(weight):
-                raise DataError(f"labels run from {low} to {high}, but the head has {len(weight)} outputs")
-            sums.add(outputs, labels)
-        if sums is None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(measuring(net, where))
+        batches = _batches(data, batch, where)
+        first = next(batches, None)
+        if first is None:
             raise DataError("data holds no inputs")
+        if head is None:
+            own = _OwnHead(net, layer, first[0][:1])
+            head, read = own.weight, own.checked
+        else:
+            pool = head.pool if isinstance(head, Head) else None
+            capture = stack.enter_context(Capture(net, layer, pool))
+            read = lambda inputs: capture(inputs)[layer]  # noqa: E731
+        labels = len(getattr(head, "weight", head))
+        sums = ClassSums(labels)
+        for inputs, own_labels in itertools.chain([first], batches):
+            low, high = int(own_labels.min()), int(own_labels.max())
+            if low < 0 or high >= labels:
+                raise DataError(f"labels run from {low} to {high}, but the head has {labels} outputs")
+            sums.add({layer: read(inputs)}, own_labels)
         empty = torch.nonzero(sums.counts == 0).flatten().tolist()
         if empty:
-            raise DataError(f"{len(empty)} of {len(weight)} labels have no input, so no mean: {empty[:5]}")
-        return label_fields(sums.means()[layer], own.weight if own else head)
+            raise DataError(f"{len(empty)} of {labels} labels have no input, so no mean: {empty[:5]}")
+        return label_fields(sums.means()[layer], head)
 
 
 class _OwnHead:

@@ -39,6 +39,18 @@ def float_batches(ds: ImageSet, batch: int, device: torch.device) -> Iterator[tu
         yield images, labels.to(device)
 
 
+def check_memory(what: str, shapes: Mapping[str, tuple[int, ...]], size: int, memory: int) -> None:
+    """Raise a ParameterError if tensors of these shapes, by layer, of ``size`` bytes a value are too large."""
+    needed = {layer: size * math.prod(shape) for layer, shape in shapes.items()}
+    if sum(needed.values()) > memory:
+        worst = max(needed, key=lambda layer: needed[layer])
+        raise ParameterError(
+            f"{what} of {len(needed)} layer(s) need {sum(needed.values()) / 2**30:.2f} GiB, more than "
+            f"memory={memory / 2**30:.2f} GiB; the largest is {worst!r} with shape {shapes[worst]}; "
+            "give pool=7, fewer layers or images, or more memory"
+        )
+
+
 def label_counts(ds: ImageSet, complete: bool = True) -> Tensor:
     """Number of images of each label, (K,).
 
@@ -168,14 +180,7 @@ class ClassSums:
 
     def _make(self, outputs: Mapping[str, Tensor]) -> None:
         shapes = {layer: (len(self.counts), *fields.shape[1:]) for layer, fields in outputs.items()}
-        needed = {layer: 8 * math.prod(shape) for layer, shape in shapes.items()}
-        if sum(needed.values()) > self._memory:
-            worst = max(needed, key=lambda layer: needed[layer])
-            raise ParameterError(
-                f"the class means of {len(needed)} layers need {sum(needed.values()) / 2**30:.2f} GiB, more "
-                f"than memory={self._memory / 2**30:.2f} GiB; the largest is {worst!r} with shape (K, F, P) = "
-                f"{shapes[worst]}; give pool=7, fewer layers, or more memory"
-            )
+        check_memory("class means", shapes, 8, self._memory)
         for layer, fields in outputs.items():
             # MPS has no float64: the sums then live on the CPU
             home = torch.device("cpu") if fields.device.type == "mps" else fields.device

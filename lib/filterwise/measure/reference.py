@@ -29,23 +29,10 @@ def silence_and_rerun(
 ) -> Tensor:
     """SFP matrices by the procedure of Tzach et al. 2023: one forward pass over all images for each filter.
 
-    For every filter in turn, all head weights but its own are set to zero, all images go through the network
-    up to the layer and through the silenced head, and the K outputs are averaged over the images of each
-    label. ``label_fields`` gives the same numbers from one pass in all.
-
-    Parameters
-    ----------
-    net, layer, ds, batch, device, pool
-        As in ``class_means``.
-    head_weight
-        (K, F*P) or (K, F, P).
-    filters
-        The filters to do; all by default.
-
-    Returns
-    -------
-    Tensor
-        (number of filters, K, K): row = label of the input, column = output label; float32 on the CPU.
+    For every filter in turn, all head weights (K, F, P) but its own are set to zero, all images go through
+    the network up to the layer and through the silenced head, and the K outputs are averaged over the images
+    of each label. ``label_fields`` gives the same numbers from one pass in all. Returns float32 (number of
+    ``filters``, by default all, K, K): row = label of the input, column = output label.
 
     Raises
     ------

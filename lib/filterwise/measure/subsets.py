@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -48,7 +48,6 @@ def error_against_labels(
     threshold: float = 0.3,
     dtype: str = "float16",
     memory: int = 2**32,
-    progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
     """Train only the head, on K random labels at a time, for several K.
 
@@ -125,8 +124,6 @@ def error_against_labels(
             rows.append(
                 {"labels": count, "draw": draw, **measured, "epochs": own.epochs, "steps": own.epochs * steps}
             )
-            if progress is not None:
-                progress(f"{count} labels, draw {draw + 1}: error {measured['error']:.3f}")
     return pd.DataFrame(rows)
 
 
