@@ -12,7 +12,7 @@ import torch
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.figures import pooling, route_explorer, route_maps
-from filterwise.measure import routes
+from filterwise.measure import route_counting as routes
 
 STAGES = ((4, 1), (8, 1), (8, 1), (8, 1))
 

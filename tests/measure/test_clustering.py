@@ -32,7 +32,7 @@ def random_clipped(filters: int, labels: int, seed: int) -> NDArray[np.bool_]:
     return B
 
 
-def spec_clusters(B: NDArray[np.bool_], order: list[int]) -> list[tuple[int, ...]]:
+def plain_clusters(B: NDArray[np.bool_], order: list[int]) -> list[tuple[int, ...]]:
     """The definition word by word, with loops."""
     unassigned = [j for j in order if B[j][j]]
     found = []
@@ -55,7 +55,7 @@ def test_clusters_and_batched_clusters_follow_the_definition(
     order = list(np.random.default_rng(1).permutation(labels)) if shuffled else list(range(labels))
     assigned = assign_clusters(B, order if shuffled else None)
     for f in range(filters):
-        expected = spec_clusters(B[f], order)
+        expected = plain_clusters(B[f], order)
         assert clusters(B[f], order) == expected
         batched = [tuple(np.flatnonzero(assigned[f] == c)) for c in range(assigned[f].max() + 1)]
         assert batched == expected
@@ -64,7 +64,7 @@ def test_clusters_and_batched_clusters_follow_the_definition(
 def test_batched_clusters_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     B = random_clipped(23, 9, seed=3)
     whole = assign_clusters(B)
-    monkeypatch.setitem(assign_clusters.__globals__, "CHUNK_BYTES", 1)
+    monkeypatch.setattr("filterwise.measure.clustering.CHUNK_BYTES", 1)
     assert np.array_equal(assign_clusters(B), whole)
 
 

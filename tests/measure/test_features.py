@@ -59,7 +59,7 @@ def test_batches_cover_every_image_once(net: nn.Sequential, ds: ImageSet) -> Non
 
 
 def test_refusals(net: nn.Sequential, ds: ImageSet) -> None:
-    with pytest.raises(ParameterError, match=r"features of 41 images need .*'2'"):
+    with pytest.raises(ParameterError, match=r"features of 1 layer\(s\) need .*'2' with shape \(41, 5, 9\)"):
         frozen_features(net, "2", ds, memory=1000)
     with torch.no_grad():
         net[0].weight.mul_(1e7)

@@ -10,7 +10,7 @@ from torch import nn
 
 from filterwise.data import ImageSet, scale
 from filterwise.errors import ParameterError
-from filterwise.measure import HEAD_RECIPE, coverage_and_accuracy, input_fields, probe_heads
+from filterwise.measure import HEAD_RECIPE, input_fields, probe_heads
 
 LABELS = 4
 
@@ -116,12 +116,3 @@ def test_takes_heads_and_their_pool(ds: ImageSet) -> None:
         input_fields(net, heads, ds, pool=1)
     with pytest.raises(ParameterError, match="does not fit"):
         input_fields(net, {"1": heads["1"].weight}, ds)
-
-
-def test_coverage_against_accuracy() -> None:
-    table, rank = coverage_and_accuracy(torch.diag(torch.tensor([4, 1, 3, 0])), [0.9, 0.2, math.nan, 0.5])
-    assert table.index.tolist() == [0, 1, 3]
-    assert rank == pytest.approx(0.5)
-    assert math.isnan(coverage_and_accuracy(torch.eye(3), [0.1, 0.2, 0.3])[1])
-    with pytest.raises(ParameterError, match="are needed"):
-        coverage_and_accuracy(torch.eye(3), [0.1, 0.2])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from filterwise.errors import ParameterError
-from filterwise.measure.routes import gradient_sparsity, route_maps
+from filterwise.measure import gradient_sparsity, route_maps
 from filterwise.models import build, orders
 
 STAGES = ((4, 1), (8, 1), (8, 1))

@@ -8,14 +8,14 @@ from route_reference import TABLE
 from torch import nn
 
 from filterwise.errors import ParameterError
-from filterwise.measure.routes import (
+from filterwise.measure.route_counting import (
     REFERENCE_ORDERS,
     order_gap,
-    pool_series,
     route_table,
     routes,
     spread,
 )
+from filterwise.models import pool_series
 
 MIXED = [(a, m) for a, m in ((2, 2), (2, 4), (4, 2), (4, 4), (2, 8))]
 
@@ -70,7 +70,6 @@ def test_count_and_weight_do_not_depend_on_the_order(average, maximum):
     for order in (f"AP{average}-MP{maximum}", f"MP{maximum}-AP{average}"):
         found = routes(x, order)
         assert (found.count == average**2).all()
-        assert (found.tied == found.count).all()
         torch.testing.assert_close(
             found.weights[found.mask], torch.full_like(found.weights[found.mask], average**-2.0)
         )
@@ -124,26 +123,11 @@ def test_series_of_one_kind_is_one_pool(whole, series):
     torch.testing.assert_close(a.weights, b.weights)
 
 
-def test_ties_are_counted_with_a_tolerance():
-    dead = torch.zeros(8, 8)
-    found = routes(dead, "MP2-AP4")
-    assert (found.count.item(), found.tied.item()) == (16, 64)
-    assert routes(dead, "AP4-MP2").tied.item() == 64
-    near = torch.zeros(4, 4)
-    near[0, 0], near[3, 3] = 1.0, 1.0 - 1e-4
-    assert routes(near, "MP4").tied.item() == 1
-    assert routes(near, "MP4", tolerance=1e-3).tied.item() == 2
-    # A tie in a window that loses further on makes no route.
-    lost = torch.zeros(4, 4)
-    lost[0, 0] = 1.0
-    assert routes(lost, "MP2-MP2").tied.item() == 1
-
-
 def test_shapes_of_many_maps_are_kept():
     x = uniform(2, 3, 4, 4)
     found = routes(x, "AP2-MP2")
     assert found.mask.shape == found.weights.shape == (2, 3, 4, 4)
-    assert found.output.shape == found.count.shape == found.tied.shape == found.spread.shape == (2, 3)
+    assert found.output.shape == found.count.shape == found.spread.shape == (2, 3)
     torch.testing.assert_close(found.output, pool_series("AP2-MP2")(x)[..., 0, 0])
     assert torch.equal(found.mask[1, 2], routes(x[1, 2], "AP2-MP2").mask)
 

@@ -13,12 +13,14 @@ from filterwise.errors import ParameterError
 from filterwise.measure import (
     clip,
     clusters,
+    field_chunks,
     filter_table,
     label_coverage,
     label_fields,
     layer_summary,
     layer_summary_of,
     noise,
+    order_sweep,
 )
 
 
@@ -113,9 +115,8 @@ def test_in_parts_equals_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(8)
     mean, weight = torch.rand(6, 20, 3, generator=generator), torch.randn(6, 60, generator=generator)
     M = label_fields(mean, weight)
-    chunked = layer_summary_of.__globals__["field_chunks"]
-    monkeypatch.setitem(
-        layer_summary_of.__globals__, "field_chunks", lambda mean, head: chunked(mean, head, entries=3 * 36)
+    monkeypatch.setattr(
+        "filterwise.measure.summary.field_chunks", lambda mean, head: field_chunks(mean, head, entries=3 * 36)
     )
     row, table, S = layer_summary_of(mean, weight)
     np.testing.assert_allclose(row, layer_summary(M))
@@ -123,7 +124,24 @@ def test_in_parts_equals_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.array_equal(S, label_coverage(clip(M)))
 
 
+def test_order_of_the_labels_changes_the_split_only() -> None:
+    generator = torch.Generator().manual_seed(0)
+    M = torch.rand(40, 12, 12, generator=generator) ** 2 + torch.eye(12) / 2
+    table = order_sweep(M, shuffles=6, seed=1)
+    assert len(table) == 7
+    assert table.loc[0].to_dict() == layer_summary(M).to_dict()
+    for fixed in ("D", "D_all", "SNR_label", "share_without_cluster"):
+        assert table[fixed].nunique() == 1
+    assert table["C_s"].nunique() > 1
+    noise_ones = table["n_all"] * 40
+    np.testing.assert_allclose(table["SNR_block"], (float(clip(M).sum()) - noise_ones) / noise_ones)
+    assert table.equals(order_sweep(clip(M), shuffles=6, seed=1))
+    assert not table.equals(order_sweep(M, shuffles=6, seed=2))
+
+
 def test_refusals() -> None:
+    with pytest.raises(ParameterError, match="shuffles=-1"):
+        order_sweep(torch.eye(3)[None], shuffles=-1)
     with pytest.raises(ParameterError, match=r"\(F, K, K\) with at least one filter is needed"):
         layer_summary(torch.eye(3))
     with pytest.raises(ParameterError, match="threshold"):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from filterwise.errors import ParameterError
 from filterwise.figures.twin import Twin, show
-from filterwise.measure import PowerLaw
+from filterwise.measure.fitting import PowerLaw
 
 
 def explore_frames(label: str, values: Sequence[str], frame: Callable[[int], str], start: int = 0) -> Twin:

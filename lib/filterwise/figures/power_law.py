@@ -11,7 +11,7 @@ import pandas as pd
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.tables import mean_and_spread, need
-from filterwise.measure import PowerLaw
+from filterwise.measure.fitting import PowerLaw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

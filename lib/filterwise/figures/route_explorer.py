@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from filterwise.errors import ParameterError
 from filterwise.figures.route_maps import route_maps
 from filterwise.figures.twin import Twin, show
-from filterwise.measure import route_maps as measured_routes
-from filterwise.measure.routes import spread
+from filterwise.measure.network_routes import route_maps as measured_routes
+from filterwise.measure.route_counting import spread
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
-from filterwise.measure.routes import routes
+from filterwise.measure.route_counting import routes
 from filterwise.models.pools import parse_order, shrink
 
 if TYPE_CHECKING:

@@ -6,59 +6,29 @@ Works on any ``nn.Module`` by the name of a layer. The path of one measurement::
     mean = class_means(net, "features.8", test)                # (K, F, P), one pass
     M = label_fields(mean, heads["features.8"].weight)         # (F, K, K), row = input label
     layer_summary(M, threshold=0.3)                            # N_c, C_s, n, n_in, n_out, SNRs
+
+``study`` does this for all layers of a network; ``label_fields_of`` takes the network's own linear head.
 """
 
-from filterwise.measure.clustering import Noise, assign_clusters, cluster_sizes, clusters, noise, permutation
-from filterwise.measure.features import Features, frozen_features
-from filterwise.measure.fields import clip, field_chunks, label_fields, rank_one_share
-from filterwise.measure.fitting import Estimate, PowerLaw, exponent_difference, power_law
-from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
-from filterwise.measure.hooks import Capture, measuring
-from filterwise.measure.imagenet import imagenet_network
-from filterwise.measure.inputs import InputFields, coverage_and_accuracy, input_fields
-from filterwise.measure.means import class_means
-from filterwise.measure.robustness import order_sweep, threshold_sweep
-from filterwise.measure.routes import gradient_sparsity, route_maps, route_table
-from filterwise.measure.subsets import error_against_labels, error_line, maximal_errors
-from filterwise.measure.summary import filter_table, label_coverage, layer_summary, layer_summary_of
+from filterwise.lazy import attach
 
-__all__ = [
-    "HEAD_RECIPE",
-    "Capture",
-    "Estimate",
-    "Features",
-    "Head",
-    "InputFields",
-    "Noise",
-    "PowerLaw",
-    "assign_clusters",
-    "class_means",
-    "clip",
-    "cluster_sizes",
-    "clusters",
-    "coverage_and_accuracy",
-    "error_against_labels",
-    "error_line",
-    "exponent_difference",
-    "field_chunks",
-    "filter_table",
-    "frozen_features",
-    "gradient_sparsity",
-    "imagenet_network",
-    "input_fields",
-    "label_coverage",
-    "label_fields",
-    "layer_summary",
-    "layer_summary_of",
-    "maximal_errors",
-    "measuring",
-    "noise",
-    "order_sweep",
-    "permutation",
-    "power_law",
-    "probe_heads",
-    "rank_one_share",
-    "route_maps",
-    "route_table",
-    "threshold_sweep",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "clustering": ["Noise", "assign_clusters", "cluster_sizes", "clusters", "noise", "permutation"],
+        "features": ["Features", "frozen_features"],
+        "fields": ["clip", "field_chunks", "head_fields", "label_fields", "rank_one_share"],
+        "fitting": ["Estimate", "PowerLaw", "exponent_difference", "power_law"],
+        "heads": ["HEAD_RECIPE", "Head", "probe_heads"],
+        "hooks": ["Capture", "measuring"],
+        "imagenet": ["imagenet_network"],
+        "inputs": ["InputFields", "input_fields"],
+        "linear_map": ["label_fields_of"],
+        "means": ["class_means"],
+        "network_routes": ["RouteMaps", "gradient_sparsity", "route_maps"],
+        "route_counting": ["REFERENCE_ORDERS", "Routes", "order_gap", "route_table", "routes", "spread"],
+        "study_layers": ["SfpStudy", "study", "untrained"],
+        "subsets": ["error_against_labels", "error_line", "maximal_errors"],
+        "summary": ["filter_table", "label_coverage", "layer_summary", "layer_summary_of", "order_sweep"],
+    },
+)

@@ -77,7 +77,7 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
     Raises
     ------
     ParameterError
-        B is not a boolean square matrix, or order is no permutation.
+        B is no boolean square matrix, or order no permutation.
 
     >>> B = torch.eye(4, dtype=torch.bool)
     >>> B[0, 2] = B[2, 0] = B[1, 3] = True
@@ -103,19 +103,8 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
 
     Equals :func:`clusters` filter by filter. Visiting the labels once and putting each into the first
     cluster that takes it gives the same clusters as finishing them one after the other, and this one loop
-    over at most max |D| labels runs over all filters together. Work space: :data:`CHUNK_BYTES`.
-
-    Parameters
-    ----------
-    B
-        bool (F, K, K).
-    order
-        As in :func:`clusters`, the same for all filters.
-
-    Returns
-    -------
-    ndarray
-        (F, K), int32; clusters are numbered in the order found.
+    over at most max |D| labels runs over all filters together. ``B``: bool (F, K, K); ``order`` is the same
+    for all filters. Returns (F, K), int32; clusters are numbered in the order found.
 
     >>> assign_clusters(torch.ones(1, 3, 3, dtype=torch.bool)).tolist()
     [[0, 0, 0]]
@@ -136,9 +125,7 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
         rows = np.arange(len(chosen))
         block = array[part][rows[:, None, None], chosen[:, :, None], chosen[:, None, :]]
         both = block & block.transpose(0, 2, 1)
-        takes = np.ones(
-            (len(chosen), most, most), dtype=np.bool_
-        )  # takes[f, c, t]: cluster c may take label t
+        takes = np.ones((len(chosen), most, most), dtype=np.bool_)  # [f, c, t]: cluster c may take label t
         where = np.full((len(chosen), most), -1, dtype=np.int32)
         for t in range(most):
             cluster = takes[:, :, t].argmax(axis=1)  # an empty cluster takes anything, so there is always one

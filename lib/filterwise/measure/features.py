@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from filterwise.errors import DataError, ParameterError, check_choice
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
-from filterwise.measure.means import float_batches, label_counts
+from filterwise.measure.means import ClassSums, check_memory, float_batches, label_counts
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -67,18 +67,12 @@ class Features:
         DataError
             A label without images.
         """
-        if int(torch.bincount(self.labels, minlength=len(self.label_names)).min()) == 0:
+        sums = ClassSums(len(self.label_names))
+        for outputs, labels in self.batches(500):
+            sums.add(outputs, labels)
+        if int(sums.counts.min()) == 0:
             raise DataError(f"some of the {len(self.label_names)} labels have no image, so no mean")
-        counts = torch.bincount(self.labels, minlength=len(self.label_names)).double()
-        means = {}
-        for layer, values in self.values.items():
-            kind = torch.float32 if values.device.type == "mps" else torch.float64
-            sums = torch.zeros(len(counts), *values.shape[1:], dtype=kind, device=values.device)
-            for start in range(0, len(values), 500):
-                part = slice(start, start + 500)
-                sums.index_add_(0, self.labels[part], values[part].to(kind))
-            means[layer] = (sums.cpu() / counts.cpu().view(-1, 1, 1)).float()
-        return means
+        return sums.means()
 
 
 def frozen_features(
@@ -126,7 +120,9 @@ def frozen_features(
         for images, _ in float_batches(ds, batch, where):
             outputs = capture(images)
             if not values:
-                values = _empty(shapes_of(outputs), len(ds), kind, memory, where)
+                shapes = {layer: (len(ds), *shape) for layer, shape in shapes_of(outputs).items()}
+                check_memory("features", shapes, kind.itemsize, memory)
+                values = {layer: torch.empty(shapes[layer], dtype=kind, device=where) for layer in shapes}
             for layer, fields in outputs.items():
                 values[layer][start : start + len(images)] = fields
             start += len(images)
@@ -137,19 +133,3 @@ def frozen_features(
                 "unless the network itself gives NaN or infinity"
             )
     return Features(values, ds.labels.to(where), tuple(ds.label_names))
-
-
-def _empty(
-    shapes: dict[str, tuple[int, int]], images: int, dtype: torch.dtype, memory: int, device: torch.device
-) -> dict[str, Tensor]:
-    needed = {
-        layer: images * filters * positions * dtype.itemsize for layer, (filters, positions) in shapes.items()
-    }
-    if sum(needed.values()) > memory:
-        listed = ", ".join(f"{layer!r} {size / 2**30:.2f}" for layer, size in needed.items())
-        raise ParameterError(
-            f"features of {images} images need {sum(needed.values()) / 2**30:.2f} GiB ({listed}), more than "
-            f"memory={memory / 2**30:.2f} GiB; give fewer layers, fewer images, pool=7, float16, "
-            "more memory, or cache=False"
-        )
-    return {layer: torch.empty(images, *shape, dtype=dtype, device=device) for layer, shape in shapes.items()}

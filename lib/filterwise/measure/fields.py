@@ -49,10 +49,11 @@ def split_head(mean: Tensor, head_weight: Tensor | nn.Module | object) -> tuple[
 def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tensor:
     """SFP matrix of every filter: the mean output fields that the filter alone gives each label's images.
 
-    M^f[i, j] = sum_p W[j, f, p] * abar[i, f, p]            (equations 2 and 4 of the spec; an identity)
+    M^f[i, j] = sum_p W[j, f, p] * abar[i, f, p]
 
-    which equals silencing all other filters' head weights and averaging the outputs over the images of
-    label i, because the head is linear and has no bias. Fields are raw logits, no softmax.
+    which equals the procedure of Tzach et al. 2023, silencing all other filters' head weights and averaging
+    the outputs over the images of label i, because the head is linear and has no bias. Fields are raw
+    logits, no softmax.
 
     Parameters
     ----------
@@ -80,6 +81,44 @@ def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tens
     abar, weight = split_head(mean, head_weight)
     # The batched matrix product of einsum("ifp,jfp->fij").
     return torch.bmm(abar.permute(1, 0, 2), weight.permute(1, 2, 0))
+
+
+def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
+    """Matrix of every attention head: the mean output fields that its nodes alone give each label's images.
+
+    M_h[i, j] = sum over the nodes n of head h of mu[i, n] * W[j, n], the single-head performance of Gross et
+    al. 2025; head h owns the nodes h d/H to (h + 1) d/H - 1. Summed over heads it is mu W^T, and its rank is
+    at most d/H.
+
+    Parameters
+    ----------
+    mu
+        Class means (K, d) of the d nodes that the classifier reads: all heads' outputs, concatenated.
+    W
+        Weights (K, d) of the bias-free classifier.
+    heads
+        H, a divisor of d.
+
+    Returns
+    -------
+    Tensor
+        (H, K, K): row = label of the input, column = output label.
+
+    Raises
+    ------
+    ParameterError
+        Shapes that do not fit, or d nodes that cannot be shared among the heads.
+
+    >>> head_fields(torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 5.0]]), heads=2).tolist()
+    [[[3.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]]
+    """
+    if mu.ndim != 2 or mu.shape != W.shape:
+        raise ParameterError(
+            f"mu has shape {tuple(mu.shape)} and W {tuple(W.shape)}; (K, d) = (labels, nodes) of both is needed"
+        )
+    if not isinstance(heads, int) or heads < 1 or mu.shape[1] % heads:
+        raise ParameterError(f"heads={heads!r} must be a whole number that divides the {mu.shape[1]} nodes")
+    return label_fields(mu.reshape(len(mu), heads, -1), W)
 
 
 def field_chunks(
@@ -120,7 +159,7 @@ def check_matrices(name: str, matrices: object) -> Tensor:
 
 
 def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
-    """Clipped matrix B^f: 1 where an entry exceeds ``threshold`` times the matrix's maximum (equation 3).
+    """Clipped matrix B^f: 1 where an entry exceeds ``threshold`` times the matrix's maximum.
 
     A filter whose maximum is <= 0 raises no output: it has no ones. (Dividing by a negative maximum would
     flip every sign and turn all entries into ones.)

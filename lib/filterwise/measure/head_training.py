@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from filterwise.errors import TrainingDiverged
-from filterwise.training import Recipe
 from filterwise.training.optimisers import descent
+from filterwise.training.recipe import Recipe
 
 #: One batch: the features (B, F, P) by layer, and the labels (B,).
 Batch = tuple[Mapping[str, Tensor], Tensor]
+#: What looks at batches of test images: weights (K, F, P) and outputs (N, F, P) by layer, labels (N,).
+Watch = Callable[[Mapping[str, Tensor], Mapping[str, Tensor], Tensor], None]
 
 
 def generator_for(seed: int, what: str) -> torch.Generator:
@@ -67,10 +69,7 @@ class HeadTrainer:
     ) -> None:
         self.recipe, self.shapes, self.labels = recipe, dict(shapes), labels
         self.weights = {
-            layer: initial_weight(labels, *shape, generator_for(seed, f"head {layer}"))
-            .flatten(1)
-            .to(device)
-            .requires_grad_()
+            layer: initial_weight(labels, *shape, generator_for(seed, f"head {layer}")).flatten(1).to(device)
             for layer, shape in shapes.items()
         }
         for weight in self.weights.values():
@@ -102,15 +101,9 @@ class HeadTrainer:
                         f"the head of layer {layer!r} diverged in epoch {epoch + 1} (loss {loss}); lower "
                         f"lr={self.recipe.lr!r}"
                     )
-                self.rows[layer].append(
-                    {
-                        "epoch": epoch + 1,
-                        "lr": self.optimiser.param_groups[0]["lr"],
-                        "loss": loss / images,
-                        "train_accuracy": correct / images,
-                        "seconds": seconds,
-                    }
-                )
+                rate = self.optimiser.param_groups[0]["lr"]
+                row = {"epoch": epoch + 1, "lr": rate, "loss": loss / images}
+                self.rows[layer].append({**row, "train_accuracy": correct / images, "seconds": seconds})
             if progress is not None:
                 progress(epoch + 1)
 
@@ -126,7 +119,7 @@ class HeadTrainer:
             wanted = functional.one_hot(labels, self.labels).to(torch.float32).mul_(1 - smoothing)
             wanted += smoothing / self.labels
             for layer, weight in self.weights.items():
-                inputs = features[layer].flatten(1)
+                inputs = features[layer].flatten(1).to(weight.dtype)
                 outputs = inputs @ weight.T
                 logs = outputs.log_softmax(dim=1)
                 right = (outputs.argmax(dim=1) == labels).sum()
@@ -153,8 +146,10 @@ class HeadTrainer:
 
 
 @torch.no_grad()
-def confusion(weights: Mapping[str, Tensor], batches: Iterator[Batch], labels: int) -> dict[str, Tensor]:
-    """How often images of label i are given label j, int64 (K, K), by layer.
+def confusion(
+    weights: Mapping[str, Tensor], batches: Iterator[Batch], labels: int, watch: Watch | None = None
+) -> dict[str, Tensor]:
+    """How often images of label i are given label j, int64 (K, K), by layer; ``watch`` sees every batch.
 
     >>> batch = ({"x": torch.eye(2).unsqueeze(2)}, torch.tensor([0, 0]))
     >>> confusion({"x": torch.eye(2)}, iter([batch]), labels=2)["x"].tolist()
@@ -163,6 +158,11 @@ def confusion(weights: Mapping[str, Tensor], batches: Iterator[Batch], labels: i
     counts = {layer: torch.zeros(labels * labels, dtype=torch.int64) for layer in weights}
     for features, true in batches:
         for layer, weight in weights.items():
-            chosen = functional.linear(features[layer].flatten(1), weight.flatten(1)).argmax(dim=1)
+            inputs = features[layer].flatten(1).to(weight.dtype)
+            chosen = functional.linear(inputs, weight.flatten(1)).argmax(dim=1)
             counts[layer] += torch.bincount((true * labels + chosen).cpu(), minlength=labels * labels)
+        if watch is not None:
+            watch(
+                {one: weights[one].view(labels, *features[one].shape[1:]) for one in weights}, features, true
+            )
     return {layer: table.view(labels, labels) for layer, table in counts.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -11,17 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from filterwise.errors import ParameterError, near_miss
-from filterwise.training import pick_device
-
-#: Layers that were seen to run once in a forward pass, and the network in which they were seen.
-_RUNS_ONCE: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
+from filterwise.models.modes import evaluation_mode
+from filterwise.training.device import pick_device, threads
 
 
 class _StopForward(BaseException):
-    """Ends a forward pass after the last layer asked for.
-
-    Not an ``Exception``, so that a ``try: ... except Exception`` inside a network cannot swallow it.
-    """
+    """Ends a forward pass after the last layer asked for; no ``Exception``, so that no network catches it."""
 
 
 def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
@@ -90,30 +84,29 @@ def as_fields(output: object, layer: str, pool: int | None = None) -> Tensor:
 
 @contextmanager
 def measuring(net: nn.Module, device: torch.device | None = None) -> Iterator[nn.Module]:
-    """Evaluation mode, no autograd, on ``device``; afterwards each module's mode and the device are restored.
+    """Evaluation mode, no autograd, on ``device``, with one thread on the CPU.
+
+    Afterwards each module's mode, the network's device and the number of threads are what they were. The sum
+    of a float32 matrix product hangs on how many threads share it: one thread gives one set of numbers.
 
     >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
-    >>> frozen = net[1].eval()
     >>> with measuring(net):
-    ...     print(net.training, torch.is_grad_enabled())
-    False False
-    >>> net.training, net[1].training
-    (True, False)
+    ...     print(net.training, torch.is_grad_enabled(), torch.get_num_threads())
+    False False 1
+    >>> net.training
+    True
     """
-    modes = [(module, module.training) for module in net.modules()]
     first = next(net.parameters(), None)
-    home = None if first is None or device is None or first.device == device else first.device
-    try:
-        if home is not None:
-            net.to(device)
-        net.eval()
-        with torch.no_grad():
+    home = torch.device("cpu") if first is None else first.device
+    where = home if device is None else device
+    with threads(1 if where.type == "cpu" else None), evaluation_mode(net):
+        try:
+            if where != home:
+                net.to(where)
             yield net
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        if home is not None:
-            net.to(home)
+        finally:
+            if where != home:
+                net.to(home)
 
 
 def measuring_device(net: nn.Module, device: str | torch.device = "auto") -> torch.device:
@@ -128,8 +121,8 @@ def measuring_device(net: nn.Module, device: str | torch.device = "auto") -> tor
 class Capture:
     """Forward passes that return the outputs of named layers as (N, F, P) and stop after the last of them.
 
-    Images are cast to the type of the network's weights (``dtype``). Use as a context manager inside
-    :func:`measuring`; the hooks are removed when it closes.
+    Images are cast to the type of the network's weights (``dtype``). For use inside :func:`measuring`; the
+    hooks are removed when it closes.
 
     Parameters
     ----------
@@ -163,8 +156,6 @@ class Capture:
 
     def __enter__(self) -> Capture:
         modules = dict(self.net.named_modules())
-        known = (_RUNS_ONCE.get(modules[name]) for name in self.layers)
-        self._checked = all(owner is not None and owner() is self.net for owner in known)
         for name in self.layers:
             self._handles.append(modules[name].register_forward_hook(self._hook(name)))
         return self
@@ -201,9 +192,8 @@ class Capture:
                 raise
 
     def _check(self, image: Tensor) -> None:
-        """One image through the whole network: does each layer run exactly once? Done once for a network."""
+        """One image through the whole network: does each layer run exactly once?"""
         self._forward(image, stop=False)
-        modules = dict(self.net.named_modules())
         for name in self.layers:
             runs = self._runs.get(name, 0)
             if runs == 0:
@@ -212,12 +202,7 @@ class Capture:
                 raise ParameterError(
                     f"layer {name!r} runs {runs} times in one forward pass; name a layer that runs once"
                 )
-            _RUNS_ONCE[modules[name]] = weakref.ref(self.net)
         self._checked = True
-
-    def shapes(self, images: Tensor) -> dict[str, tuple[int, int]]:
-        """(F, P) of each layer, from a forward pass of the first image of (N, C, H, W)."""
-        return shapes_of(self(images[:1]))
 
     def __call__(self, images: Tensor) -> Mapping[str, Tensor]:
         """Outputs (N, F, P) of each layer for the images (N, C, H, W), in the order asked for."""

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from filterwise import models
 from filterwise.errors import check_choice
+from filterwise.models.registry import build
 
 #: Mean and standard deviation of the channels, on [0, 1], that torchvision's networks were trained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 #: The networks of the paper by their names here, and under which ``models.build`` knows them.
-NETWORKS: Mapping[str, str] = MappingProxyType(
-    {"vgg16_bn": "vgg16_bn_imagenet", "efficientnet_b0": "efficientnet_b0"}
-)
+NETWORKS = {"vgg16_bn": "vgg16_bn_imagenet", "efficientnet_b0": "efficientnet_b0"}
 
 
-class ImageNetInput:
-    """Turns images in [-1, 1] into what torchvision's ImageNet networks expect: (x01 - mean) / std.
+def normalise(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Images in [-1, 1] as torchvision's ImageNet networks expect them: (x01 - mean) / std.
 
-    Used as a forward pre-hook, so that the network's layers keep their names.
+    A forward pre-hook, so that the network's layers keep their names.
 
     >>> import torch
-    >>> grey = ImageNetInput()(nn.Identity(), (torch.zeros(1, 3, 1, 1),))[0]
-    >>> [round(value, 4) for value in grey.flatten().tolist()]
-    [0.0655, 0.1964, 0.4178]
+    >>> normalise(nn.Identity(), (torch.zeros(1, 3, 1, 1),))[0].flatten()
+    tensor([0.0655, 0.1964, 0.4178])
     """
-
-    def __call__(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        images = inputs[0]
-        mean = images.new_tensor(MEAN).view(1, 3, 1, 1)
-        std = images.new_tensor(STD).view(1, 3, 1, 1)
-        return ((images + 1) / 2 - mean) / std, *inputs[1:]
+    images = inputs[0]
+    mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return ((images + 1) / 2 - mean) / std, *inputs[1:]
 
 
 def imagenet_network(
@@ -44,10 +36,9 @@ def imagenet_network(
 ) -> nn.Module:
     """torchvision's VGG-16 (with batch norm) or EfficientNet-B0, ready to be measured.
 
-    The measurable layers are ``models.layer_names(net)``: the 13 blocks' outputs of VGG-16, the stages 3 to 9
-    of EfficientNet-B0. At 224x224 measure with ``pool=7``: maps larger than 14x14 are averaged to 7x7,
-    else the first layers' heads have millions of inputs. Images come from the user's own ImageNet folder,
-    decoded as they are read: ``data.load("imagenet", root=..., split="val")``.
+    The measurable layers are ``models.layer_names(net)``. At 224x224 measure with ``pool=7``, else the first
+    layers' heads have millions of inputs. Images come from the user's own folder, decoded as they are read:
+    ``data.load("imagenet", root=..., split="val")``.
 
     Parameters
     ----------
@@ -73,6 +64,6 @@ def imagenet_network(
     filterwise.errors.ParameterError: name='vgg16' is not known; ... did you mean 'vgg16_bn'?
     """
     check_choice("name", name, NETWORKS)
-    net = models.build(NETWORKS[name], labels=labels, size=size, weights=weights)
-    net.register_forward_pre_hook(ImageNetInput())
+    net = build(NETWORKS[name], labels=labels, size=size, weights=weights)
+    net.register_forward_pre_hook(normalise)
     return net.eval()

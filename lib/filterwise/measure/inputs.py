@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from filterwise.errors import ParameterError
@@ -18,13 +17,13 @@ from filterwise.measure.hooks import Capture, measuring, measuring_device, shape
 from filterwise.measure.means import float_batches, label_counts
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 #: Single-filter fields z (N, F, K) that are held at a time: 2**24 is 64 MiB in float32.
 CHUNK_FIELDS = 2**24
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class InputFields:
     """Each filter's answers, argmax_j z_j^f(x), over all inputs x of a set.
 
@@ -47,6 +46,30 @@ class InputFields:
     silent: Tensor
     right: Tensor
     inputs: int
+
+    @classmethod
+    def of_none(cls, labels: int, filters: int) -> InputFields:
+        """Counts over no inputs yet."""
+        chosen = torch.zeros(filters, labels, dtype=torch.int64)
+        return cls(chosen, chosen.new_zeros(filters), chosen.new_zeros(filters), 0)
+
+    def add(self, fields: Tensor, weight: Tensor, own: Tensor) -> None:
+        """Count the answers to inputs with activations (N, F, P) and labels (N,); ``weight`` (K, F, P)."""
+        images, filters, _ = fields.shape
+        labels = weight.shape[0]
+        fields = fields.to(weight.dtype)
+        self.inputs += images
+        step = max(1, CHUNK_FIELDS // (images * labels))
+        for start in range(0, filters, step):
+            part = slice(start, min(start + step, filters))
+            z = torch.bmm(fields[:, part].permute(1, 0, 2), weight[:, part].permute(1, 2, 0))  # (f, N, K)
+            largest, answer = z.max(dim=2)
+            active = largest > z.amin(dim=2)
+            index = torch.arange(len(z), device=z.device)[:, None] * labels + answer
+            counts = torch.bincount(index[active], minlength=len(z) * labels).view(len(z), labels)
+            self.chosen[part] += counts.cpu()
+            self.silent[part] += (~active).sum(dim=1).cpu()
+            self.right[part] += (active & (answer == own)).sum(dim=1).cpu()
 
     @property
     def preferred(self) -> Tensor:
@@ -89,7 +112,7 @@ def input_fields(
 ) -> dict[str, InputFields]:
     """Single-filter fields of every input, and the label each filter would choose for it.
 
-    z_j^f(x) = sum_p W[j, f, p] * a_{f,p}(x)                         (equation 1 of the spec)
+    z_j^f(x) = sum_p W[j, f, p] * a_{f,p}(x)
 
     Class means are not enough here, because the largest z is taken input by input. One pass over the images
     serves all layers; fields are made in chunks of filters, so memory stays below :data:`CHUNK_FIELDS` floats
@@ -132,17 +155,11 @@ def input_fields(
         for images, own in float_batches(ds, batch, where):
             outputs = capture(images)
             if not weights:
-                for layer, (filters, positions) in shapes_of(outputs).items():
-                    like = torch.empty(labels, filters, positions, device=where)
-                    weights[layer] = split_head(like, heads[layer])[1]
-                    found[layer] = InputFields(
-                        torch.zeros(filters, labels, dtype=torch.int64),
-                        torch.zeros(filters, dtype=torch.int64),
-                        torch.zeros(filters, dtype=torch.int64),
-                        len(ds),
-                    )
+                for layer, shape in shapes_of(outputs).items():
+                    weights[layer] = split_head(torch.empty(labels, *shape, device=where), heads[layer])[1]
+                    found[layer] = InputFields.of_none(*weights[layer].shape[:2])
             for layer, fields in outputs.items():
-                _count(found[layer], fields, weights[layer], own)
+                found[layer].add(fields, weights[layer], own)
     return found
 
 
@@ -153,54 +170,3 @@ def _pool_of(heads: Mapping[str, Head | Tensor], pool: int | None) -> int | None
     if len(pools) > 1:
         raise ParameterError(f"pool={pool!r}, but the heads were trained with pool {sorted(map(str, pools))}")
     return pools.pop() if pools else None
-
-
-def _count(found: InputFields, fields: Tensor, weight: Tensor, own: Tensor) -> None:
-    """Add one batch of activations (N, F, P) to the counts."""
-    images, filters, _ = fields.shape
-    labels = weight.shape[0]
-    fields = fields.to(weight.dtype)
-    step = max(1, CHUNK_FIELDS // (images * labels))
-    for start in range(0, filters, step):
-        part = slice(start, min(start + step, filters))
-        z = torch.bmm(fields[:, part].permute(1, 0, 2), weight[:, part].permute(1, 2, 0))  # (f, N, K)
-        largest, answer = z.max(dim=2)
-        active = largest > z.amin(dim=2)
-        index = torch.arange(len(z), device=z.device)[:, None] * labels + answer
-        counts = torch.bincount(index[active], minlength=len(z) * labels).view(len(z), labels)
-        found.chosen[part] += counts.cpu()
-        found.silent[part] += (~active).sum(dim=1).cpu()
-        found.right[part] += (active & (answer == own)).sum(dim=1).cpu()
-
-
-def coverage_and_accuracy(coverage: object, per_label: object) -> tuple[pd.DataFrame, float]:
-    """Do labels that few filters stand for have a low accuracy?
-
-    Parameters
-    ----------
-    coverage
-        S (K, K) of ``label_coverage``; its diagonal S_ii counts the filters that stand for label i.
-    per_label
-        Accuracy of each label, (K,), of the same layer's head.
-
-    Returns
-    -------
-    DataFrame, float
-        One row a label with ``filters`` (S_ii) and ``accuracy``; Spearman's rank correlation of the two (NaN
-        where either is constant). Labels without test images are left out.
-
-    >>> table, rank = coverage_and_accuracy([[1, 0, 0], [0, 5, 1], [0, 0, 3]], [0.2, 0.9, 0.6])
-    >>> table["filters"].tolist(), round(rank, 6)
-    ([1, 5, 3], 1.0)
-    """
-    S, accuracy = torch.as_tensor(coverage), torch.as_tensor(per_label)
-    if S.ndim != 2 or S.shape[0] != S.shape[1] or accuracy.shape != S.shape[:1]:
-        raise ParameterError(
-            f"coverage has shape {tuple(S.shape)} and per_label {tuple(accuracy.shape)}; "
-            "(K, K) and (K,) are needed"
-        )
-    table = pd.DataFrame({"filters": S.diagonal().numpy(), "accuracy": accuracy.double().numpy()})
-    table = table.rename_axis("label").dropna()
-    if table["filters"].nunique() < 2 or table["accuracy"].nunique() < 2:
-        return table, float("nan")
-    return table, float(stats.spearmanr(table["filters"], table["accuracy"]).statistic)

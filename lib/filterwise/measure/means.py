@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, overload
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import DataError, ParameterError, check_at_least
-from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
+from filterwise.measure.hooks import Capture, measuring, measuring_device
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 #: Values of one batch of images at most: 2**21 is 682 images of 3x32x32, or 13 of 3x224x224. On a CPU a
 #: quarter of it, because there the activations of a smaller batch stay in its cache (1.25 times faster).
@@ -37,6 +37,18 @@ def float_batches(ds: ImageSet, batch: int, device: torch.device) -> Iterator[tu
         if not images.is_floating_point():
             images = scale(images)
         yield images, labels.to(device)
+
+
+def check_memory(what: str, shapes: Mapping[str, tuple[int, ...]], size: int, memory: int) -> None:
+    """Raise a ParameterError if tensors of these shapes, by layer, of ``size`` bytes a value are too large."""
+    needed = {layer: size * math.prod(shape) for layer, shape in shapes.items()}
+    if sum(needed.values()) > memory:
+        worst = max(needed, key=lambda layer: needed[layer])
+        raise ParameterError(
+            f"{what} of {len(needed)} layer(s) need {sum(needed.values()) / 2**30:.2f} GiB, more than "
+            f"memory={memory / 2**30:.2f} GiB; the largest is {worst!r} with shape {shapes[worst]}; "
+            "give pool=7, fewer layers or images, or more memory"
+        )
 
 
 def label_counts(ds: ImageSet, complete: bool = True) -> Tensor:
@@ -74,8 +86,7 @@ def class_means(
 @overload
 def class_means(
     net: nn.Module, layers: list[str] | tuple[str, ...], ds: ImageSet, batch: int = ...,
-    device: str | torch.device = ...,
-    pool: int | None = ..., memory: int = ...,
+    device: str | torch.device = ..., pool: int | None = ..., memory: int = ...,
 ) -> dict[str, Tensor]: ...  # fmt: skip
 def class_means(
     net: nn.Module,
@@ -88,8 +99,8 @@ def class_means(
 ) -> Tensor | dict[str, Tensor]:
     """Mean activation of each filter at each position for the images of each label, in one forward pass.
 
-    abar[i, f, p] = mean over images x of label i of a_{f,p}(x), the mean that equation (4) of
-    ``label_fields`` multiplies with the head's weights. uint8 images are scaled to [-1, 1] as in training,
+    abar[i, f, p] = mean over images x of label i of a_{f,p}(x), which ``label_fields`` multiplies with the
+    head's weights. uint8 images are scaled to [-1, 1] as in training,
     without augmentation; the network runs in evaluation mode and is left as it was found.
 
     Parameters
@@ -127,48 +138,56 @@ def class_means(
     torch.Size([100, 16, 25])
     """
     where = measuring_device(net, device)
-    counts = label_counts(ds)
+    label_counts(ds)
     with measuring(net, where), Capture(net, layers, pool) as capture:
-        sums: dict[str, Tensor] = {}
+        sums = ClassSums(len(ds.label_names), memory)
         for images, labels in float_batches(ds, batch, where):
-            outputs = capture(images)
-            if not sums:
-                sums = _empty_sums(shapes_of(outputs), len(counts), memory, where)
-            for layer, fields in outputs.items():
-                _add(sums[layer], fields.flatten(1), labels)
-    means = {}
-    for layer in capture.layers:
-        total = sums.pop(layer).cpu()
-        mean = total / counts.view(-1, 1, 1)
-        means[layer] = mean if capture.dtype == torch.float64 else mean.float()
+            sums.add(capture(images), labels)
+    means = sums.means()
     return means[layers] if isinstance(layers, str) else means
 
 
-def _empty_sums(
-    shapes: dict[str, tuple[int, int]], labels: int, memory: int, device: torch.device
-) -> dict[str, Tensor]:
-    """Zeros (K, F, P) in float64 for each layer, if they fit."""
-    needed = {layer: 8 * labels * filters * positions for layer, (filters, positions) in shapes.items()}
-    if sum(needed.values()) > memory:
-        worst = max(needed, key=lambda layer: needed[layer])
-        raise ParameterError(
-            f"the class means of {len(needed)} layers need {sum(needed.values()) / 2**30:.2f} GiB, more than "
-            f"memory={memory / 2**30:.2f} GiB; the largest is {worst!r} with shape (K, F, P) = "
-            f"{(labels, *shapes[worst])}; give pool=7, fewer layers, or more memory"
-        )
-    # MPS has no float64: the sums then live on the CPU.
-    home = torch.device("cpu") if device.type == "mps" else device
-    return {
-        layer: torch.zeros(labels, *shape, dtype=torch.float64, device=home)
-        for layer, shape in shapes.items()
-    }
+class ClassSums:
+    """Sums of layers' outputs over the inputs of each label, in float64, and how many inputs these were.
 
+    ``memory``: bytes that the sums may take.
+    """
 
-def _add(sums: Tensor, rows: Tensor, labels: Tensor) -> None:
-    """Add each row of (N, F*P) to the sum of its label, float64, a bounded slice of rows at a time."""
-    flat = sums.view(sums.shape[0], -1)
-    rows, labels = rows.to(flat.device), labels.to(flat.device)
-    step = max(1, SLICE_BYTES // (8 * rows.shape[1]))
-    for start in range(0, rows.shape[0], step):
-        part = slice(start, start + step)
-        flat.index_add_(0, labels[part], rows[part].double())
+    def __init__(self, labels: int, memory: int = 2**32) -> None:
+        self.counts = torch.zeros(labels, dtype=torch.int64)
+        self._memory = memory
+        self._sums: dict[str, Tensor] = {}
+        self._dtype = torch.float32
+
+    def add(self, outputs: Mapping[str, Tensor], labels: Tensor) -> None:
+        """Add outputs (N, F, P) by layer of inputs with labels (N,).
+
+        Raises
+        ------
+        ParameterError
+            The sums do not fit the memory.
+        """
+        if not self._sums:
+            self._make(outputs)
+        self.counts += torch.bincount(labels.cpu(), minlength=len(self.counts))
+        for layer, fields in outputs.items():
+            sums = self._sums[layer].view(len(self.counts), -1)
+            rows, own = fields.flatten(1).to(sums.device), labels.to(sums.device)
+            step = max(1, SLICE_BYTES // (8 * rows.shape[1]))
+            for start in range(0, len(rows), step):
+                part = slice(start, start + step)
+                sums.index_add_(0, own[part], rows[part].double())
+
+    def _make(self, outputs: Mapping[str, Tensor]) -> None:
+        shapes = {layer: (len(self.counts), *fields.shape[1:]) for layer, fields in outputs.items()}
+        check_memory("class means", shapes, 8, self._memory)
+        for layer, fields in outputs.items():
+            # MPS has no float64: the sums then live on the CPU
+            home = torch.device("cpu") if fields.device.type == "mps" else fields.device
+            self._sums[layer] = torch.zeros(shapes[layer], dtype=torch.float64, device=home)
+            self._dtype = torch.promote_types(fields.dtype, torch.float32)
+
+    def means(self) -> dict[str, Tensor]:
+        """(K, F, P) by layer, on the CPU, in float32, or float64 of float64 outputs; NaN without inputs."""
+        counts = self.counts.view(-1, 1, 1)
+        return {layer: (sums.cpu() / counts).to(self._dtype) for layer, sums in self._sums.items()}

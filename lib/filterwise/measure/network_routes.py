@@ -14,7 +14,8 @@ from torch.nn import functional
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.measure.hooks import check_layers, measuring, measuring_device
-from filterwise.models import Block, layer_names
+from filterwise.models.block import Block
+from filterwise.models.counting import layer_names
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from filterwise.errors import ParameterError
-from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 
 def silence_and_rerun(
@@ -27,25 +27,12 @@ def silence_and_rerun(
     device: str | torch.device = "auto",
     pool: int | None = None,
 ) -> Tensor:
-    """SFP matrices as the paper describes them (phase 3): one forward pass over all images for each filter.
+    """SFP matrices by the procedure of Tzach et al. 2023: one forward pass over all images for each filter.
 
-    For every filter in turn, all head weights but its own are set to zero, all images go through the network
-    up to the layer and through the silenced head, and the K outputs are averaged over the images of each
-    label. ``label_fields`` gives the same numbers from one pass in all.
-
-    Parameters
-    ----------
-    net, layer, ds, batch, device, pool
-        As in ``class_means``.
-    head_weight
-        (K, F*P) or (K, F, P).
-    filters
-        The filters to do; all by default.
-
-    Returns
-    -------
-    Tensor
-        (number of filters, K, K): row = label of the input, column = output label; float32 on the CPU.
+    For every filter in turn, all head weights (K, F, P) but its own are set to zero, all images go through
+    the network up to the layer and through the silenced head, and the K outputs are averaged over the images
+    of each label. ``label_fields`` gives the same numbers from one pass in all. Returns float32 (number of
+    ``filters``, by default all, K, K): row = label of the input, column = output label.
 
     Raises
     ------
@@ -67,7 +54,7 @@ def silence_and_rerun(
     where = measuring_device(net, device)
     with measuring(net, where), Capture(net, layer, pool) as capture:
         first, _ = next(iter(float_batches(ds, 1, where)))
-        count, positions = capture.shapes(first)[layer]
+        count, positions = shapes_of(capture(first))[layer]
         if head_weight.numel() != labels * count * positions or head_weight.shape[0] != labels:
             raise ParameterError(
                 f"head_weight of shape {tuple(head_weight.shape)} does not fit layer {layer!r} with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -16,10 +16,11 @@ from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import HeadTrainer, confusion, generator_for
 from filterwise.measure.heads import HEAD_RECIPE
 from filterwise.measure.summary import layer_summary_of
-from filterwise.training import Recipe
+from filterwise.training.device import threads
+from filterwise.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from filterwise.data import ImageSet
+    from filterwise.data.imageset import ImageSet
 
 _SUMMARY = ("N_c", "C_s", "n", "SNR_block", "SNR_label", "SNR_mf", "share_without_cluster")
 
@@ -47,9 +48,8 @@ def error_against_labels(
     threshold: float = 0.3,
     dtype: str = "float16",
     memory: int = 2**32,
-    progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Train only the head, on K random labels at a time, for several K (claims S5 and S7).
+    """Train only the head, on K random labels at a time, for several K.
 
     The network is trained once, on all labels, and stays frozen: its features are computed once. For every K,
     ``draws`` random sets of K labels are taken; a head is trained on each and tested on the same labels, and
@@ -119,12 +119,11 @@ def error_against_labels(
             own_train, own_test = (features.only_labels(labels) for features in stored)
             steps = -(-len(own_train) // recipe.batch)
             own = recipe if equal == "epochs" else _with_steps(recipe, all_steps, steps)
-            measured = _head_on(layer, own_train, own_test, own, seed, draw, threshold)
+            with threads(1):
+                measured = _head_on(layer, own_train, own_test, own, seed, draw, threshold)
             rows.append(
                 {"labels": count, "draw": draw, **measured, "epochs": own.epochs, "steps": own.epochs * steps}
             )
-            if progress is not None:
-                progress(f"{count} labels, draw {draw + 1}: error {measured['error']:.3f}")
     return pd.DataFrame(rows)
 
 
@@ -153,8 +152,7 @@ def _head_on(
         -(-len(train) // recipe.batch),
         None,
     )
-    weights = {name: weight.detach() for name, weight in trainer.weights.items()}
-    table = confusion(weights, test.batches(500), count)[layer]
+    table = confusion(trainer.weights, test.batches(500), count)[layer]
     right = table.diagonal().double()
     summary, _, _ = layer_summary_of(test.class_means()[layer], trainer.heads()[layer], threshold)
     return {

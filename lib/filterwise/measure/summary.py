@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_at_least
 from filterwise.measure.clustering import as_bool, assign_clusters, cluster_sizes
 from filterwise.measure.fields import check_matrices, clip, field_chunks
 
 #: Per-filter quantities that are averaged over filters.
 AVERAGED = ("N_c", "D", "s", "n", "n_in", "n_out")
 
+_Counts = tuple[pd.DataFrame, NDArray[np.int64], NDArray[np.int64]]
 
-class _Layer:
-    """Per-filter counts, the pooled cluster sizes and S, gathered from chunks of filters."""
 
-    def __init__(self) -> None:
-        self.tables: list[pd.DataFrame] = []
-        self.sizes: list[NDArray[np.int64]] = []
-        self.coverage: NDArray[np.int64] | None = None
-
-    def add(self, clipped: NDArray[np.bool_], order: Sequence[int] | None) -> None:
-        assigned = assign_clusters(clipped, order)
-        sizes = cluster_sizes(assigned)
-        inside = assigned >= 0
-        ones = clipped.sum(axis=(1, 2))
-        signal = (sizes**2).sum(axis=1)
-        in_columns = (clipped.sum(axis=1) * inside).sum(axis=1)  # ones in columns that belong to a cluster
-        self.tables.append(
-            pd.DataFrame(
-                {
-                    "N_c": (sizes > 0).sum(axis=1),
-                    "D": inside.sum(axis=1),
-                    "s": signal,
-                    "n": ones - signal,
-                    "n_in": in_columns - signal,
-                    "n_out": ones - in_columns,
-                    "largest": sizes.max(axis=1, initial=0),
-                }
-            )
-        )
-        self.sizes.append(sizes[sizes > 0])
-        covered = clipped.sum(axis=0)
-        self.coverage = covered if self.coverage is None else self.coverage + covered
-
-    def table(self) -> pd.DataFrame:
-        return pd.concat(self.tables, ignore_index=True).rename_axis("filter")
+def _counted(clipped: NDArray[np.bool_], order: Sequence[int] | None) -> _Counts:
+    """Per-filter counts, the sizes of all clusters, and S (K, K) of clipped matrices (F, K, K)."""
+    assigned = assign_clusters(clipped, order)
+    sizes = cluster_sizes(assigned)
+    inside = assigned >= 0
+    ones = clipped.sum(axis=(1, 2))
+    signal = (sizes**2).sum(axis=1)
+    in_columns = (clipped.sum(axis=1) * inside).sum(axis=1)  # ones in columns that belong to a cluster
+    columns = {
+        "N_c": (sizes > 0).sum(axis=1),
+        "D": inside.sum(axis=1),
+        "s": signal,
+        "n": ones - signal,
+        "n_in": in_columns - signal,
+        "n_out": ones - in_columns,
+        "largest": sizes.max(axis=1, initial=0),
+    }
+    return pd.DataFrame(columns).rename_axis("filter"), sizes[sizes > 0], clipped.sum(axis=0)
 
 
 def _clipped(M: object, threshold: float) -> NDArray[np.bool_]:
@@ -63,13 +49,6 @@ def _clipped(M: object, threshold: float) -> NDArray[np.bool_]:
     return as_bool("M", clip(matrices, threshold) if matrices.is_floating_point() else matrices, ndim=(3,))
 
 
-def _gather(parts: Iterable[NDArray[np.bool_]], order: Sequence[int] | None) -> _Layer:
-    layer = _Layer()
-    for part in parts:
-        layer.add(part, order)
-    return layer
-
-
 def _ratio(above: float, below: float) -> float:
     """above / below; infinite if only ``below`` is zero, NaN if both are."""
     if below == 0:
@@ -77,9 +56,7 @@ def _ratio(above: float, below: float) -> float:
     return above / below
 
 
-def _summarise(layer: _Layer) -> pd.Series:
-    table, sizes, S = layer.table(), np.concatenate(layer.sizes), layer.coverage
-    assert S is not None
+def _summarise(table: pd.DataFrame, sizes: NDArray[np.int64], S: NDArray[np.int64]) -> pd.Series:
     labels = len(S)
     with_cluster = table[table["N_c"] > 0]
     some = with_cluster[list(AVERAGED)].mean()
@@ -107,18 +84,11 @@ def _summarise(layer: _Layer) -> pd.Series:
 
 
 def filter_table(M: object, threshold: float = 0.3, order: Sequence[int] | None = None) -> pd.DataFrame:
-    """Clusters and noise of every filter, one row a filter.
+    """Clusters and noise of every filter, one row a filter; the arguments are those of ``layer_summary``.
 
     Columns: ``N_c`` clusters, ``D`` ones on the diagonal (= labels in clusters), ``s`` ones inside the
     blocks, ``n`` ones outside, ``n_in`` those in columns of some cluster, ``n_out`` the others, ``largest``
     the size of the largest cluster.
-
-    Parameters
-    ----------
-    M
-        Fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used).
-    order
-        Visiting order of the labels, see ``clusters``.
 
     >>> import torch
     >>> filter_table(torch.eye(3).repeat(2, 1, 1))
@@ -127,7 +97,7 @@ def filter_table(M: object, threshold: float = 0.3, order: Sequence[int] | None 
     0         3  3  3  0     0      0        1
     1         3  3  3  0     0      0        1
     """
-    return _gather([_clipped(M, threshold)], order).table()
+    return _counted(_clipped(M, threshold), order)[0]
 
 
 def layer_summary(M: object, threshold: float = 0.3, order: Sequence[int] | None = None) -> pd.Series:
@@ -166,7 +136,7 @@ def layer_summary(M: object, threshold: float = 0.3, order: Sequence[int] | None
     >>> row[["N_c", "C_s", "n", "SNR_block"]].tolist()
     [4.0, 1.0, 0.5, 8.0]
     """
-    return _summarise(_gather([_clipped(M, threshold)], order))
+    return _summarise(*_counted(_clipped(M, threshold), order))
 
 
 def layer_summary_of(
@@ -181,10 +151,10 @@ def layer_summary_of(
     >>> float(row["C_s"]), len(table), S.shape
     (3.0, 5, (3, 3))
     """
-    parts = (_clipped(fields, threshold) for _, fields in field_chunks(mean, head_weight))
-    layer = _gather(parts, None)
-    assert layer.coverage is not None
-    return _summarise(layer), layer.table(), layer.coverage
+    parts = [_counted(_clipped(M, threshold), None) for _, M in field_chunks(mean, head_weight)]
+    tables, sizes, coverage = zip(*parts, strict=True)
+    table, S = pd.concat(tables, ignore_index=True).rename_axis("filter"), sum(coverage[1:], coverage[0])
+    return _summarise(table, np.concatenate(sizes), S), table, S
 
 
 def label_coverage(B: object) -> NDArray[np.int64]:
@@ -197,3 +167,22 @@ def label_coverage(B: object) -> NDArray[np.int64]:
     [[7, 0], [0, 7]]
     """
     return as_bool("B", B, ndim=(3,)).sum(axis=0)
+
+
+def order_sweep(M: object, threshold: float = 0.3, shuffles: int = 10, seed: int = 0) -> pd.DataFrame:
+    """``layer_summary`` with labels visited in ascending order (row 0) and in ``shuffles`` random orders.
+
+    ``D``, ``SNR_label`` and the total number of ones cannot change; ``N_c``, ``C_s``, and the split of the
+    ones into blocks and noise can. ``M``: fields (F, K, K), or clipped matrices, bool.
+
+    >>> import torch
+    >>> B = torch.eye(3, dtype=torch.bool)
+    >>> B[0, 1] = B[1, 0] = B[1, 2] = B[2, 1] = True
+    >>> sorted(set(order_sweep(B[None])["D"]))
+    [3.0]
+    """
+    check_at_least("shuffles", shuffles, 0)
+    clipped, generator = _clipped(M, threshold), np.random.default_rng(seed)
+    orders = [None, *(generator.permutation(clipped.shape[-1]).tolist() for _ in range(shuffles))]
+    rows = [_summarise(*_counted(clipped, order)) for order in orders]
+    return pd.DataFrame(rows, index=pd.RangeIndex(len(rows), name="order"))

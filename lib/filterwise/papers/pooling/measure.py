@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from filterwise.data.imageset import ImageSet
-from filterwise.measure import routes as pools
+from filterwise.measure import route_counting as pools
 from filterwise.measure.network_routes import gradient_sparsity, route_maps
 from filterwise.models.pools import parse_order
 from filterwise.runs.measuring import measurements

@@ -1,28 +1,37 @@
-"""One measurement of single-filter performance, layer by layer, for the chapter and for the records alike.
+"""A whole network measured filter by filter: heads, label fields, clusters and noise of every layer.
 
-``study`` trains a probe head on every layer of a frozen network, takes the class means of the test images,
-and reads off what each filter alone would answer (Tzach et al. 2023; Meir et al. 2024).
+Tzach et al. 2023; Meir et al. 2024. Beside it the control that was not trained.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from filterwise import measure, models
-from filterwise.data import ImageSet, scale
+from filterwise.data.augmentation import scale
 from filterwise.errors import check_at_least
-from filterwise.training import Recipe
+from filterwise.measure.fields import label_fields, rank_one_share
+from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
+from filterwise.measure.inputs import InputFields
+from filterwise.measure.means import ClassSums, label_counts
+from filterwise.measure.summary import layer_summary_of, order_sweep
+from filterwise.models.counting import layer_names
+from filterwise.training.device import threads
+from filterwise.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from filterwise.data.imageset import ImageSet
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
 #: Entries of a layer's matrices (F, K, K) that a study keeps; above it only the first filters' are kept.
 KEPT_ENTRIES = 2**24
-_SUMMARY = ("N_c", "C_s", "n", "n_in", "n_out", "D", "SNR_block", "SNR_label", "SNR_mf")
+_SUMMARY = ["N_c", "C_s", "n", "n_in", "n_out", "D", "SNR_block", "SNR_label", "SNR_mf"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class SfpStudy:
     coverage: dict[str, Tensor]
     per_label: dict[str, Tensor]
     preferred: dict[str, Tensor]
-    heads: dict[str, measure.Head] = field(repr=False)
+    heads: dict[str, Head] = field(repr=False)
     threshold: float = 0.3
 
     @property
@@ -76,13 +85,15 @@ def study(
     *,
     threshold: float = 0.3,
     thresholds: Sequence[float] = THRESHOLDS,
-    recipe: Recipe | None = None,
+    recipe: Recipe = HEAD_RECIPE,
     seed: int = 0,
     shuffles: int = 10,
     pool: int | None = None,
     device: str | torch.device = "auto",
 ) -> SfpStudy:
     """Measure every layer: probe head, class means, label fields, clusters and noise.
+
+    One pass over the test images serves all that is measured on them; on the CPU one thread does the work.
 
     Parameters
     ----------
@@ -91,20 +102,20 @@ def study(
     train, test : ImageSet
         Heads are trained on ``train``; all else is measured on ``test``.
     layers : sequence of str, optional
-        Bottom to top; default :func:`filterwise.models.layer_names`.
+        Bottom to top; by default all that ``models.layer_names`` names.
     threshold : float
         theta of the clipping, 0.3 in the papers' script.
     thresholds : sequence of float
         Others to show that the picture does not hang on it.
-    recipe : Recipe, optional
-        Of the heads, equal for all layers; default ``measure.HEAD_RECIPE``, the papers'.
+    recipe : Recipe
+        Of the heads, equal for all layers. Features are kept, not made anew each epoch, if it does not
+        augment.
     seed : int
         Of the heads' weights, the order of images and the shuffled greedy orders.
     shuffles : int
         Random greedy orders; they change N_c and C_s, not D.
     pool : int, optional
         Average-pool larger maps to pool x pool before the head (224x224 pictures).
-    device : str or device
 
     Raises
     ------
@@ -122,49 +133,61 @@ def study(
     [[4, 64], [8, 16]]
     """
     check_at_least("shuffles", shuffles, 0)
-    names = list(models.layer_names(net) if layers is None else layers)
-    chosen = measure.HEAD_RECIPE if recipe is None else recipe
-    cache = not (chosen.flip or chosen.shift)  # the same features in every epoch
-    heads = measure.probe_heads(net, names, train, test, chosen, seed, device, pool, cache=cache)
-    means = measure.class_means(net, names, test, device=device, pool=pool)
-    answers = measure.input_fields(net, heads, test, device=device, pool=pool)
-    rows, sweeps, matrices, coverage, per_label, preferred = [], [], {}, {}, {}, {}
-    for name in names:
-        summary, _, S = measure.layer_summary_of(means[name], heads[name].weight, threshold)
-        fields = measure.label_fields(*_first_filters(means[name], heads[name].weight))
-        _, filters, positions = means[name].shape
-        shuffled = measure.order_sweep(fields, threshold, shuffles, seed).iloc[1:]
-        rows.append(
-            {
-                "layer": name,
-                "probe_accuracy": heads[name].accuracy,
-                **{quantity: summary[quantity] for quantity in _SUMMARY},
-                "no_cluster": summary["share_without_cluster"],
-                "filters": filters,
-                "positions": positions,
-                "preferred_share": float(answers[name].preferred_share.mean()),
-                "active_share": float(answers[name].active_share.mean()),
-                "single_filter_accuracy": float(answers[name].accuracy.mean()),
-                "rank_one_share": float(measure.rank_one_share(fields).nanmean()),
-                "N_c_shuffled": float(shuffled["N_c"].mean()),
-                "C_s_shuffled": float(shuffled["C_s"].mean()),
-            }
-        )
-        for theta in thresholds:
-            at_theta, _, _ = measure.layer_summary_of(means[name], heads[name].weight, theta)
-            sweeps.append({"layer": name, "threshold": theta, **{q: at_theta[q] for q in _SUMMARY}})
-        matrices[name], coverage[name] = fields, torch.from_numpy(S)
-        per_label[name] = torch.as_tensor(heads[name].per_label)
-        preferred[name] = torch.as_tensor(answers[name].preferred_share)
-    table = pd.DataFrame(rows).set_index("layer")
-    return SfpStudy(table, pd.DataFrame(sweeps), matrices, coverage, per_label, preferred, heads, threshold)
+    names = list(layer_names(net) if layers is None else layers)
+    label_counts(test)
+    cache = not (recipe.flip or recipe.shift)  # the same features in every epoch
+    sums, answers = ClassSums(len(test.label_names)), {}
+
+    def watch(weights: Mapping[str, Tensor], outputs: Mapping[str, Tensor], own: Tensor) -> None:
+        sums.add(outputs, own)
+        for name, weight in weights.items():
+            answers.setdefault(name, InputFields.of_none(*weight.shape[:2])).add(outputs[name], weight, own)
+
+    heads = probe_heads(net, names, train, test, recipe, seed, device, pool, cache, watch=watch)
+    means = sums.means()
+    with threads(1):  # the rest is done on the CPU whatever the device
+        parts = [_layer(means[name], heads[name], answers[name], threshold, shuffles, seed) for name in names]
+        swept = []
+        for name in names:
+            for theta in thresholds:
+                at_theta, _, _ = layer_summary_of(means[name], heads[name].weight, theta)
+                swept.append({"layer": name, "threshold": theta, **at_theta[_SUMMARY]})
+    rows, matrices, coverage = zip(*parts, strict=True)
+    return SfpStudy(
+        pd.DataFrame(rows, index=pd.Index(names, name="layer")),
+        pd.DataFrame(swept),
+        dict(zip(names, matrices, strict=True)),
+        dict(zip(names, coverage, strict=True)),
+        {name: head.per_label for name, head in heads.items()},
+        {name: answers[name].preferred_share for name in names},
+        heads,
+        threshold,
+    )
 
 
-def _first_filters(mean: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Class means and weights of as many filters as :data:`KEPT_ENTRIES` allows."""
-    labels = mean.shape[0]
+def _layer(
+    mean: Tensor, head: Head, answers: InputFields, threshold: float, shuffles: int, seed: int
+) -> tuple[dict[str, float], Tensor, Tensor]:
+    """One layer's row of the table, its first matrices M, and S."""
+    labels, filters, positions = mean.shape
     kept = max(1, KEPT_ENTRIES // labels**2)
-    return mean[:, :kept], weight[:, :kept]
+    fields = label_fields(mean[:, :kept], head.weight[:, :kept])
+    summary, _, S = layer_summary_of(mean, head.weight, threshold)
+    shuffled = order_sweep(fields, threshold, shuffles, seed).iloc[1:]
+    row = {
+        "probe_accuracy": head.accuracy,
+        **summary[_SUMMARY],
+        "no_cluster": summary["share_without_cluster"],
+        "filters": filters,
+        "positions": positions,
+        "preferred_share": float(answers.preferred_share.mean()),
+        "active_share": float(answers.active_share.mean()),
+        "single_filter_accuracy": float(answers.accuracy.mean()),
+        "rank_one_share": float(rank_one_share(fields).nanmean()),
+        "N_c_shuffled": float(shuffled["N_c"].mean()),
+        "C_s_shuffled": float(shuffled["C_s"].mean()),
+    }
+    return row, fields, torch.from_numpy(S)
 
 
 def untrained(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Module:

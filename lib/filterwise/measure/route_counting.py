@@ -18,22 +18,7 @@ import torch
 from torch import Tensor
 
 from filterwise.errors import ParameterError, check_at_least
-from filterwise.measure.network_routes import RouteMaps, gradient_sparsity, route_maps
-from filterwise.models import parse_order, pool_series
-from filterwise.models.pools import order_name, shrink
-
-__all__ = [
-    "REFERENCE_ORDERS",
-    "RouteMaps",
-    "Routes",
-    "gradient_sparsity",
-    "order_gap",
-    "pool_series",
-    "route_maps",
-    "route_table",
-    "routes",
-    "spread",
-]
+from filterwise.models.pools import order_name, parse_order, pool_series, shrink
 
 #: The head orders of the reference table: all of total 8 with one or two steps, and one of three.
 REFERENCE_ORDERS = ("MP8", "AP8", "MP2-AP4", "AP4-MP2", "MP4-AP2", "AP2-MP4", "MP2-AP2-MP2")
@@ -53,9 +38,6 @@ class Routes:
         The routes: where ``weights`` is not zero.
     count : Tensor int64 (...)
         Number of routes.
-    tied : Tensor int64 (...)
-        Number of routes if every pixel within the tolerance of its window's maximum counts as a winner;
-        autograd names only one of them. Equal to ``count`` on maps without ties.
     spread : Tensor (...)
         Root mean square distance of the routes from their centre, in pixels.
     """
@@ -64,12 +46,11 @@ class Routes:
     weights: Tensor
     mask: Tensor
     count: Tensor
-    tied: Tensor
     spread: Tensor
 
 
-def routes(x: Tensor, order: str, tolerance: float = 1e-6) -> Routes:
-    """The routes of maps through a pooling series.
+def routes(x: Tensor, order: str) -> Routes:
+    """The routes of maps through a pooling series; of tied pixels of a max pool's window autograd names one.
 
     Parameters
     ----------
@@ -77,8 +58,6 @@ def routes(x: Tensor, order: str, tolerance: float = 1e-6) -> Routes:
         Maps; s is what the order divides by.
     order : str
         For instance "MP2-AP4".
-    tolerance : float
-        Two pixels of a max pool's window are tied if they differ by no more, in units of the map.
 
     Raises
     ------
@@ -93,7 +72,6 @@ def routes(x: Tensor, order: str, tolerance: float = 1e-6) -> Routes:
     [[2, 2], [2, 3], [3, 2], [3, 3]]
     """
     steps = parse_order(order)
-    check_at_least("tolerance", tolerance, 0)
     side = shrink(steps)
     if not x.is_floating_point() or x.ndim < 2 or x.shape[-2:] != (side, side):
         raise ParameterError(
@@ -106,25 +84,13 @@ def routes(x: Tensor, order: str, tolerance: float = 1e-6) -> Routes:
         output = pool_series(steps)(leaf)
         (weights,) = torch.autograd.grad(output.sum(), leaf)
     mask = weights != 0
-    tied, below = torch.ones_like(output, dtype=torch.bool), [maps]
-    for step in steps:
-        below.append(pool_series((step,))(below[-1]))
-    for step, values, above in zip(reversed(steps), below[-2::-1], below[:0:-1], strict=True):
-        tied = _enlarge(tied, step.size)
-        if step.kind == "MP":
-            tied = tied & (values >= _enlarge(above, step.size) - tolerance)
     return Routes(
         output.detach().reshape(x.shape[:-2]),
         weights.reshape(x.shape),
         mask.reshape(x.shape),
         mask.sum((1, 2, 3)).reshape(x.shape[:-2]),
-        tied.sum((1, 2, 3)).reshape(x.shape[:-2]),
         spread(mask[:, 0]).reshape(x.shape[:-2]),
     )
-
-
-def _enlarge(values: Tensor, size: int) -> Tensor:
-    return values.repeat_interleave(size, -1).repeat_interleave(size, -2)
 
 
 def spread(mask: Tensor) -> Tensor:
