@@ -12,7 +12,7 @@ def status(chapters: Sequence[Path]) -> str:
 
     Parameters
     ----------
-    chapters : notebooks that :mod:`filterwise.book.execute` kept; others are listed as not timed.
+    chapters : notebooks that :mod:`filterwise.book.executing` kept; others are listed as not timed.
     """
     if not chapters:
         return "There is no chapter in this book yet."
@@ -26,12 +26,9 @@ def status(chapters: Sequence[Path]) -> str:
             continue
         date = about["date"][:16].replace("T", " ") + " UTC"
         seconds = f"{about['seconds']:.0f} s"
-        rows.append((link, about.get("profile", ""), date, seconds, about["device"], _versions(about)))
+        versions = f"Python {about['python']}, torch {about['torch']}"
+        rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
     return _table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
-
-
-def _versions(about: dict[str, str]) -> str:
-    return f"Python {about['python']}, torch {about['torch']}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

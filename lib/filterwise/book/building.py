@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.book import digest
-from filterwise.book.execute import Executed, execute
-from filterwise.book.stage import pages, stage
+from filterwise.book.executing import Executed, execute
+from filterwise.book.staging import pages, stage
 from filterwise.errors import BookError
 
 _MARK = ".built-from"
@@ -69,13 +69,15 @@ def build(
     Raises
     ------
     BookError
-        A chapter failed (named with its cell), or Sphinx warned (each warning is in the message).
+        ``out`` holds something else, a chapter failed (named with its cell), or Sphinx warned (each warning is
+        in the message).
     """
     started = time.perf_counter()
     root = find_root(root)
     out = Path(out).resolve() if out else root / "_build" / "html"
     work = Path(work).resolve() if work else root / "_build" / "book"
     given = dict(parameters or {"profile": "quick"})
+    _check_free(out)
 
     names = pages(root)
     around = digest.surroundings(root)
@@ -141,15 +143,15 @@ def _render(source: Path, work: Path, fresh: bool) -> None:
     raise BookError("Sphinx stopped:\n" + "\n".join(lines[-15:]))
 
 
+def _check_free(out: Path) -> None:
+    book = (out / _MARK).is_file() or (out / "index.html").is_file()
+    if out.exists() and not book and (not out.is_dir() or any(out.iterdir())):
+        raise BookError(f"{out} holds something that is not a book; give another folder")
+
+
 def _publish(built: Path, out: Path) -> None:
     """Replace ``out`` by a copy of ``built``, at no moment leaving half a book there."""
-    if (
-        out.exists()
-        and not (out / _MARK).is_file()
-        and any(out.iterdir())
-        and not (out / "index.html").is_file()
-    ):
-        raise BookError(f"{out} holds something that is not a book; give another folder")
+    _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     new, old = (out.with_name(f".{out.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
     shutil.copytree(built, new)
