@@ -1,10 +1,9 @@
 """Strict parameters for chapters: papermill takes any name and any type, a chapter does not.
 
-A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each, written so
-that ``papermill --help-notebook`` reads it too. It is read here without papermill, whose import takes longer than
-all the rest of a refusal, and which passes over what it cannot read. :func:`read` and :func:`check_values` refuse
-before a kernel starts; in the chapter the first code cell after it calls :func:`check` with ``globals()``, so that
-plain papermill fails there with the same message.
+A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each, as
+``papermill --help-notebook`` reads it. It is read here without papermill, which takes over a second to import and
+passes over lines that it cannot read. A wrong value is refused before a kernel starts; under plain papermill the
+chapter's first code cell refuses it, which calls :func:`check` with ``globals()``.
 """
 
 from __future__ import annotations
@@ -53,7 +52,11 @@ def parse(source: str, where: str = "the parameter cell") -> dict[str, Parameter
     """
     found: dict[str, Parameter] = {}
     lines = source.splitlines()
-    for node in _statements(source, where):
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(f"{where}, line {error.lineno}: {error.msg}") from None
+    for node in statements:
         at = f"{where}, line {node.lineno}: {ast.get_source_segment(source, node)!r}"
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise ParameterError(f"{at} is not of the form 'name: type = value'")
@@ -122,7 +125,9 @@ def _from_text(parameter: Parameter, text: str) -> Any:
     except (ValueError, KeyError, SyntaxError):
         hint = "; write true or false" if parameter.type == "bool" else ""
         raise ParameterError(f"{parameter.name}={text!r} is not {_a(parameter.type)}{hint}") from None
-    return list(value) if isinstance(value, tuple) else value  # papermill writes lists; tuples are checked alike
+    return (
+        list(value) if isinstance(value, tuple) else value
+    )  # papermill writes lists; tuples are checked alike
 
 
 def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
@@ -138,9 +143,8 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
     filterwise.errors.ParameterError: parameter='seedz' is not known; choose from 'profile', 'seed'; did you
     mean 'seed'?
     """
-    for name in values:
-        check_choice("parameter", name, schema)
     for name, value in values.items():
+        check_choice("parameter", name, schema)
         _check_type(schema[name], value)
         _check_meaning(name, value)
 
@@ -166,28 +170,22 @@ def check(namespace: Mapping[str, Any]) -> None:
         raise ParameterError("parameters: the notebook has not run a cell that declares 'profile: str = ...'")
     values = {name: parameter.default for name, parameter in schema.items()}
     for source in namespace.get("In", ()):
-        if isinstance(source, str) and source.startswith(_INJECTED):
-            for node in _statements(source, "the injected cell"):
-                targets = node.targets if isinstance(node, ast.Assign) else []
-                values |= {each.id: namespace.get(each.id) for each in targets if isinstance(each, ast.Name)}
+        if str(source).startswith(_INJECTED):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    values[node.id] = namespace.get(node.id)
     check_values(schema, values)
-
-
-def _statements(source: str, where: str) -> list[ast.stmt]:
-    try:
-        return ast.parse(source).body
-    except SyntaxError as error:
-        raise ParameterError(f"{where}, line {error.lineno}: {error.msg}") from None
 
 
 def _check_type(parameter: Parameter, value: Any) -> None:
     if not _fits(ast.parse(parameter.type, mode="eval").body, value, parameter):
-        message = f"{parameter.name}={value!r} is {_a(type(value).__name__)}; it must be {_a(parameter.type)}"
+        hint = ""
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-            message += f"; YAML reads {value} as text, write {float(value):.1e}"
+            hint = f"; YAML reads {value} as text, write {float(value):.1e}"
         elif parameter.type == "str" and type(value) in (int, float, bool):
-            message += "; papermill takes text as it is with -r instead of -p"
-        raise ParameterError(message)
+            hint = "; papermill takes text as it is with -r instead of -p"
+        kinds = f"is {_a(type(value).__name__)}; it must be {_a(parameter.type)}"
+        raise ParameterError(f"{parameter.name}={value!r} {kinds}{hint}")
 
 
 def _fits(node: ast.expr, value: Any, parameter: Parameter) -> bool:

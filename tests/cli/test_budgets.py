@@ -22,13 +22,18 @@ def asked(monkeypatch) -> dict:
         asked.update(chapter=chapter, profile=profile, queue=queue, **options)
         states = {"one": ("missing", 75.0, ""), "two": ("blocked", 0.0, "cifar10 is not there")}
         listed = [(job, *states[job.name]) for job in queue]
-        return [SimpleNamespace(job=job, status=status, seconds=took, reason=why) for job, status, took, why in listed]
+        return [
+            SimpleNamespace(job=job, status=status, seconds=took, reason=why)
+            for job, status, took, why in listed
+        ]
 
     def record(chapter, profile, queue, budget, *, say, **options):
         asked.update(chapter=chapter, profile=profile, queue=queue, budget=budget, **options)
         say("one: accuracy 0.5")
         blocked = {"two": "cifar10 is not there"}
-        return SimpleNamespace(path=Path("a.csv"), done=["one"], paused=[], left=["x"], failed={}, blocked=blocked)
+        return SimpleNamespace(
+            path=Path("a.csv"), done=["one"], paused=[], left=["x"], failed={}, blocked=blocked
+        )
 
     def stand_in(name: str, **functions) -> None:
         module = ModuleType(name)
@@ -43,7 +48,19 @@ def asked(monkeypatch) -> dict:
 
 
 def test_recording_says_what_it_did(asked, capsys):
-    given = ["--budget", "10m", "--jobs", "2", "--together", "4", "--runs", "r", "--data-root", "d", "--stale"]
+    given = [
+        "--budget",
+        "10m",
+        "--jobs",
+        "2",
+        "--together",
+        "4",
+        "--runs",
+        "r",
+        "--data-root",
+        "d",
+        "--stale",
+    ]
     assert main([*RECORD, *given]) == 0
     said = capsys.readouterr()
     last = "1 recorded in a.csv, 1 to do, 0 failed, 1 blocked"
@@ -68,4 +85,6 @@ def test_one_bundle_is_recorded_alone(asked, refused, capsys):
     assert main([*RECORD, "--bundle", "P1"]) == 0
     assert (asked["queue"], asked["bundle"]) == (JOBS[:1], "P1")
     capsys.readouterr()
-    assert "bundle='P3' is not known; choose from 'P1', 'P2'; did you mean" in refused(*RECORD, "--bundle", "P3")
+    assert "bundle='P3' is not known; choose from 'P1', 'P2'; did you mean" in refused(
+        *RECORD, "--bundle", "P3"
+    )

@@ -7,7 +7,16 @@ from filterwise.cli import main
 from filterwise.cli.grids import axes_of, values_of
 
 SWEEP = ["sweep", "--model", "lenet5", "--data", "parts", "--recipe", "mini", "--device", "cpu"]
-SMALL = ["--epochs", "1", "-s", "data_options.n=20", "-s", "data_options.n_test=20", "-s", "recipe.warmup_steps=0"]
+SMALL = [
+    "--epochs",
+    "1",
+    "-s",
+    "data_options.n=20",
+    "-s",
+    "data_options.n_test=20",
+    "-s",
+    "recipe.warmup_steps=0",
+]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +46,10 @@ def test_what_cannot_be_or_is_said_twice_is_refused(refused, given, message):
 
 def test_seeds_may_be_given_either_way():
     assert axes_of({}, ("seed=3,5-6", "recipe.lr=0.1")) == {"seed": [3, 5, 6], "recipe.lr": [0.1]}
-    assert axes_of({"--seeds": ("seed", "3,5-6")}, ("recipe.lr=0.1",)) == {"recipe.lr": [0.1], "seed": [3, 5, 6]}
+    assert axes_of({"--seeds": ("seed", "3,5-6")}, ("recipe.lr=0.1",)) == {
+        "recipe.lr": [0.1],
+        "seed": [3, 5, 6],
+    }
 
 
 @pytest.mark.parametrize(

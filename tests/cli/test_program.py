@@ -43,7 +43,8 @@ def test_every_mistake_is_one_line_with_the_near_miss(refused, arguments, messag
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["rn"], ["sweep", "--help"], ["run", "4-sfp", "-p", "seedz=1"], [*SWEEP, "--seds", "1"]]
+    "arguments",
+    [["--help"], ["rn"], ["sweep", "--help"], ["run", "4-sfp", "-p", "seedz=1"], [*SWEEP, "--seds", "1"]],
 )
 def test_help_and_mistakes_bring_nothing_heavy(arguments):
     heavy = {"torch", "pandas", "numpy", "papermill", "nbformat", "yaml", "distributed"}
@@ -89,7 +90,11 @@ def test_the_book_is_built_by_its_own_package(capsys, monkeypatch, tmp_path):
     ("error", "status", "said"),
     [
         (KeyboardInterrupt(), 130, "filterwise: stopped; what is finished is kept"),
-        (OSError(28, "No space left on device", "/full/a.csv"), 2, "error: No space left on device: /full/a.csv"),
+        (
+            OSError(28, "No space left on device", "/full/a.csv"),
+            2,
+            "error: No space left on device: /full/a.csv",
+        ),
         (ParameterError("of two\nlines"), 2, "filterwise: error: of two lines\n"),
     ],
 )
@@ -105,16 +110,23 @@ def test_what_goes_wrong_inside_is_one_line(capsys, monkeypatch, error, status, 
 
 
 def test_a_closed_pipe_is_quiet():
-    command = f"{sys.executable} -c 'import sys; from filterwise.cli import main; sys.exit(main())' claims --csv"
+    command = (
+        f"{sys.executable} -c 'import sys; from filterwise.cli import main; sys.exit(main())' claims --csv"
+    )
     done = subprocess.run(
-        ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+        ["bash", "-c", f"{command} | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_terminated_run_says_so_and_takes_its_kernel_along(notebook, tmp_path):
-    path = notebook(f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} ')\ntime.sleep(60)")
+    path = notebook(
+        f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}} ')\ntime.sleep(60)"
+    )
     code = "import sys; from filterwise.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "run", str(path), "-o", str(tmp_path / "out.ipynb"), "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

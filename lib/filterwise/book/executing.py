@@ -87,7 +87,12 @@ def execute(
             seconds = round(time.perf_counter() - started, 1)
             notebook = _tidy(json.loads(unfinished.read_text(encoding="utf-8")))
             date = datetime.now(UTC).isoformat(timespec="seconds")
-            notebook["metadata"]["filterwise"] = {**_machine(), "seconds": seconds, "date": date, **parameters}
+            notebook["metadata"]["filterwise"] = {
+                **_machine(),
+                "seconds": seconds,
+                "date": date,
+                **parameters,
+            }
             unfinished.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
     except (ParameterError, ChapterFailed) as error:
         raise BookError(f"{chapter}: {error}") from None

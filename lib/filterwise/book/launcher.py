@@ -95,9 +95,9 @@ def launch(
         command += ["--cwd", str(notebook.parent.resolve())]
         command += ["--progress-bar" if progress else "--no-progress-bar", *(["--log-output"] if log else [])]
         command += ["--execution-timeout", str(cell_timeout)] if cell_timeout else []
-        status, last = _papermill(command, {**os.environ, **(environment or {})}, say=log or progress)
+        status, said = _papermill(command, {**os.environ, **(environment or {})}, say=log or progress)
         if status != 0:
-            why = _why(unfinished, status, last)
+            why = _why(unfinished, status, said)
             if unfinished.is_file():
                 os.replace(unfinished, failed)
                 why += f"; as far as it came: {failed}"
@@ -112,14 +112,14 @@ def _as_yaml(values: Mapping[str, Any]) -> str:
 
 
 def _papermill(command: list[str], environment: Mapping[str, str], say: bool) -> tuple[int, str]:
-    """Exit status and last line; papermill and its kernel end with this process if that is stopped."""
+    """Exit status and standard error; papermill and its kernel end with this process if that is stopped."""
     process = subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stderr is not None
     try:
-        last = _pass_on(process.stderr, say)
-        return process.wait(), last
+        said = _pass_on(process.stderr, say)
+        return process.wait(), said
     except BaseException:
         process.send_signal(signal.SIGINT)  # papermill then ends the kernel
         try:
@@ -134,21 +134,21 @@ def _papermill(command: list[str], environment: Mapping[str, str], say: bool) ->
 
 def _pass_on(stream: IO[str], say: bool) -> str:
     """Show papermill's progress as it comes, and keep back the traceback: the notebook has it."""
-    line, last = "", ""
+    lines = [""]
     while character := stream.read(1):
-        line += character
+        lines[-1] += character
         if character in "\r\n":
-            say = say and not line.startswith("Traceback (most recent call last)")
-            if say and "IPKernelApp" not in line:
-                sys.stderr.write(line)
+            say = say and not lines[-1].startswith("Traceback (most recent call last)")
+            if say and "IPKernelApp" not in lines[-1]:
+                sys.stderr.write(lines[-1])
                 sys.stderr.flush()
-            last = line.strip() or last
-            line = ""
-    return line.strip() or last
+            lines.append("")
+    return "".join(lines).strip()
 
 
-def _why(notebook: Path, status: int, last: str) -> str:
+def _why(notebook: Path, status: int, said: str) -> str:
     """One line on the cell that failed."""
+    last = said.splitlines()[-1] if said else ""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):
@@ -158,16 +158,14 @@ def _why(notebook: Path, status: int, last: str) -> str:
     cells = [each for each in cells if each["cell_type"] == "code"]
     cells = [each for each in cells if not added & set(each["metadata"].get("tags", []))]
     for number, cell in enumerate(cells, start=1):
-        for output in cell["outputs"]:
-            if output["output_type"] == "error":
-                said = f"{output['ename']}: {output['evalue']}".splitlines()[0]
-                return f"code cell {number}, `{_first_line(cell)}`, failed: {said}"
+        for error in (each for each in cell["outputs"] if each["output_type"] == "error"):
+            first_line = next(iter("".join(cell["source"]).strip().splitlines()), "")
+            reason = f"{error['ename']}: {error['evalue']}".splitlines()[0]
+            if "CellTimeoutError" in said:
+                reason = "it took longer than a cell may"
+            return f"code cell {number}, `{first_line}`, failed: {reason}"
     # papermill notes the start of each cell; whether a cell ended is not to be relied on when its kernel died
     begun = sum(bool(cell["metadata"].get("papermill", {}).get("start_time")) for cell in cells)
     if status == DEAD_KERNEL:
         return f"the kernel died in code cell {begun} of {len(cells)}; out of memory?"
     return f"papermill ended with status {status} in code cell {begun} of {len(cells)}: {last}"
-
-
-def _first_line(cell: Mapping[str, Any]) -> str:
-    return next(iter("".join(cell["source"]).strip().splitlines()), "")

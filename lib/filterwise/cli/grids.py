@@ -47,7 +47,9 @@ def sweep(
     given = [("--seeds", "seed", seeds), ("--widths", "model_options.width", widths)]
     given += [("--plans", "model_options.plan", plans), ("--epochs", "recipe.epochs", epochs)]
     given += [("--model", "model", model), ("--data", "data", data)]
-    axes = axes_of({option: (name, str(value)) for option, name, value in given if value is not None}, settings)
+    axes = axes_of(
+        {option: (name, str(value)) for option, name, value in given if value is not None}, settings
+    )
     if table:
         _check_writable(Path(table))
     runs = _grid(model, data, recipe, axes)
@@ -108,7 +110,9 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
         axes[name] = _seeds(value, words) if name == "seed" else values_of(value)
         runs *= len(axes[name])
         if runs > _MOST_RUNS:
-            raise ParameterError(f"{words!r} makes {runs:,} runs of the sweep; at most {_MOST_RUNS:,} are allowed")
+            raise ParameterError(
+                f"{words!r} makes {runs:,} runs of the sweep; at most {_MOST_RUNS:,} are allowed"
+            )
     return axes
 
 
