@@ -1,9 +1,9 @@
 """Strict parameters for chapters: papermill takes any name and any type, a chapter does not.
 
 A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each, as
-``papermill --help-notebook`` reads it. It is read here without papermill, which takes over a second to import and
-passes over lines that it cannot read. A wrong value is refused before a kernel starts; under plain papermill the
-chapter's first code cell refuses it, which calls :func:`check` with ``globals()``.
+``papermill --help-notebook`` reads it. It is read here without papermill, which takes over a second to import
+and passes over lines that it cannot read. A wrong value is refused before a kernel starts, or under plain
+papermill by the chapter's first code cell, which calls :func:`check` with ``globals()``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ from filterwise.errors import ParameterError, check_at_least, check_choice
 
 #: The scales of an experiment: toy, narrow networks, full width for a tenth of the epochs, the papers' own.
 PROFILES = ("quick", "cifar", "short", "paper")
-TOGETHER = ("auto", "never", "always")
 _LARGEST_SEED = 2**32 - 1
-_DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
 _SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
-# The line that papermill puts above the values it was given.
-_INJECTED = "# Parameters"
+_INJECTED = "# Parameters"  # the line that papermill puts above the values it was given
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def check(namespace: Mapping[str, Any]) -> None:
     """Check a running notebook's parameters; its first code cell calls this with ``globals()``.
 
     The schema is what the executed parameter cell left in ``__annotations__``, with or without a history of
-    cells. Names that papermill made up are in the cell that it adds, which IPython keeps in ``In``; names that the
+    cells. What papermill was given is in the cell that it adds, which IPython keeps in ``In``; names that the
     notebook defines later are no concern, so the cell can be run again at any time.
 
     Raises
@@ -221,7 +218,7 @@ def _check_meaning(name: str, value: Any) -> None:
         if value > _LARGEST_SEED:
             raise ParameterError(f"{name}={value!r} is too large; it must be at most {_LARGEST_SEED}")
     elif name == "device" and not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-        check_choice(name, value, _DEVICES)
+        check_choice(name, value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
     elif name == "data_root" and value and not Path(value).expanduser().is_dir():
         raise ParameterError(f"data_root={value!r} is not a folder; leave it empty for embedded data")
     elif name == "data" and isinstance(value, str):

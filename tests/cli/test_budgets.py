@@ -15,7 +15,7 @@ RECORD = ["record", "4-sfp", "--profile", "cifar"]
 
 @pytest.fixture
 def asked(monkeypatch) -> dict:
-    """What the recorder and the list were given; both know of one job that is done or to do, and one without data."""
+    """What the recorder and the list were given; both know of one job to do and one without data."""
     asked: dict = {}
 
     def pending(chapter, profile, queue, **options):
@@ -42,7 +42,7 @@ def asked(monkeypatch) -> dict:
 
     stand_in("filterwise.papers", __path__=[])
     stand_in("filterwise.papers.chapter", jobs=lambda chapter, profile, data_root=None: JOBS)
-    stand_in("filterwise.runs.pending", pending=pending)
+    stand_in("filterwise.runs.queueing", pending=pending)
     stand_in("filterwise.runs.recording", record=record)
     return asked
 

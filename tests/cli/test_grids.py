@@ -34,7 +34,7 @@ SMALL = [
         (("--seeds", "0-"), "'--seeds 0-' is not a list of seeds; write 0-2 or 0,5"),
         (("--seeds", "1,0-2"), "one of them twice"),
         (("--seeds", "0-999999999"), "has 1,000,000,000 seeds; at most 10,000 runs"),
-        (("--seeds", "0-9999", "-s", "labels=2,3"), "makes 20,000 runs of the sweep; at most 10,000"),
+        (("--seeds", "0-9999", "-s", "labels=2,3"), "makes 20,000 runs; at most 10,000"),
         (("-s", "recipe.lr"), "-s recipe.lr has no value; write -s recipe.lr=VALUE"),
         (("-s", "=1"), "write -s NAME=VALUE"),
         (("--table", "/dev/null/a.csv"), "--table /dev/null/a.csv: /dev/null cannot be written to"),

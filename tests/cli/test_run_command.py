@@ -50,8 +50,8 @@ def test_a_failed_cell_is_one_line_and_keeps_the_last_good_notebook(notebook, tm
     out.write_text("good")
     assert main(["run", str(path), "-o", str(out), "-p", "seed=1"]) == 1
     said = capsys.readouterr().err.splitlines()
-    why = "chapter: code cell 3, `raise ValueError('of its\\nown')`, failed: ValueError: of its; as far as it came: "
-    assert said[-1] == f"filterwise: error: {why}{tmp_path}/out.failed.ipynb"
+    why = "code cell 3, `raise ValueError('of its\\nown')`, failed: ValueError: of its; as far as it came: "
+    assert said[-1] == f"filterwise: error: chapter: {why}{tmp_path}/out.failed.ipynb"
     assert out.read_text() == "good"
     assert "Traceback" not in "".join(said)
     failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)

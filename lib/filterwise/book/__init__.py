@@ -1,10 +1,9 @@
 """Building the book: chapters executed once per state of their sources, pages that read offline.
 
 ``launcher`` executes a notebook, ``executing`` keeps what it gave, ``staging`` lays out what Sphinx reads,
-``building`` does it all and calls Jupyter Book; ``extension`` is the Sphinx extension that serves MathJax locally,
-fills the generated pages and numbers the chapters in the side bar.
+``building`` does it all and calls Jupyter Book; ``extension`` is the Sphinx extension.
 """
 
 from filterwise.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"building": ["Built", "build", "find_root"]})
+__getattr__, __dir__, __all__ = attach(__name__, {"building": ["Built", "build"]})

@@ -48,8 +48,7 @@ def execute(
 
     Parameters
     ----------
-    root : the repository; the kernel works in the chapter's own folder, as in Jupyter.
-    chapter : path of the notebook relative to ``root``.
+    root, chapter : the repository, and the notebook's path relative to it.
     keep : folder of kept notebooks.
     around : :func:`filterwise.book.digest.surroundings` of ``root``.
     parameters : papermill parameters; each must be in the chapter's parameter cell.
@@ -73,27 +72,17 @@ def execute(
         return Executed(chapter, kept, ran=False, seconds=about["seconds"])
 
     say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}")
+    failed, static = keep / f"failed-{source.stem}.ipynb", {"FILTERWISE_STATIC": "1"}
     started = time.perf_counter()
     try:
-        with atomic(kept) as unfinished:
-            launch(
-                source,
-                parameters,
-                unfinished,
-                failed=keep / f"failed-{source.stem}.ipynb",
-                cell_timeout=cell_timeout,
-                environment={"FILTERWISE_STATIC": "1"},
-            )
+        with atomic(kept) as new:
+            launch(source, parameters, new, failed=failed, cell_timeout=cell_timeout, environment=static)
             seconds = round(time.perf_counter() - started, 1)
-            notebook = _tidy(json.loads(unfinished.read_text(encoding="utf-8")))
+            notebook = _tidy(json.loads(new.read_text(encoding="utf-8")))
             date = datetime.now(UTC).isoformat(timespec="seconds")
-            notebook["metadata"]["filterwise"] = {
-                **_machine(),
-                "seconds": seconds,
-                "date": date,
-                **parameters,
-            }
-            unfinished.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+            about = {**_machine(), "seconds": seconds, "date": date, **parameters}
+            notebook["metadata"]["filterwise"] = about
+            new.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
     except (ParameterError, ChapterFailed) as error:
         raise BookError(f"{chapter}: {error}") from None
     _forget_oldest(keep, source.stem)

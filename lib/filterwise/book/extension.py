@@ -1,4 +1,4 @@
-"""The Sphinx extension of the book: MathJax from the package, numbered chapters, pages made from measured facts.
+"""The Sphinx extension of the book: local MathJax, numbered chapters, pages made from measured facts.
 
 A page that holds one of these lines has it replaced, before it is parsed, by Markdown:
 
@@ -7,8 +7,7 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
 ``<!-- filterwise:status -->``
     when, how long and on what each chapter was executed.
 
-In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4, whichever others there are; its
-own title has none.
+In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
 """
 
 from __future__ import annotations

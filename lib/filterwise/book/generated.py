@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from filterwise.files import data_folder
+
 
 def status(chapters: Sequence[Path]) -> str:
     """A table of the executed chapters and what they ran on.
@@ -38,10 +40,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def ledger_sources() -> list[Path]:
     """The committed files that the ledger is computed from."""
-    from filterwise.claims import claims_folder
-    from filterwise.runs.records import records_root
-
-    return sorted([*claims_folder().glob("*.yml"), *records_root().glob("*/*.csv")])
+    return sorted([*data_folder("claims").glob("*.yml"), *data_folder("records").glob("*/*.csv")])
 
 
 def ledger() -> str:

@@ -1,8 +1,7 @@
 """The one way in which a chapter is executed, by ``filterwise run`` and by the book: papermill's own command.
 
-So ``filterwise run 4-sfp -p seed=3`` does what ``papermill chapters/4-sfp.ipynb out.ipynb -p seed 3 --cwd chapters``
-does; what it adds is that wrong parameters are refused before a kernel starts, that the result appears only if it
-is whole, and that a failure is one line.
+What it adds: wrong parameters are refused before a kernel starts, the result appears only if it is whole,
+and a failure is one line.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def launch(
     Parameters
     ----------
     values : papermill parameters; each must be in the notebook's parameter cell.
-    failed : where the notebook is left, as far as it came, if a cell fails; ``<output>.failed.ipynb`` if not given.
+    failed : where a notebook whose cell failed is left; ``<output>.failed.ipynb`` if not given.
     log, progress : pass on what the cells print, and papermill's bar, to standard error.
     cell_timeout : seconds that one cell may take.
     environment : variables to set for the kernel.

@@ -63,11 +63,6 @@ def stage(root: Path, where: Path, executed: Mapping[str, Path]) -> bool:
     root : the repository.
     where : the folder to fill; files that no longer belong there are removed.
     executed : path of a chapter relative to ``root`` -> its kept, executed notebook.
-
-    Returns
-    -------
-    bool
-        True when settings or table of contents changed, so that every page has to be rendered again.
     """
     wanted = {"_config.yml": _settings(root), "_toc.yml": (root / "_toc.yml").read_bytes()}
     for path in sorted((root / "book").rglob("*")):

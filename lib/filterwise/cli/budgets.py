@@ -53,7 +53,7 @@ def record(
 
 def _print_pending(chapter: str, profile: str, queue: list[Any], jobs: int, common: dict[str, Any]) -> int:
     from filterwise.runs import cost
-    from filterwise.runs.pending import pending
+    from filterwise.runs.queueing import pending
 
     listed = pending(chapter, profile, queue, **common)
     to_do = [each for each in listed if each.status not in ("done", "blocked")]

@@ -15,7 +15,7 @@ from filterwise.cli.strictness import Strict, name_and_value, work
 from filterwise.errors import ParameterError, RunError, check_choice
 
 if TYPE_CHECKING:
-    from filterwise.runs.spec import Run
+    from filterwise.runs.specification import Run
 
 _MOST_RUNS = 10_000
 _SCHEDULER_SECONDS = 10
@@ -44,21 +44,27 @@ def sweep(
     jobs: int | None, per_device: int, together: int, dry_run: bool, **common: Any,
 ) -> int:  # fmt: skip
     """Train many networks: every combination of the values given."""
-    given = [("--seeds", "seed", seeds), ("--widths", "model_options.width", widths)]
-    given += [("--plans", "model_options.plan", plans), ("--epochs", "recipe.epochs", epochs)]
-    given += [("--model", "model", model), ("--data", "data", data)]
-    axes = axes_of(
-        {option: (name, str(value)) for option, name, value in given if value is not None}, settings
-    )
+    options = {
+        "--seeds": ("seed", seeds),
+        "--widths": ("model_options.width", widths),
+        "--plans": ("model_options.plan", plans),
+        "--epochs": ("recipe.epochs", None if epochs is None else str(epochs)),
+        "--model": ("model", model),
+        "--data": ("data", data),
+    }
+    axes = axes_of({option: (name, text) for option, (name, text) in options.items() if text}, settings)
     if table:
         _check_writable(Path(table))
     runs = _grid(model, data, recipe, axes)
+    from filterwise.runs import cost
     from filterwise.runs.sweeping import describe, queue, sweep
 
     if dry_run:
         listed = queue(runs, **common)
         click.echo(listed.drop(columns="key").to_string(index=False, float_format="{:.3g}".format))
-        click.echo(_total(listed, jobs or 1))
+        left = cost.text(float(listed["estimated_seconds"].sum()) / (jobs or 1))
+        to_do = int((listed["status"] != "stored").sum())
+        click.echo(f"{to_do} of {len(listed)} runs to do, about {left} with {jobs or 1} at a time")
         return 0
     with _engine(dask):
         answer = sweep(
@@ -77,7 +83,7 @@ def sweep(
 
 
 def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> dict[str, list[Any]]:
-    """Values by name, in the order of ``-s``, then of the options.
+    """Values by name.
 
     Parameters
     ----------
@@ -87,7 +93,7 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
     Raises
     ------
     ParameterError
-        If a setting is said twice, in one way or in two; both are named. If there are too many combinations.
+        If a setting is said twice, which names both, or there are too many combinations.
 
     >>> axes_of({"--seeds": ("seed", "0-1")}, ("recipe.lr=0.1,0.2",))
     {'recipe.lr': [0.1, 0.2], 'seed': [0, 1]}
@@ -110,14 +116,12 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
         axes[name] = _seeds(value, words) if name == "seed" else values_of(value)
         runs *= len(axes[name])
         if runs > _MOST_RUNS:
-            raise ParameterError(
-                f"{words!r} makes {runs:,} runs of the sweep; at most {_MOST_RUNS:,} are allowed"
-            )
+            raise ParameterError(f"{words!r} makes {runs:,} runs; at most {_MOST_RUNS:,} are allowed")
     return axes
 
 
 def _grid(model: str, data: str, recipe: str, axes: dict[str, list[Any]]) -> list[Run]:
-    from filterwise.runs.spec import Run, grid
+    from filterwise.runs.specification import Run, grid
     from filterwise.training.recipe import RECIPES
 
     check_choice("recipe", recipe, RECIPES)
@@ -187,11 +191,3 @@ def _engine(address: str | None) -> Iterator[None]:
         raise RunError(f"no Dask scheduler at {address}: {error}") from None
     with client, parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
         yield
-
-
-def _total(queue: Any, workers: int) -> str:
-    from filterwise.runs import cost
-
-    left = cost.text(float(queue["estimated_seconds"].sum()) / workers)
-    to_do = int((queue["status"] != "stored").sum())
-    return f"{to_do} of {len(queue)} runs to do, about {left} with {workers} at a time"

@@ -1,4 +1,4 @@
-"""What Click leaves open: a setting given twice, near misses among values, options that two commands share."""
+"""What Click leaves open: options given twice, near misses among values, options that commands share."""
 
 from __future__ import annotations
 
@@ -34,16 +34,7 @@ class Strict(click.Command):
 
 
 def name_and_value(option: str, text: str) -> tuple[str, str]:
-    """The two sides of ``NAME=VALUE``.
-
-    Raises
-    ------
-    ParameterError
-        If one of them is missing.
-
-    >>> name_and_value("-p", "seed=3")
-    ('seed', '3')
-    """
+    """The two sides of ``NAME=VALUE``; a :class:`ParameterError` if one of them is missing."""
     name, _, value = text.partition("=")
     if not name or "=" not in text:
         raise ParameterError(f"{option} {text} has no value; write {option} {name or 'NAME'}=VALUE")
@@ -56,7 +47,7 @@ def work(jobs: int | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     listed = [
         click.option("--jobs", type=at_least_1, default=jobs, metavar="N", help="How many at a time."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
-        click.option("--per-device", type=at_least_1, default=1, metavar="N", help="Runs at a time on one GPU."),
+        click.option("--per-device", type=at_least_1, default=1, metavar="N", help="Runs on one GPU."),
         click.option(
             "--together", type=at_least_1, default=1, metavar="N",
             help="Train N runs that differ in seed or rate alone as one stack, on one CUDA device.",
