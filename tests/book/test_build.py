@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from filterwise.book import digest, launcher
-from filterwise.book.building import build
+from filterwise.book.assembly import build
 from filterwise.book.executing import Executed, execute, with_outputs
 from filterwise.book.staging import pages, stage
 from filterwise.errors import BookError

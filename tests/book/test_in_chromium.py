@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filterwise.book.building import Built
+from filterwise.book.assembly import Built
 from filterwise.book.staging import pages
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from filterwise import claims, data
-from filterwise.book import building
+from filterwise.book import assembly
 from filterwise.cli import main
 from filterwise.errors import ParameterError
 
@@ -74,14 +74,14 @@ def test_data_and_claims_print(capsys):
 
 def test_the_book_is_built_by_its_own_package(capsys, monkeypatch, tmp_path):
     asked = {}
-    monkeypatch.setattr(building, "build", lambda **given: asked.update(given))
+    monkeypatch.setattr(assembly, "build", lambda **given: asked.update(given))
     assert main(["book", "--out", str(tmp_path), "--force"]) == 0
     assert (asked["out"], asked["force"], asked["parameters"]) == (str(tmp_path), True, {"profile": "quick"})
 
     def breaks(**_):
         raise ParameterError("first line\nsecond line")
 
-    monkeypatch.setattr(building, "build", breaks)
+    monkeypatch.setattr(assembly, "build", breaks)
     assert main(["book", "build"]) == 1
     assert capsys.readouterr().err == "filterwise: error: the book was not built: first line\nsecond line\n"
 

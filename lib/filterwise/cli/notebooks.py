@@ -69,7 +69,7 @@ def run(
 @click.option("--force", is_flag=True, help="Execute and render everything again.")
 def book(action: str, out: str | None, profile: str, force: bool) -> int:
     """Execute the chapters that changed and build the book."""
-    from filterwise.book.building import build
+    from filterwise.book.assembly import build
 
     try:
         build(out=out, parameters={"profile": profile}, force=force, say=click.echo)
