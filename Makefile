@@ -18,7 +18,7 @@ CHAPTERS := $(shell sed -n 's,^ *- file: \(chapters/.*\),\1.ipynb,p' _toc.yml)
 .DELETE_ON_ERROR:
 
 book: $(STAMP)
-	@$(BIN)/python -m filterwise.book
+	@$(BIN)/filterwise book
 
 test: lint
 	$(BIN)/python -m pytest --nbval-lax tests lib $(CHAPTERS) $(PYTEST)

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from filterwise import parameters
 from filterwise.errors import ParameterError
-from filterwise.parameters import Parameter, check, check_values, from_text, parse, read
+from filterwise.parameters import check, check_values, from_texts, parse, read
 
 CELL = """\
 profile: str = "quick"  # quick, cifar or paper
@@ -94,10 +94,9 @@ def test_what_is_no_notebook_with_parameters_is_refused(tmp_path, text):
     ],
 )
 def test_text_of_the_command_line_is_read_by_type(name, text, value):
-    read = from_text(SCHEMA[name], text)
+    read = from_texts(SCHEMA, [(name, text)])[name]
     assert read == value
     assert type(read) is type(value)
-    check_values(SCHEMA, {name: read})
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_text_of_the_command_line_is_read_by_type(name, text, value):
 )
 def test_text_of_another_type_is_refused(name, text):
     with pytest.raises(ParameterError, match=f"{name}='{text}' is not a"):
-        from_text(SCHEMA[name], text)
+        from_texts(SCHEMA, [(name, text)])
 
 
 @pytest.mark.parametrize(
@@ -132,6 +131,11 @@ def test_text_of_another_type_is_refused(name, text):
 def test_values_that_cannot_be_are_refused(values, message):
     with pytest.raises(ParameterError, match=message):
         check_values(SCHEMA, values)
+
+
+def test_a_folder_of_data_is_found_by_a_kernel_that_works_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert from_texts(SCHEMA, [("data_root", "."), ("seed", "2")]) == {"data_root": str(tmp_path), "seed": 2}
 
 
 def test_values_that_can_be_are_accepted(tmp_path):
@@ -170,19 +174,34 @@ def test_check_works_where_cells_leave_no_history():
 
 def test_the_edited_cell_counts_that_ran_last():
     check(namespace(CELL, 'profile: str = "quick"\nmine: int = 1', "# Parameters\nmine = 2"))
+    with pytest.raises(ParameterError, match="seed='3' is a str"):
+        check(namespace('profile: str = "quick"\nseed: int = 1', "# Parameters\nseed = '3'"))
 
 
-def run_papermill(source: Path, *values: str) -> subprocess.CompletedProcess:
+def test_check_passes_in_a_kernel_under_nbval(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "papermill",
-        source,
-        source.with_name("out.ipynb"),
-        "--no-progress-bar",
-        *values,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-lax",
+        "--nbval-current-env",
     ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, notebook(tmp_path / "chapter.ipynb")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert "3 passed" in done.stdout, done.stdout
+
+
+def run_papermill(source: Path, *values: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "papermill", source, source.with_name("out.ipynb"), "--no-progress-bar"]
+    return subprocess.run([*command, *values], capture_output=True, text=True, check=False)
 
 
 def test_plain_papermill_fails_in_the_first_code_cell_with_the_same_message(tmp_path):
@@ -201,7 +220,3 @@ def test_plain_papermill_accepts_what_is_allowed(tmp_path):
     assert done.returncode == 0, done.stderr
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == "3 0.001\n"
-
-
-def test_parameter_is_a_plain_value():
-    assert Parameter("a", "int", 1) == Parameter("a", "int", 1, "")

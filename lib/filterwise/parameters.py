@@ -1,20 +1,18 @@
 """Strict parameters for chapters: papermill takes any name and any type, a chapter does not.
 
-A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each.
-``filterwise run`` checks against it before a kernel starts (:func:`read`, :func:`check_values`). Within the
-chapter the first code cell after it calls :func:`check` with ``globals()``, so that plain papermill fails
-there with the same message.
+A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each, as
+``papermill --help-notebook`` reads it. It is read here without papermill, which takes over a second to import
+and passes over lines that it cannot read. A wrong value is refused before a kernel starts, or under plain
+papermill by the chapter's first code cell, which calls :func:`check` with ``globals()``.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-import io
 import json
 import re
-import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,9 @@ from filterwise.errors import ParameterError, check_at_least, check_choice
 
 #: The scales of an experiment: toy, narrow networks, full width for a tenth of the epochs, the papers' own.
 PROFILES = ("quick", "cifar", "short", "paper")
-#: Whether runs of one network train together: where it was timed to be faster, never, or always.
-TOGETHER = ("auto", "never", "always")
 _LARGEST_SEED = 2**32 - 1
-_DEVICES = ("auto", "cpu", "cuda", "cuda:1", "mps")
-_SCALARS: dict[str, type | None] = {"int": int, "float": float, "str": str, "bool": bool, "None": None}
-# The line that papermill puts above the values it was given.
-_INJECTED = "# Parameters"
+_SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+_INJECTED = "# Parameters"  # the line that papermill puts above the values it was given
 
 
 @dataclass(frozen=True)
@@ -54,26 +48,23 @@ def parse(source: str, where: str = "the parameter cell") -> dict[str, Parameter
     Parameter(name='seed', type='int', default=0, comment='of everything drawn')
     """
     found: dict[str, Parameter] = {}
-    statements = _statements(source, where)
-    comments = dict(_comments(source))
+    lines = source.splitlines()
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        raise ParameterError(f"{where}, line {error.lineno}: {error.msg}") from None
     for node in statements:
-        line = ast.get_source_segment(source, node) or ""
+        at = f"{where}, line {node.lineno}: {ast.get_source_segment(source, node)!r}"
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
-            raise ParameterError(
-                f"{where}, line {node.lineno}: {line!r} is not of the form 'name: type = value'"
-            )
+            raise ParameterError(f"{at} is not of the form 'name: type = value'")
         try:
             default = ast.literal_eval(node.value)
         except ValueError:
-            raise ParameterError(
-                f"{where}, line {node.lineno}: the value of {line!r} is not a literal"
-            ) from None
-        name = node.target.id
-        parameter = Parameter(
-            name, ast.unparse(node.annotation), default, comments.get(node.end_lineno or 0, "")
-        )
+            raise ParameterError(f"{at}: the value is not a literal") from None
+        after = lines[(node.end_lineno or 1) - 1].encode()[node.end_col_offset or 0 :].decode()
+        parameter = Parameter(node.target.id, ast.unparse(node.annotation), default, after.strip(" #"))
         _check_type(parameter, default)
-        found[name] = parameter
+        found[parameter.name] = parameter
     return found
 
 
@@ -98,30 +89,35 @@ def read(path: str | Path) -> dict[str, Parameter]:
     return parse("".join(tagged[0]["source"]), f"the parameter cell of {path.name}")
 
 
-def from_text(parameter: Parameter, text: str) -> Any:
-    """A value from the command line's text, by the parameter's type.
+def from_texts(schema: Mapping[str, Parameter], given: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Values of the command line's texts, each read by its parameter's type, and checked.
 
     Raises
     ------
     ParameterError
-        If the text is not a value of that type.
+        If a name is not known or given twice, a text is not of its type, or a value cannot be.
 
-    >>> from_text(Parameter("width", "float", 1.0), "1e-3")
-    0.001
-    >>> from_text(Parameter("name", "str", ""), "007")
-    '007'
-    >>> from_text(Parameter("seed", "int", 0), "1.5")
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: seed='1.5' is not an int
+    >>> from_texts(parse("width: float = 1.0\\nname: str = ''"), [("width", "1e-3"), ("name", "007")])
+    {'width': 0.001, 'name': '007'}
     """
-    words = {"true": True, "false": False}
-    if parameter.type == "str":
-        return text
+    values: dict[str, Any] = {}
+    for name, text in given:
+        check_choice("parameter", name, schema)
+        if name in values:
+            raise ParameterError(f"parameter {name!r} is given twice")
+        values[name] = _from_text(schema[name], text)
+    check_values(schema, values)
+    if values.get("data_root"):  # the kernel works in another folder
+        values["data_root"] = str(Path(values["data_root"]).expanduser().resolve())
+    return values
+
+
+def _from_text(parameter: Parameter, text: str) -> Any:
     try:
-        if parameter.type in ("int", "float"):
-            return int(text) if parameter.type == "int" else float(text)
+        if parameter.type in ("str", "int", "float"):
+            return _SCALARS[parameter.type](text)
         if parameter.type == "bool":
-            return words[text.lower()]
+            return {"true": True, "false": False}[text.lower()]
         value = None if text in ("None", "null") else ast.literal_eval(text)
     except (ValueError, KeyError, SyntaxError):
         hint = "; write true or false" if parameter.type == "bool" else ""
@@ -139,18 +135,13 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
     ParameterError
         Names the parameter, its value and the choices; an unknown name or choice with the near miss.
 
-    >>> schema = parse('profile: str = "quick"\\nseed: int = 0')
-    >>> check_values(schema, {"seedz": 1})
+    >>> check_values(parse('profile: str = "quick"\\nseed: int = 0'), {"seedz": 1})
     Traceback (most recent call last):
     filterwise.errors.ParameterError: parameter='seedz' is not known; choose from 'profile', 'seed'; did you
     mean 'seed'?
-    >>> check_values(schema, {"profile": "papr"})
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: profile='papr' is not known; ...; did you mean 'paper'?
     """
-    for name in values:
-        check_choice("parameter", name, schema)
     for name, value in values.items():
+        check_choice("parameter", name, schema)
         _check_type(schema[name], value)
         _check_meaning(name, value)
 
@@ -158,94 +149,60 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
 def check(namespace: Mapping[str, Any]) -> None:
     """Check a running notebook's parameters; its first code cell calls this with ``globals()``.
 
-    The schema is the executed parameter cell. What papermill injected is seen in the cell that it adds, which
-    IPython keeps in ``In`` like every executed cell; names that the notebook defines later are no concern, so
-    the cell can be run again at any time.
+    The schema is what the executed parameter cell left in ``__annotations__``, with or without a history of
+    cells. What papermill was given is in the cell that it adds, which IPython keeps in ``In``; names that the
+    notebook defines later are no concern, so the cell can be run again at any time.
 
     Raises
     ------
     ParameterError
         As :func:`check_values`.
     """
-    sources = [source for source in namespace.get("In", ()) if isinstance(source, str)]
-    schema = _declared(sources) or _annotated(namespace)
+    schema: dict[str, Parameter] = {}
+    for name, annotation in namespace.get("__annotations__", {}).items():
+        kind = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+        if re.fullmatch(r"(int|float|str|bool|list|tuple|None|[\[\], |.])+", kind) and name in namespace:
+            schema[name] = Parameter(name, kind, namespace[name])
     if "profile" not in schema:
         raise ParameterError("parameters: the notebook has not run a cell that declares 'profile: str = ...'")
-    values = {name: namespace[name] for name in schema if name in namespace}
-    for source in sources:
-        if source.startswith(_INJECTED):
-            given = {name: namespace.get(name) for name in _assigned(source)}
-            values = {**given, **values}
+    values = {name: parameter.default for name, parameter in schema.items()}
+    for source in namespace.get("In", ()):
+        if str(source).startswith(_INJECTED):
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    values[node.id] = namespace.get(node.id)
     check_values(schema, values)
-
-
-def _declared(sources: list[str]) -> dict[str, Parameter]:
-    # the last one run counts: the cell may have been edited
-    for source in reversed(sources):
-        if re.search(r"^profile\s*:", source, flags=re.MULTILINE):
-            return parse(source)
-    return {}
-
-
-def _annotated(namespace: Mapping[str, Any]) -> dict[str, Parameter]:
-    """The schema where cells are run without history, as nbval does: from the annotations alone."""
-    found = {}
-    for name, annotation in namespace.get("__annotations__", {}).items():
-        text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-        found[name] = Parameter(name, text, namespace.get(name))
-    return found
-
-
-def _assigned(source: str) -> list[str]:
-    targets = [
-        node.targets[0] for node in _statements(source, "the injected cell") if isinstance(node, ast.Assign)
-    ]
-    return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _statements(source: str, where: str) -> list[ast.stmt]:
-    try:
-        return ast.parse(source).body
-    except SyntaxError as error:
-        raise ParameterError(f"{where}, line {error.lineno}: {error.msg}") from None
-
-
-def _comments(source: str) -> Iterator[tuple[int, str]]:
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string.lstrip("# ").rstrip()
 
 
 def _check_type(parameter: Parameter, value: Any) -> None:
     if not _fits(ast.parse(parameter.type, mode="eval").body, value, parameter):
-        message = f"{parameter.name}={value!r} is {_a(type(value).__name__)}; it must be {_a(parameter.type)}"
+        hint = ""
         if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-            message += f"; YAML reads {value} as text, write {float(value):.1e}"
+            hint = f"; YAML reads {value} as text, write {float(value):.1e}"
         elif parameter.type == "str" and type(value) in (int, float, bool):
-            message += "; papermill takes text as it is with -r instead of -p"
-        raise ParameterError(message)
+            hint = "; papermill takes text as it is with -r instead of -p"
+        kinds = f"is {_a(type(value).__name__)}; it must be {_a(parameter.type)}"
+        raise ParameterError(f"{parameter.name}={value!r} {kinds}{hint}")
 
 
 def _fits(node: ast.expr, value: Any, parameter: Parameter) -> bool:
     """Whether a value is of an annotated type; an int will do for a float, a bool for neither."""
-    if isinstance(node, ast.Constant) and node.value is None:
-        return value is None
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _fits(node.left, value, parameter) or _fits(node.right, value, parameter)
-    if isinstance(node, ast.Name) and node.id in _SCALARS:
-        kind = _SCALARS[node.id]
-        return type(value) is kind or (kind is float and type(value) is int)
-    if (
-        isinstance(node, ast.Subscript)
-        and isinstance(node.value, ast.Name)
-        and node.value.id in ("list", "tuple")
-    ):
-        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        endless = node.value.id == "list" or (len(inner) == 2 and ast.unparse(inner[1]) == "...")
-        # papermill writes tuples as lists
-        if not isinstance(value, (list, tuple)) or (not endless and len(value) != len(inner)):
-            return False
-        return all(_fits(inner[0 if endless else place], item, parameter) for place, item in enumerate(value))
+    match node:
+        case ast.Constant(value=None):
+            return value is None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _fits(left, value, parameter) or _fits(right, value, parameter)
+        case ast.Name(id=name) if name in _SCALARS:
+            return type(value) is _SCALARS[name] or (name == "float" and type(value) is int)
+        case ast.Subscript(value=ast.Name(id="list" | "tuple" as name), slice=inside):
+            kinds = inside.elts if isinstance(inside, ast.Tuple) else [inside]
+            if not isinstance(value, (list, tuple)):  # papermill writes tuples as lists
+                return False
+            if name == "list" or (len(kinds) == 2 and ast.unparse(kinds[1]) == "..."):
+                kinds = [kinds[0]] * len(value)
+            return len(kinds) == len(value) and all(
+                _fits(kind, item, parameter) for kind, item in zip(kinds, value, strict=True)
+            )
     raise ParameterError(
         f"{parameter.name}: the type {parameter.type!r} is not known; use int, float, str, bool, "
         "list[...] or tuple[...] of them, and | None"
@@ -260,12 +217,10 @@ def _check_meaning(name: str, value: Any) -> None:
         check_at_least(name, value, 0 if name == "seed" else 1)
         if value > _LARGEST_SEED:
             raise ParameterError(f"{name}={value!r} is too large; it must be at most {_LARGEST_SEED}")
-    elif name == "device":
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
-            check_choice(name, value, _DEVICES)
-    elif name == "data_root":
-        if value and not Path(value).expanduser().is_dir():
-            raise ParameterError(f"data_root={value!r} is not a folder; leave it empty for embedded data")
+    elif name == "device" and not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        check_choice(name, value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
+    elif name == "data_root" and value and not Path(value).expanduser().is_dir():
+        raise ParameterError(f"data_root={value!r} is not a folder; leave it empty for embedded data")
     elif name == "data" and isinstance(value, str):
         from filterwise import data
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filterwise.book import Built, build
+from filterwise.book.assembly import Built, build
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,18 @@
 """What is run again and what is kept; what stops a build and what it says."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from filterwise.book import build, digest, find_root
-from filterwise.book import execute as executing
-from filterwise.book.execute import execute, with_outputs
-from filterwise.book.stage import pages, stage
+from filterwise.book import digest, launcher
+from filterwise.book.assembly import build
+from filterwise.book.executing import Executed, execute, with_outputs
+from filterwise.book.staging import pages, stage
 from filterwise.errors import BookError
 
 PARAMETERS = ["parameters"]
@@ -60,26 +62,26 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Runs of chapters, without running them: each appends its source to the list."""
     ran: list[str] = []
 
-    def instead(source: Path, target: Path, parameters: dict[str, Any], cell_timeout: int) -> dict[str, str]:
-        notebook = json.loads(source.read_text())
+    def instead(command: list[str], environment: dict[str, str], say: bool) -> tuple[int, str]:
+        source, target, given = [*command[3:5], command[6]]
+        notebook = json.loads(Path(source).read_text())
         for number, each in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code"):
             each["outputs"] = [
                 {"output_type": "stream", "name": "stdout", "text": f"run {len(ran)} cell {number}"}
             ]
             each["execution_count"] = number + 1
         at = next(i for i, c in enumerate(notebook["cells"]) if "parameters" in c["metadata"].get("tags", []))
-        notebook["cells"].insert(
-            at + 1, cell(f"profile = {parameters['profile']!r}", ["injected-parameters"])
-        )
-        target.write_text(json.dumps(notebook))
-        ran.append(str(source))
-        return {"python": "3", "torch": "2", "device": "CPU, 1 threads"}
+        injected = cell(f"profile = {yaml.safe_load(given)['profile']!r}", ["injected-parameters"])
+        notebook["cells"].insert(at + 1, injected)
+        Path(target).write_text(json.dumps(notebook))
+        ran.append(source)
+        return 0, ""
 
-    monkeypatch.setattr(executing, "_in_own_process", instead)
+    monkeypatch.setattr(launcher, "_papermill", instead)
     return ran
 
 
-def run(root: Path, profile: str = "quick", **options: Any) -> executing.Executed:
+def run(root: Path, profile: str = "quick", **options: Any) -> Executed:
     around = digest.surroundings(root)
     keep = root / "_build" / "executed"
     return execute(root, "chapters/1-one.ipynb", keep, around, {"profile": profile}, **options)
@@ -182,11 +184,21 @@ def test_a_chapter_that_cannot_run_is_refused_before_a_kernel_starts(
 def test_a_failing_cell_is_named_and_nothing_is_kept(small: Path) -> None:
     cells = [cell('profile: str = "quick"', PARAMETERS), cell("one = 1\none / 0")]
     write(small / "chapters" / "1-one.ipynb", cells)
-    with pytest.raises(BookError, match=r"1-one\.ipynb stopped in cell \[3\], `one = 1`: ZeroDivisionError"):
+    why = r"1-one\.ipynb: code cell 2, `one = 1`, failed: ZeroDivisionError: division by zero; as far"
+    with pytest.raises(BookError, match=why):
         run(small)
     keep = small / "_build" / "executed"
     assert [path.name for path in keep.iterdir()] == ["failed-1-one.ipynb"]
     assert "ZeroDivisionError" in (keep / "failed-1-one.ipynb").read_text()
+
+
+def test_a_cell_that_takes_too_long_is_named(small: Path) -> None:
+    write(
+        small / "chapters" / "1-one.ipynb",
+        [cell('profile: str = "quick"', PARAMETERS), cell("while True: pass")],
+    )
+    with pytest.raises(BookError, match="code cell 2, `while True: pass`, failed: it took longer than a"):
+        run(small, cell_timeout=3)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +216,6 @@ def test_a_table_of_contents_that_leads_nowhere_is_refused(small: Path, toc: str
 
 def test_pages_come_in_reading_order_and_a_folder_without_a_book_is_said(small: Path) -> None:
     assert pages(small) == ["book/intro.md", "chapters/1-one.ipynb"]
-    assert find_root(small / "chapters") == small
     (small / "_toc.yml").unlink()
     with pytest.raises(BookError, match=r"no _toc\.yml"):
         pages(small)
@@ -232,6 +243,9 @@ def test_a_warning_stops_the_build_every_time_and_leaves_the_old_pages(
     built = build(small, say=said.append)
     page = built.index.parent / "book" / "intro.html"
     assert built.rendered
+    numbered = r'<li class="toctree-l1"><a class="reference internal" href="\S*1-one.html">1\s*One</a>'
+    assert re.search(numbered, page.read_text())
+    assert "<title>One &#8212;" in (built.index.parent / "chapters" / "1-one.html").read_text()
     assert "run 0 cell 1" in (built.index.parent / "chapters" / "1-one.html").read_text()
     assert not build(small, say=said.append).rendered
     assert said[-1].startswith("The book is up to date")
@@ -248,11 +262,13 @@ def test_a_warning_stops_the_build_every_time_and_leaves_the_old_pages(
     assert len(counted) == 1
 
 
-def test_a_folder_with_something_else_in_it_is_not_replaced(small: Path, tmp_path: Path) -> None:
-    from filterwise.book.build import _publish
-
+def test_a_folder_with_something_else_in_it_is_refused_before_a_chapter_runs(
+    small: Path, counted: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "text.tex").write_text("years of work")
-    with pytest.raises(BookError, match="not a book"):
-        _publish(small / "book", tmp_path / "thesis")
-    assert (tmp_path / "thesis" / "text.tex").exists()
+    for out in (tmp_path / "thesis", tmp_path / "thesis" / "text.tex"):
+        with pytest.raises(BookError, match="not a book"):
+            build(small, out=out)
+    assert (tmp_path / "thesis" / "text.tex").read_text() == "years of work"
+    assert counted == []

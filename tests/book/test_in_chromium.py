@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from filterwise.book import Built
-from filterwise.book.stage import pages
+from filterwise.book.assembly import Built
+from filterwise.book.staging import pages
 
 pytestmark = pytest.mark.browser
 

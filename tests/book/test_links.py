@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pages_of_html import broken, is_outside, parsed
 
-from filterwise.book import Built
-from filterwise.book.stage import pages
+from filterwise.book.assembly import Built
+from filterwise.book.staging import pages
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = pages(ROOT)

@@ -1,12 +1,9 @@
 """Building the book: chapters executed once per state of their sources, pages that read offline.
 
-``execute`` runs a chapter and keeps the result, ``stage`` lays out what Sphinx reads, ``build`` does both
-and calls Jupyter Book, ``extension`` is the Sphinx extension that serves MathJax locally and fills the
-generated pages.
+``launcher`` executes a notebook, ``executing`` keeps what it gave, ``staging`` lays out what Sphinx reads,
+``assembly`` does it all and calls Jupyter Book; ``extension`` is the Sphinx extension.
 """
 
-from __future__ import annotations
+from filterwise.lazy import attach
 
-from filterwise.book.build import Built, build, find_root
-
-__all__ = ["Built", "build", "find_root"]
+__getattr__, __dir__, __all__ = attach(__name__, {"assembly": ["Built", "build"]})

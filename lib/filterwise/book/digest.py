@@ -17,24 +17,15 @@ _LIBRARY_SUFFIXES = {".py", ".js", ".css", ".json", ".yml", ".html"}
 _DATA_SUFFIXES = {".csv", ".yml", ".npz", ".safetensors", ".json"}
 
 
-def files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """All files under ``folder`` with one of ``suffixes``, sorted; none if the folder is missing."""
-    allowed = set(suffixes)
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.rglob("*") if path.suffix in allowed and path.is_file())
-    return sorted(
-        path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def _files(folder: Path, suffixes: set[str]) -> list[Path]:
+    found = sorted(path for path in folder.rglob("*") if path.suffix in suffixes and path.is_file())
+    return [path for path in found if not any(part[0] == "." for part in path.relative_to(folder).parts)]
 
 
 def of_files(root: Path, paths: Iterable[Path]) -> str:
     """Digest of the files' names (relative to ``root``) and contents."""
-    total = hashlib.sha256()
-    for path in paths:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(root).as_posix()} {content}\n".encode())
-    return total.hexdigest()
+    contents = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    return of_values({name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
 
 
 def of_values(values: Mapping[str, Any]) -> str:
@@ -51,10 +42,10 @@ def surroundings(root: Path) -> dict[str, str]:
 
     Stored runs and caches (``data/runs``, ``data/cache``) are left out: they are results, keyed themselves.
     """
-    data = [path for name in ("records", "claims") for path in files(root / "data" / name, _DATA_SUFFIXES)]
+    data = [path for name in ("records", "claims") for path in _files(root / "data" / name, _DATA_SUFFIXES)]
     requirements = root / "requirements.txt"
     return {
-        "library": of_files(root, files(root / "lib", _LIBRARY_SUFFIXES)),
+        "library": of_files(root, _files(root / "lib", _LIBRARY_SUFFIXES)),
         "data": of_files(root, data),
         "requirements": of_files(root, [requirements] if requirements.is_file() else []),
         "python": platform.python_version(),
@@ -62,22 +53,14 @@ def surroundings(root: Path) -> dict[str, str]:
     }
 
 
-def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What of each code cell can change its output: source and tags. Prose between them cannot."""
-    return [
-        {"source": "".join(cell["source"]), "tags": cell.get("metadata", {}).get("tags", [])}
-        for cell in notebook["cells"]
-        if cell["cell_type"] == "code"
-    ]
-
-
 def chapter_key(root: Path, chapter: Path, parameters: Mapping[str, Any], around: Mapping[str, str]) -> str:
     """The key under which an executed chapter is kept.
 
+    Sources and tags of code cells count; the prose between them cannot change an output.
+
     Parameters
     ----------
-    root : the repository.
-    chapter : the notebook, under ``root``.
+    root, chapter : the repository, and the notebook under it.
     parameters : what it is run with.
     around : the answer of :func:`surroundings`, which is the same for all chapters.
 
@@ -88,7 +71,9 @@ def chapter_key(root: Path, chapter: Path, parameters: Mapping[str, Any], around
     """
     name = chapter.relative_to(root).as_posix()
     try:
-        cells = code_cells(json.loads(chapter.read_text(encoding="utf-8")))
+        notebook = json.loads(chapter.read_text(encoding="utf-8"))
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        cells = [["".join(cell["source"]), cell.get("metadata", {}).get("tags", [])] for cell in code]
     except (ValueError, KeyError, TypeError) as error:
         raise BookError(f"{name} is not a notebook: {error}") from None
     return of_values({"name": name, "cells": cells, "parameters": dict(parameters), **around})

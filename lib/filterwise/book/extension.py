@@ -1,4 +1,4 @@
-"""The Sphinx extension of the book: MathJax from the installed package, and pages made from measured facts.
+"""The Sphinx extension of the book: local MathJax, numbered chapters, pages made from measured facts.
 
 A page that holds one of these lines has it replaced, before it is parsed, by Markdown:
 
@@ -6,16 +6,20 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
     the claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
 ``<!-- filterwise:status -->``
     when, how long and on what each chapter was executed.
+
+In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -51,6 +55,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _point_to_mathjax)
     app.connect("build-finished", _copy_mathjax)
     app.connect("source-read", _fill_in)
+    app.connect("env-updated", _number_chapters)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -77,7 +82,16 @@ _FILLED_IN: dict[str, tuple[Callable[[BuildEnvironment], list[Path]], Callable[[
 }
 
 
+def _number_chapters(app: Sphinx, env: BuildEnvironment) -> None:
+    """Give the first entry of each chapter's table of contents, which side bars show, its file's number."""
+    for name, contents in env.tocs.items():
+        number = re.fullmatch(r"chapters/(\d+)-.*", name)
+        if number:
+            next(contents.findall(nodes.reference))["secnumber"] = (int(number[1]),)
+
+
 def _point_to_mathjax(app: Sphinx, config: Config) -> None:
+    config.html_secnumber_suffix = " "
     config.mathjax_path = "mathjax/MathJax.js"
     config.mathjax2_config = _MATHJAX
 

@@ -6,13 +6,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from filterwise.files import data_folder
+
 
 def status(chapters: Sequence[Path]) -> str:
     """A table of the executed chapters and what they ran on.
 
     Parameters
     ----------
-    chapters : notebooks that :mod:`filterwise.book.execute` kept; others are listed as not timed.
+    chapters : notebooks that :mod:`filterwise.book.executing` kept; others are listed as not timed.
     """
     if not chapters:
         return "There is no chapter in this book yet."
@@ -26,12 +28,9 @@ def status(chapters: Sequence[Path]) -> str:
             continue
         date = about["date"][:16].replace("T", " ") + " UTC"
         seconds = f"{about['seconds']:.0f} s"
-        rows.append((link, about.get("profile", ""), date, seconds, about["device"], _versions(about)))
+        versions = f"Python {about['python']}, torch {about['torch']}"
+        rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
     return _table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
-
-
-def _versions(about: dict[str, str]) -> str:
-    return f"Python {about['python']}, torch {about['torch']}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -41,10 +40,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def ledger_sources() -> list[Path]:
     """The committed files that the ledger is computed from."""
-    from filterwise.claims import claims_folder
-    from filterwise.runs.records import records_root
-
-    return sorted([*claims_folder().glob("*.yml"), *records_root().glob("*/*.csv")])
+    return sorted([*data_folder("claims").glob("*.yml"), *data_folder("records").glob("*/*.csv")])
 
 
 def ledger() -> str:

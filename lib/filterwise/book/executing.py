@@ -1,23 +1,22 @@
-"""Chapters are executed by papermill, each in its own process, and kept while what they depend on stays."""
+"""Chapters of the book are executed once and kept while what they depend on stays."""
 
 from __future__ import annotations
 
 import copy
 import json
-import multiprocessing
 import os
+import platform
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filterwise.book.digest import chapter_key
+from filterwise.book.launcher import ChapterFailed, launch
 from filterwise.errors import BookError, ParameterError
-from filterwise.parameters import check_values, read
+from filterwise.files import atomic
 
 # Outputs that only a live kernel can serve; the page shows the static twin instead.
 _LIVE_ONLY = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
@@ -49,8 +48,7 @@ def execute(
 
     Parameters
     ----------
-    root : the repository; the kernel works in the chapter's own folder, as in Jupyter.
-    chapter : path of the notebook relative to ``root``.
+    root, chapter : the repository, and the notebook's path relative to it.
     keep : folder of kept notebooks.
     around : :func:`filterwise.book.digest.surroundings` of ``root``.
     parameters : papermill parameters; each must be in the chapter's parameter cell.
@@ -73,30 +71,20 @@ def execute(
         say(f"{chapter}: kept from {about['date'][:10]} ({about['seconds']:.0f} s then)")
         return Executed(chapter, kept, ran=False, seconds=about["seconds"])
 
-    try:
-        check_values(read(source), parameters)
-    except ParameterError as error:
-        raise BookError(f"{chapter}: {error}") from None
-    keep.mkdir(parents=True, exist_ok=True)
-    unfinished = keep / f".{kept.stem}.{os.getpid()}.ipynb"
     say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}")
+    failed, static = keep / f"failed-{source.stem}.ipynb", {"FILTERWISE_STATIC": "1"}
     started = time.perf_counter()
     try:
-        answer = _in_own_process(source, unfinished, dict(parameters), cell_timeout)
-        if "error" in answer:
-            failed = keep / f"failed-{source.stem}.ipynb"
-            if unfinished.is_file():
-                os.replace(unfinished, failed)
-            raise BookError(f"{chapter} {answer['error']} (as far as it came: {failed})")
-        seconds = round(time.perf_counter() - started, 1)
-        notebook = _tidy(json.loads(unfinished.read_text(encoding="utf-8")))
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        notebook["metadata"]["filterwise"] = {**answer, "seconds": seconds, "date": date, **parameters}
-        unfinished.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(unfinished, kept)
-    finally:
-        unfinished.unlink(missing_ok=True)
-        unfinished.with_suffix(".log").unlink(missing_ok=True)
+        with atomic(kept) as new:
+            launch(source, parameters, new, failed=failed, cell_timeout=cell_timeout, environment=static)
+            seconds = round(time.perf_counter() - started, 1)
+            notebook = _tidy(json.loads(new.read_text(encoding="utf-8")))
+            date = datetime.now(UTC).isoformat(timespec="seconds")
+            about = {**_machine(), "seconds": seconds, "date": date, **parameters}
+            notebook["metadata"]["filterwise"] = about
+            new.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
+    except (ParameterError, ChapterFailed) as error:
+        raise BookError(f"{chapter}: {error}") from None
     _forget_oldest(keep, source.stem)
     say(f"{chapter}: done in {seconds:.0f} s")
     return Executed(chapter, kept, ran=True, seconds=seconds)
@@ -129,58 +117,12 @@ def _describe(cell: dict[str, Any]) -> None:
             options.setdefault("image", {}).setdefault("alt", alt)
 
 
-def _in_own_process(
-    source: Path, target: Path, parameters: dict[str, Any], cell_timeout: int
-) -> dict[str, Any]:
-    # A fresh interpreter: papermill changes the working directory and the environment of its process.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(_run, str(source), str(target), parameters, cell_timeout).result()
-        except BrokenProcessPool:
-            return {"error": "stopped: its process was killed; out of memory?"}
-
-
-def _run(source: str, target: str, parameters: dict[str, Any], cell_timeout: int) -> dict[str, Any]:
-    """In the process of its own: run, and answer with what it ran on or with what went wrong."""
-    import warnings
-
-    import papermill
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    os.environ["FILTERWISE_STATIC"] = "1"
-    warnings.simplefilter("ignore")
-    # What kernel and papermill say to the terminal; a cell's own messages are in the notebook.
-    with open(Path(target).with_suffix(".log"), "w", encoding="utf-8") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    folder = str(Path(source).parent)
-    try:
-        papermill.execute_notebook(
-            source, target, parameters, cwd=folder, progress_bar=False, execution_timeout=cell_timeout
-        )
-    except papermill.PapermillExecutionError as error:
-        said = (error.evalue or "").strip().splitlines() or [""]
-        first = (error.source or "").strip().splitlines() or [""]
-        return {"error": f"stopped in cell [{error.exec_count}], `{first[0]}`: {error.ename}: {said[0]}"}
-    except DeadKernelError:
-        return {"error": "stopped: its kernel was killed; out of memory?"}
-    except CellTimeoutError:
-        return {"error": f"stopped: a cell took longer than {cell_timeout} s"}
-    return _machine()
-
-
 def _machine() -> dict[str, str]:
     """What the numbers of a chapter were measured on."""
-    import platform
-
     import torch
 
-    device = (
-        torch.cuda.get_device_name(0)
-        if torch.cuda.is_available()
-        else f"CPU, {torch.get_num_threads()} threads"
-    )
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name(0) if cuda else f"CPU, {os.cpu_count()} cores"
     return {"python": platform.python_version(), "torch": torch.__version__, "device": device}
 
 
@@ -200,6 +142,6 @@ def _forget_oldest(keep: Path, stem: str) -> None:
     kept = sorted(keep.glob(f"{stem}-[0-9a-f]*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in kept[_KEPT_A_CHAPTER:]:
         path.unlink(missing_ok=True)
-    for path in keep.glob(f".{stem}-*"):  # what a killed run left behind
+    for path in keep.glob(".*"):  # what a killed run left behind
         if time.time() - path.stat().st_mtime > _ABANDONED:
             path.unlink(missing_ok=True)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from filterwise.book.execute import with_outputs
+from filterwise.book.executing import with_outputs
 from filterwise.errors import BookError
+from filterwise.files import atomic
 
 SETTINGS = ("_config.yml", "_toc.yml")
 _IGNORED = {".ipynb_checkpoints", "__pycache__"}
@@ -63,11 +63,6 @@ def stage(root: Path, where: Path, executed: Mapping[str, Path]) -> bool:
     root : the repository.
     where : the folder to fill; files that no longer belong there are removed.
     executed : path of a chapter relative to ``root`` -> its kept, executed notebook.
-
-    Returns
-    -------
-    bool
-        True when settings or table of contents changed, so that every page has to be rendered again.
     """
     wanted = {"_config.yml": _settings(root), "_toc.yml": (root / "_toc.yml").read_bytes()}
     for path in sorted((root / "book").rglob("*")):
@@ -99,8 +94,6 @@ def _write(path: Path, content: bytes) -> bool:
     """Write unless it is there already, so that Sphinx sees an old date on an unchanged page."""
     if path.is_file() and path.read_bytes() == content:
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)
+    with atomic(path) as unfinished:
+        unfinished.write_bytes(content)
     return True

@@ -1,0 +1,72 @@
+"""``filterwise data`` and ``filterwise claims``: what there is, and what held."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from filterwise.cli.strictness import PROFILE, Strict
+
+
+@click.group(no_args_is_help=False)
+def data() -> None:
+    """Image sets: list them, look at one, fetch one."""
+
+
+@data.command("list", cls=Strict)
+def list_sets() -> None:
+    """All sets."""
+    from filterwise import data
+
+    for name in data.names():
+        click.echo(data.describe(name))
+
+
+@data.command(cls=Strict)
+@click.argument("name")
+@click.option("--root", metavar="DIR", help="Where the image sets are.")
+def info(name: str, root: str | None) -> None:
+    """One set: its source, size and digest."""
+    _look(name, root, download=False)
+
+
+@data.command(cls=Strict)
+@click.argument("name")
+@click.option("--root", metavar="DIR", help="Where the image sets are.")
+def fetch(name: str, root: str | None) -> None:
+    """Download a set."""
+    _look(name, root, download=True)
+
+
+def _look(name: str, root: str | None, download: bool) -> None:
+    from filterwise import data
+
+    for split in data.describe(name).splits:
+        found = data.load(name, split=split, root=root, download=download)
+        click.echo(
+            f"{found.title}, {split}: {len(found):,} images, {len(found.label_names)} labels, "
+            f"{found.source}, digest {found.digest[:16]}"
+        )
+
+
+@click.command(cls=Strict)
+@click.argument("chapter", required=False)
+@click.option("--profile", type=PROFILE, help="Of one profile only.")
+@click.option("--csv", is_flag=True, help="The whole table as CSV.")
+def claims(chapter: str | None, profile: str | None, csv: bool) -> None:
+    """What the papers claim and what was measured here.
+
+    CHAPTER is a name such as 4-sfp; all chapters if it is left out.
+    """
+    from filterwise import claims
+
+    table = claims.ledger(chapter, profile)
+    if csv:
+        table.to_csv(sys.stdout, index=False)
+        return
+    wanted = ("chapter", "claim", "profile", "n", "verdict", "paper", "ours")
+    shown = [column for column in wanted if column in table]
+    click.echo(table[shown].to_string(index=False, max_colwidth=60, na_rep=""))
+    verdicts = table["verdict"].value_counts()
+    click.echo(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))

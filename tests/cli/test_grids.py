@@ -1,0 +1,96 @@
+"""``filterwise sweep``: values of the axes, contradictions, and the table that comes out."""
+
+import pandas as pd
+import pytest
+
+from filterwise.cli import main
+from filterwise.cli.grids import axes_of, values_of
+
+SWEEP = ["sweep", "--model", "lenet5", "--data", "parts", "--recipe", "mini", "--device", "cpu"]
+SMALL = [
+    "--epochs",
+    "1",
+    "-s",
+    "data_options.n=20",
+    "-s",
+    "data_options.n_test=20",
+    "-s",
+    "recipe.warmup_steps=0",
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--seeds", "0-1", "-s", "seed=7"), "seed is set by both '-s seed=7' and '--seeds 0-1'"),
+        (("--epochs", "1", "-s", "recipe.epochs=2"), "recipe.epochs is set by both '-s recipe.epochs=2' and"),
+        (("--widths", "1", "-s", "model_options.width=3"), "model_options.width is set by both"),
+        (("--plans", "V", "-s", "model_options.plan=L2"), "model_options.plan is set by both"),
+        (("-s", "labels=2", "-s", "labels=3"), "labels is set by both '-s labels=2' and '-s labels=3'"),
+        (("-s", "labels=2", "-s", "labels=2"), "labels is set by both"),
+        (("-s", "data=cifar10"), "data is set by both '-s data=cifar10' and '--data parts'"),
+        (("--device", "cuda"), "--device is given twice"),
+        (("-s", "seed=0.5"), "'-s seed=0.5' is not a list of seeds"),
+        (("--seeds", "0-"), "'--seeds 0-' is not a list of seeds; write 0-2 or 0,5"),
+        (("--seeds", "1,0-2"), "one of them twice"),
+        (("--seeds", "0-999999999"), "has 1,000,000,000 seeds; at most 10,000 runs"),
+        (("--seeds", "0-9999", "-s", "labels=2,3"), "makes 20,000 runs; at most 10,000"),
+        (("-s", "recipe.lr"), "-s recipe.lr has no value; write -s recipe.lr=VALUE"),
+        (("-s", "=1"), "write -s NAME=VALUE"),
+        (("--table", "/dev/null/a.csv"), "--table /dev/null/a.csv: /dev/null cannot be written to"),
+    ],
+)
+def test_what_cannot_be_or_is_said_twice_is_refused(refused, given, message):
+    assert message in refused(*SWEEP, *given)
+
+
+def test_seeds_may_be_given_either_way():
+    assert axes_of({}, ("seed=3,5-6", "recipe.lr=0.1")) == {"seed": [3, 5, 6], "recipe.lr": [0.1]}
+    assert axes_of({"--seeds": ("seed", "3,5-6")}, ("recipe.lr=0.1",)) == {
+        "recipe.lr": [0.1],
+        "seed": [3, 5, 6],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("V,L2", ["V", "L2"]),
+        ("0.5,1", [0.5, 1]),
+        ("((16,2),(32,2)),((8,1),(8,1))", [((16, 2), (32, 2)), ((8, 1), (8, 1))]),
+        ("true,None,[1, 2]", [True, None, [1, 2]]),
+    ],
+)
+def test_values_of_an_axis(text, values):
+    assert values_of(text) == values
+
+
+def test_a_sweep_prints_and_writes_its_table(tmp_path, capsys):
+    both = [*SWEEP, *SMALL, "--seeds", "0-1", "-s", "model_options.d1=2,3"]
+    assert main([*both, "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("4 of 4 runs to do, about ")
+    assert not list((tmp_path / "runs").glob("*/run.json"))
+    file = tmp_path / "tables" / "sweep.csv"
+    assert main([*both, "--jobs", "1", "--table", str(file)]) == 0
+    table = pd.read_csv(file)
+    assert table[["model_options.d1", "seed"]].values.tolist() == [[2, 0], [2, 1], [3, 0], [3, 1]]
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert main([*both, "--dry-run"]) == 0
+    assert "0 of 4 runs to do" in capsys.readouterr().out
+    diverges = ["-s", "recipe.momentum=0", "-s", "recipe.nesterov=false", "-s", "recipe.lr=1e30"]
+    assert main([*SWEEP, *SMALL, "--jobs", "1", *diverges, "-s", "model_options.d1=2,3"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.startswith("filterwise: failed: lenet5 d1=") for line in said[-2:]] == [True, True]
+
+
+def test_no_scheduler_at_an_address_is_said_at_once(capsys, monkeypatch):
+    import distributed
+
+    def client(*_, **__):
+        raise OSError("Timed out")
+
+    monkeypatch.setattr(distributed, "Client", client)
+    assert main([*SWEEP, "--dask", "tcp://127.0.0.1:9"]) == 2
+    asked, refused = capsys.readouterr().err.splitlines()
+    assert asked == "filterwise: asking for a Dask scheduler at tcp://127.0.0.1:9"
+    assert refused.startswith("filterwise: error: no Dask scheduler at tcp://127.0.0.1:9")

@@ -1,0 +1,79 @@
+"""``filterwise run``: strict before a kernel starts, papermill after."""
+
+import re
+
+import nbformat
+import papermill
+import pytest
+
+from filterwise.book import launcher
+from filterwise.cli import main
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (("-p", "profile=papr"), "profile='papr' is not known; .* did you mean 'paper'?"),
+        (("-p", "seedz=1"), "parameter='seedz' is not known; .* did you mean 'seed'?"),
+        (("-p", "seedz", "1"), "did you mean 'seed'?"),
+        (("-p", "seed", "one"), "seed='one' is not an int"),
+        (("-p", "seed=1", "-p", "seed=2"), "parameter 'seed' is given twice"),
+        (("-p", "seed"), "-p seed has no value; write -p seed=VALUE"),
+        (("-p",), "requires an argument"),
+        (("-p", "width=wide"), "width='wide' is not a float"),
+        (("-p", "data_root=/no/where"), "data_root='/no/where' is not a folder"),
+        (("-o", "a.ipynb", "-o", "b.ipynb"), "--output is given twice"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_a_kernel_starts(notebook, refused, monkeypatch, values, message):
+    monkeypatch.setattr(launcher, "_papermill", lambda *_, **__: pytest.fail("a kernel was started"))
+    assert re.search(message.replace("?", r"\?"), refused("run", str(notebook()), *values))
+
+
+def test_it_does_what_papermill_does_and_leaves_one_notebook(notebook, tmp_path, capsys):
+    path = notebook("import os\nprint(seed, repr(width), os.getcwd(), os.environ.get('FILTERWISE_STATIC'))")
+    out, plain = tmp_path / "new" / "out.ipynb", tmp_path / "plain.ipynb"
+    assert main(["run", str(path), "-p", "seed=3", "-p", "width", "1e-5", "-o", str(out), "--quiet"]) == 0
+    assert capsys.readouterr() == (f"{out}\n", "")
+    papermill.execute_notebook(path, plain, {"seed": 3, "width": 1e-5}, cwd=tmp_path, progress_bar=False)
+    ours, theirs = (nbformat.read(each, as_version=4) for each in (out, plain))
+    assert [(cell.source, cell.outputs) for cell in ours.cells] == [
+        (cell.source, cell.outputs) for cell in theirs.cells
+    ]
+    assert ours.cells[-1].outputs[0].text == f"3 1e-05 {tmp_path} None\n"
+    assert [entry.name for entry in out.parent.iterdir()] == ["out.ipynb"]
+
+
+def test_a_failed_cell_is_one_line_and_keeps_the_last_good_notebook(notebook, tmp_path, capsys):
+    path = notebook("x = 1", "raise ValueError('of its\\nown')", "y = 2")
+    out = tmp_path / "out.ipynb"
+    out.write_text("good")
+    assert main(["run", str(path), "-o", str(out), "-p", "seed=1"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    why = "code cell 3, `raise ValueError('of its\\nown')`, failed: ValueError: of its; as far as it came: "
+    assert said[-1] == f"filterwise: error: chapter: {why}{tmp_path}/out.failed.ipynb"
+    assert out.read_text() == "good"
+    assert "Traceback" not in "".join(said)
+    failed = nbformat.read(tmp_path / "out.failed.ipynb", as_version=4)
+    assert any(cell.get("outputs") for cell in failed.cells)
+    names = ["chapter.ipynb", "out.failed.ipynb", "out.ipynb"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == names
+
+
+def test_a_dead_kernel_is_one_line_and_its_own_status(notebook, tmp_path, capsys):
+    path = notebook("import os", "os.kill(os.getpid(), 9)", "x = 1")
+    assert main(["run", str(path), "-o", str(tmp_path / "out.ipynb"), "--quiet"]) == launcher.DEAD_KERNEL
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("filterwise: error: chapter: the kernel died in code cell 3 of 4; out of memory?")
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_the_list_of_parameters_and_safe_outputs(notebook, refused, tmp_path, capsys):
+    path = notebook()
+    assert main(["run", str(path), "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[:2] == ["profile: str = 'quick'  # quick | cifar", "seed: int = 0"]
+    assert "is the chapter itself" in refused("run", str(path), "-o", str(path))
+    (tmp_path / "file").write_text("")
+    assert "file" in refused("run", str(path), "-o", str(tmp_path / "file" / "out.ipynb"))
+    assert launcher.default_output(path, {"seed": 2}).parts[-3:] == ("_build", "runs", "chapter-seed=2.ipynb")
