@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
+from filterwise.models.modes import evaluation_mode
 from filterwise.training.device import pick_device
 from filterwise.training.steps import cross_entropy, hits
 
@@ -30,26 +29,18 @@ class Evaluation:
     accuracy : share of images whose largest logit is at their label, or at one of their labels
     per_label : float64 (K,), the accuracy on each label's images; NaN for a label without images; an image
         with several labels counts for each
-    n : images
+    right : bool (N,), which images these are, on the CPU
     """
 
     loss: float
     accuracy: float
     per_label: Tensor
-    n: int
+    right: Tensor
 
-
-@contextlib.contextmanager
-def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield net
-    finally:
-        for module, training in modes:
-            module.training = training
+    @property
+    def n(self) -> int:
+        """Number of images."""
+        return len(self.right)
 
 
 def logits(
@@ -103,7 +94,7 @@ def evaluate(
         counted = right
     hits_by_label = torch.bincount(labels, counted.to(torch.float64), count)
     per_label = hits_by_label / torch.bincount(labels, minlength=count)
-    return Evaluation(float(loss), float(right.to(torch.float64).mean()), per_label, len(right))
+    return Evaluation(float(loss), float(right.to(torch.float64).mean()), per_label, right)
 
 
 def check_labels(what: str, labels: Tensor, outputs: int) -> None:
