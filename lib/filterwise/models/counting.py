@@ -69,7 +69,7 @@ def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
     >>> macs(models.build("lenet5"))
     651720
     """
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode  # imports torch's compiler, as an optimiser does
 
     sides = tuple(check_count("shape", side) for side in shape)
     if len(sides) != 3:
