@@ -62,8 +62,8 @@ class PowerLaw:
     def predict(self, x: ArrayLike, runs: int | None = None) -> Estimate:
         """A x^-rho with its 95 % interval.
 
-        ``x``: one or more values, also outside the fitted range. With ``runs`` the interval is for the mean of
-        so many new runs at x instead of for the line itself.
+        ``x``: one or more values, also outside the fitted range. With ``runs`` it is the
+        interval of the mean of so many new runs at x, not of the line itself.
 
         >>> fit = power_law([1, 2, 4, 8], [0.8, 0.4, 0.2, 0.1])
         >>> round(fit.predict(16).value, 6)

@@ -7,7 +7,7 @@ import os
 from torch import Tensor, nn
 
 from filterwise.errors import check_choice
-from filterwise.models.registry import build
+from filterwise.models.building import build
 
 #: Mean and standard deviation of the channels, on [0, 1], that torchvision's networks were trained with.
 MEAN = (0.485, 0.456, 0.406)

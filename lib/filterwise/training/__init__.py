@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = attach(
         "device": ["Timer", "deterministic", "pick_device", "synchronize", "threads"],
         "edits": ["Given"],
         "ensemble": ["fit_many"],
-        "evaluation": ["Evaluation", "evaluate", "evaluation_mode", "logits"],
+        "evaluation": ["Evaluation", "evaluate", "logits"],
         "feed": ["Feed", "epoch_seed"],
         "history": ["History"],
         "loop": ["fit"],
