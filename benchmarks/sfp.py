@@ -6,9 +6,9 @@ For each layer 8 to 13 (512 filters), every filter's matrix of average output fi
 - silence and rerun, the procedure as published: for each filter all other head weights are set to zero and
   the images go through the network and the silenced head again; 512 passes a layer.
 
-Both see the same images, batches, threads and weights (random, batch norms fitted to the images), both stop
-at the layer, and they take turns. With one thread, the default, CPU seconds are counted, so that other work
-on the machine does not matter; with more, seconds on the clock. The slow way runs in full if its 3,072 passes
+Both see the same images, batches and weights (random, batch norms fitted to the images), both stop at the
+layer, and they take turns on one thread, as all measuring on the CPU does; CPU seconds are counted, so that
+other work on the machine does not matter. The slow way runs in full if its 3,072 passes
 fit the budget (they do on an idle core); else it does as many evenly spaced filters as fit and its seconds
 are scaled linearly, which is printed. Prints the largest difference of any filter's matrix relative to that
 matrix's largest entry, seconds, and their ratio; exits with 1 if a difference exceeds 1e-5 or a layer's
@@ -111,12 +111,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--labels", type=int, default=3, help="K")
     parser.add_argument("--images", type=int, default=5, help="3x32x32 random images, at least one a label")
     parser.add_argument("--budget", type=float, default=165, help="seconds that the slow way may take in all")
-    parser.add_argument("--threads", type=int, default=1, help="torch's threads")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write the results there; - for standard output alone")
     options = parser.parse_args()
-    if options.threads < 1:
-        parser.error("--threads must be at least 1")
     if options.labels < 2 or options.images < options.labels:
         parser.error("--labels must be at least 2 and --images at least --labels")
     return options
@@ -124,8 +121,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = arguments()
-    torch.set_num_threads(options.threads)
-    clock = time.process_time if options.threads == 1 else time.perf_counter
+    torch.set_num_threads(1)
+    clock = time.process_time
     generator = torch.Generator().manual_seed(options.seed)
     images = torch.randint(0, 256, (options.images, 3, 32, 32), generator=generator, dtype=torch.uint8)
     labels = torch.arange(options.images) % options.labels
@@ -135,9 +132,8 @@ def main() -> int:
     weights = {layer: torch.randn(mean.shape, generator=generator) for layer, mean in means.items()}
 
     show = (lambda *_: None) if options.json == "-" else lambda *parts: print(*parts, flush=True)
-    threads = torch.get_num_threads()
     shape = f"{options.images} images of {options.labels} labels"
-    kind = "CPU seconds of one thread" if threads == 1 else f"seconds on the clock, {threads} threads"
+    kind = "CPU seconds of one thread"
     show(f"VGG-16, {shape}, torch {torch.__version__}, {kind}")
     show(f"{'layer':12} {'rerun':>8} {'difference':>11} {'one pass, s':>12} {'rerun, s':>10} {'ratio':>7}")
     rows = []
@@ -171,7 +167,7 @@ def main() -> int:
             },
             "images": options.images,
             "labels": options.labels,
-            "threads": threads,
+            "threads": 1,
             "seconds_are": kind,
             "torch": torch.__version__,
             "machine": platform.processor() or platform.machine(),

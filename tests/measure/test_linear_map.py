@@ -52,7 +52,7 @@ def data() -> tuple[Tensor, Tensor]:
 
 
 def ablated(net: nn.Module, layer: str, inputs: Tensor, labels: Tensor) -> Tensor:
-    """Filter by filter: all others' outputs are set to zero, the outputs averaged by label, less the offset."""
+    """Filter by filter: all others set to zero, the outputs averaged by label, less the offset."""
     matrices, kept = [], torch.zeros(5)
 
     def silence(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:

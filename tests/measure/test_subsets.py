@@ -55,14 +55,12 @@ def test_rows_seeds_and_steps(net: nn.Sequential) -> None:
     train, test = pixel_set(8, 10, seed=1), pixel_set(8, 5, seed=2)
     table = error_against_labels(net, "2", train, test, (2, 4, 8), 3, RECIPE)
     assert table["labels"].tolist() == [2] * 3 + [4] * 3 + [8]
-    assert table["steps"].tolist() == [6] * 3 + [12] * 3 + [24]
+    assert table["steps"].tolist() == [24] * 7
+    assert table["epochs"].tolist() == [12] * 3 + [6] * 3 + [3]
     assert (table["largest_label_error"] >= table["error"] - 1e-12).all()
     assert table.equals(error_against_labels(net, "2", train, test, (2, 4, 8), 3, RECIPE))
     alone = error_against_labels(net, "2", train, test, (4,), 3, RECIPE)
     assert alone.reset_index(drop=True).equals(table.iloc[3:6].reset_index(drop=True))
-    equal = error_against_labels(net, "2", train, test, (2, 4, 8), 1, RECIPE, equal="steps")
-    assert equal["steps"].tolist() == [24, 24, 24]
-    assert equal["epochs"].tolist() == [12, 6, 3]
 
 
 def test_more_labels_are_harder_here(net: nn.Sequential) -> None:
@@ -112,8 +110,6 @@ def test_refusals(net: nn.Sequential) -> None:
         error_against_labels(net, "2", train, test, (), 1, RECIPE)
     with pytest.raises(ParameterError, match="flip=False"):
         error_against_labels(net, "2", train, test, (2,), 1, HEAD_RECIPE)
-    with pytest.raises(ParameterError, match=r"equal='step'.*did you mean 'steps'"):
-        error_against_labels(net, "2", train, test, (2,), 1, RECIPE, equal="step")
     with pytest.raises(ParameterError, match="or other names"):
         error_against_labels(net, "2", train, pixel_set(5, 4, seed=2), (2,), 1, RECIPE)
     with pytest.raises(ParameterError, match="at least 3"):

@@ -63,16 +63,12 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
 
     Parameters
     ----------
-    B
-        bool (K, K), from ``clip``.
+    B : bool (K, K), from ``clip``
     order
         A permutation of the labels to visit instead of 0, 1, 2, ... (a test of robustness: D and the
         total number of ones do not depend on it, the split into blocks and noise does).
 
-    Returns
-    -------
-    list of tuple
-        In the order found; members in ascending order.
+    Returns the clusters in the order found, members in ascending order.
 
     Raises
     ------

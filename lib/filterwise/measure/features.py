@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_choice
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import ClassSums, check_memory, float_batches, label_counts
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
@@ -25,12 +22,9 @@ class Features:
 
     Attributes
     ----------
-    values
-        By layer, (N, F, P), in float16 or float32, on the device they were computed on.
-    labels
-        (N,), int64, on the same device.
-    label_names
-        The K names.
+    values : by layer, (N, F, P), in float16 or float32, on the device they were computed on
+    labels : int64 (N,), on the same device
+    label_names : the K names
     """
 
     values: dict[str, Tensor]

@@ -114,7 +114,7 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
     """
     if mu.ndim != 2 or mu.shape != W.shape:
         raise ParameterError(
-            f"mu has shape {tuple(mu.shape)} and W {tuple(W.shape)}; (K, d) = (labels, nodes) of both is needed"
+            f"mu has shape {tuple(mu.shape)} and W {tuple(W.shape)}; (K, d) of both is needed"
         )
     if not isinstance(heads, int) or heads < 1 or mu.shape[1] % heads:
         raise ParameterError(f"heads={heads!r} must be a whole number that divides the {mu.shape[1]} nodes")

@@ -32,24 +32,18 @@ class PowerLaw:
 
     Attributes
     ----------
-    exponent, exponent_interval
-        rho, above 0 if y falls, and its 95 % interval.
-    prefactor, prefactor_interval
-        A.
-    r2
-        Weighted R^2 of log y on log x, over the means at each x.
+    exponent, exponent_interval : rho, above 0 if y falls, and its 95 % interval
+    prefactor, prefactor_interval : A
+    r2 : weighted R^2 of log y on log x, over the means at each x
     curved
         True if a plateau or a bend is significant (at 5 % for both tests together); then rho depends on the
         range of x and an extrapolation is not to be trusted. Also False where there is too little to test.
-    curvature_p
-        p-values of the tests, ``quadratic`` and ``plateau``; NaN where there is too little to test.
-    floor
-        c of the best y = c + A x^-rho, c >= 0.
+    curvature_p : p-values of ``quadratic`` and ``plateau``; NaN where there is too little to test
+    floor : c of the best y = c + A x^-rho, c >= 0
     aic
         Akaike's criterion of ``power``, ``plateau``, ``quadratic`` (in log-log) and ``logarithm``
         (y = a - b log x), lower is better.
-    points
-        Number of different x.
+    points : number of different x
     """
 
     exponent: float
@@ -68,12 +62,8 @@ class PowerLaw:
     def predict(self, x: ArrayLike, runs: int | None = None) -> Estimate:
         """A x^-rho with its 95 % interval.
 
-        Parameters
-        ----------
-        x
-            One or more values, also outside the fitted range.
-        runs
-            If given, the interval is for the mean of so many new runs at x instead of for the line itself.
+        ``x``: one or more values, also outside the fitted range. With ``runs`` it is the
+        interval of the mean of so many new runs at x, not of the line itself.
 
         >>> fit = power_law([1, 2, 4, 8], [0.8, 0.4, 0.2, 0.1])
         >>> round(fit.predict(16).value, 6)
@@ -130,12 +120,9 @@ def power_law(
 
     Parameters
     ----------
-    x, y
-        Positive numbers of equal length: points of single runs, or means. At least 3 different x.
-    sigma
-        Standard error of each y, in units of y; one number or one for each y.
-    seed, bootstraps
-        Of the bootstrap.
+    x, y : positive numbers, as many: points of single runs, or means; at least 3 different x
+    sigma : standard error of each y, in units of y; one number or one for each y
+    seed, bootstraps : of the bootstrap
 
     Raises
     ------
@@ -206,13 +193,9 @@ def exponent_difference(first: PowerLaw, second: PowerLaw) -> Estimate:
 
 
 def _errors(
-    points: Points,
-    group: NDArray[np.intp],
-    line: Array,
-    share: Array,
-    generator: np.random.Generator,
-    bootstraps: int,
-) -> tuple[Array, float]:
+    points: Points, group: NDArray[np.intp], line: Array, share: Array,
+    generator: np.random.Generator, bootstraps: int,
+) -> tuple[Array, float]:  # fmt: skip
     """Drawn errors of log y, (bootstraps, n), and the spread of one run at the mean weight."""
     size = (bootstraps, len(points.v))
     if points.known:

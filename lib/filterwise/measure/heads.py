@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import augment
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_choice
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import Batch, HeadTrainer, Watch, confusion, generator_for
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
 from filterwise.training.recipe import RECIPES, Recipe
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 #: eta 0.01, mu 0.975, alpha 1e-3, x0.975 every one of 200 epochs: equally long at every layer.
 HEAD_RECIPE = RECIPES["head"]
@@ -31,22 +28,14 @@ class Head:
 
     Attributes
     ----------
-    layer
-        Name of the layer it reads.
-    weight
-        W, (K, F, P): output label, filter, position; float32. No bias.
-    accuracy
-        Share of the test images that it labels correctly: the accuracy of the layer.
-    per_label
-        The same within each label, (K,); NaN for a label without test images.
-    history
-        One row an epoch: ``epoch``, ``lr``, ``loss``, ``train_accuracy``, ``seconds``.
-    recipe, seed
-        How it was trained.
-    pool
-        Average pooling of the layer's maps before the head, or None; class means need the same.
-    cached
-        Whether it was trained on cached features, without augmentation.
+    layer : name of the layer it reads
+    weight : W, float32 (K, F, P): output label, filter, position; no bias
+    accuracy : share of the test images that it labels correctly, the accuracy of the layer
+    per_label : (K,), the same within each label; NaN for a label without test images
+    history : one row an epoch: ``epoch``, ``lr``, ``loss``, ``train_accuracy``, ``seconds``
+    recipe, seed : how it was trained
+    pool : average pooling of the layer's maps before the head, or None; class means need the same
+    cached : whether it was trained on cached features, without augmentation
     """
 
     layer: str

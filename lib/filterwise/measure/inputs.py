@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError
 from filterwise.measure.fields import split_head
 from filterwise.measure.heads import Head
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 #: Single-filter fields z (N, F, K) that are held at a time: 2**24 is 64 MiB in float32.
 CHUNK_FIELDS = 2**24
@@ -32,14 +29,10 @@ class InputFields:
 
     Attributes
     ----------
-    chosen
-        How often each output was the largest, (F, K), int64.
-    silent
-        Number of inputs without an answer, (F,).
-    right
-        Number of inputs whose answer is their label, (F,).
-    inputs
-        N.
+    chosen : int64 (F, K), how often each output was the largest
+    silent : int64 (F,), number of inputs without an answer
+    right : int64 (F,), number of inputs whose answer is their label
+    inputs : N
     """
 
     chosen: Tensor

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError
 from filterwise.measure.fields import label_fields
 from filterwise.measure.heads import Head
 from filterwise.measure.hooks import Capture, as_fields, measuring, measuring_device
 from filterwise.measure.means import ClassSums, float_batches
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 #: How far outputs may be from linear, relative to the largest: rounding of float32 stays far below.
 TOLERANCE = 1e-4
@@ -88,7 +86,7 @@ def label_fields_of(
             pool = head.pool if isinstance(head, Head) else None
             capture = stack.enter_context(Capture(net, layer, pool))
             read = lambda inputs: capture(inputs)[layer]  # noqa: E731
-        labels = len(getattr(head, "weight", head))
+        labels = cast(Tensor, getattr(head, "weight", head)).shape[0]
         sums = ClassSums(labels)
         for inputs, own_labels in itertools.chain([first], batches):
             low, high = int(own_labels.min()), int(own_labels.max())

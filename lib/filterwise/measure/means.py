@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_at_least
 from filterwise.measure.hooks import Capture, measuring, measuring_device
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 #: Values of one batch of images at most: 2**21 is 682 images of 3x32x32, or 13 of 3x224x224. On a CPU a
 #: quarter of it, because there the activations of a smaller batch stay in its cache (1.25 times faster).
@@ -40,7 +38,7 @@ def float_batches(ds: ImageSet, batch: int, device: torch.device) -> Iterator[tu
 
 
 def check_memory(what: str, shapes: Mapping[str, tuple[int, ...]], size: int, memory: int) -> None:
-    """Raise a ParameterError if tensors of these shapes, by layer, of ``size`` bytes a value are too large."""
+    """Raise a ParameterError if tensors of these shapes, by layer, ``size`` bytes a value, are too large."""
     needed = {layer: size * math.prod(shape) for layer, shape in shapes.items()}
     if sum(needed.values()) > memory:
         worst = max(needed, key=lambda layer: needed[layer])

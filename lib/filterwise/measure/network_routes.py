@@ -26,14 +26,10 @@ class RouteMaps:
 
     Attributes
     ----------
-    layer : str
-        The last convolutional layer; its activations are taken before its pool.
-    winners : Tensor int64 (N,)
-        Label of the largest logit.
-    activation, gradient : Tensor (N, F, h, w)
-        Activations of that layer and d logit / d activation.
-    input_gradient : Tensor (N, C, H, W)
-        d logit / d image.
+    layer : the last convolutional layer; its activations are taken before its pool
+    winners : int64 (N,), label of the largest logit
+    activation, gradient : (N, F, h, w), activations of that layer and d logit / d activation
+    input_gradient : (N, C, H, W), d logit / d image
     """
 
     layer: str

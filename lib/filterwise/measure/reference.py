@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError
 from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 
 def silence_and_rerun(

@@ -30,16 +30,11 @@ class Routes:
 
     Attributes
     ----------
-    output : Tensor (...)
-        The pooled number.
-    weights : Tensor (..., s, s)
-        d output / d x, by autograd.
-    mask : Tensor bool (..., s, s)
-        The routes: where ``weights`` is not zero.
-    count : Tensor int64 (...)
-        Number of routes.
-    spread : Tensor (...)
-        Root mean square distance of the routes from their centre, in pixels.
+    output : (...), the pooled number
+    weights : (..., s, s), d output / d x, by autograd
+    mask : bool (..., s, s), the routes: where ``weights`` is not zero
+    count : int64 (...), number of routes
+    spread : (...), root mean square distance of the routes from their centre, in pixels
     """
 
     output: Tensor
@@ -54,10 +49,8 @@ def routes(x: Tensor, order: str) -> Routes:
 
     Parameters
     ----------
-    x : Tensor, floating point (..., s, s)
-        Maps; s is what the order divides by.
-    order : str
-        For instance "MP2-AP4".
+    x : floating-point maps (..., s, s); s is what the order divides by
+    order : for instance "MP2-AP4"
 
     Raises
     ------

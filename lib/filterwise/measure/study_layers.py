@@ -8,13 +8,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import check_at_least
 from filterwise.measure.fields import label_fields, rank_one_share
 from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
@@ -24,9 +24,6 @@ from filterwise.measure.summary import layer_summary_of, order_sweep
 from filterwise.models.counting import layer_names
 from filterwise.training.device import threads
 from filterwise.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5)
 #: Entries of a layer's matrices (F, K, K) that a study keeps; above it only the first filters' are kept.
@@ -41,25 +38,19 @@ class SfpStudy:
     Attributes
     ----------
     table : DataFrame
-        One row per layer, bottom to top, indexed by its name: ``probe_accuracy``; ``N_c``, ``C_s``, ``n``,
-        ``n_in``, ``n_out``, ``D``, ``SNR_block``, ``SNR_label``, ``SNR_mf`` at the study's threshold;
-        ``no_cluster`` (share of filters); ``filters`` F, ``positions`` P; ``preferred_share``,
-        ``active_share`` (of inputs that the filter answers at all) and ``single_filter_accuracy``, means over
-        filters on all test inputs; ``rank_one_share``; and
-        ``N_c_shuffled``, ``C_s_shuffled``, means over greedy orders drawn at random.
-    thresholds : DataFrame
-        The same averages at other thresholds, columns ``layer, threshold, N_c, ...``.
-    matrices : dict of Tensor
-        M of the filters, (F, K, K) per layer, row = input label; the first filters only where F K K is large.
-    coverage : dict of Tensor
-        S_ij, (K, K) per layer: how many filters raise output j when label i is shown.
-    per_label : dict of Tensor
-        The probe head's accuracy for each label, (K,) per layer.
-    preferred : dict of Tensor
-        Each filter's share of its commonest answer, (F,) per layer.
-    heads : dict
-        The trained heads; ``weight`` (K, F, P).
-    threshold : float
+        One row per layer, bottom to top, indexed by its name: ``probe_accuracy``; what ``layer_summary``
+        gives at the study's threshold, ``no_cluster`` being the share of filters without; ``filters`` F,
+        ``positions`` P; ``preferred_share``, ``active_share`` (of inputs that the filter answers at all),
+        ``single_filter_accuracy`` and ``rank_one_share``, means over filters; ``N_c_shuffled`` and
+        ``C_s_shuffled``, means over greedy orders drawn at random.
+    thresholds : the same averages at other thresholds, columns ``layer, threshold, N_c, ...``
+    matrices
+        By layer M (F, K, K), row = input label; of the first filters only where F K K is large.
+    coverage : by layer S (K, K), S_ij = how many filters raise output j when label i is shown
+    per_label : by layer (K,), the probe head's accuracy for each label
+    preferred : by layer (F,), each filter's share of its commonest answer
+    heads : by layer, the trained heads; ``weight`` (K, F, P)
+    threshold : theta of the table
     """
 
     table: pd.DataFrame
@@ -97,25 +88,20 @@ def study(
 
     Parameters
     ----------
-    net : Module
-        A trained network; left as it was found.
-    train, test : ImageSet
+    train, test
         Heads are trained on ``train``; all else is measured on ``test``.
-    layers : sequence of str, optional
+    layers
         Bottom to top; by default all that ``models.layer_names`` names.
-    threshold : float
-        theta of the clipping, 0.3 in the papers' script.
-    thresholds : sequence of float
-        Others to show that the picture does not hang on it.
-    recipe : Recipe
-        Of the heads, equal for all layers. Features are kept, not made anew each epoch, if it does not
-        augment.
-    seed : int
+    threshold, thresholds
+        theta of the clipping, 0.3 in the papers' script, and others to show that little hangs on it.
+    recipe
+        Of the heads, equal for all layers. Features are kept, not made anew, if it does not augment.
+    seed
         Of the heads' weights, the order of images and the shuffled greedy orders.
-    shuffles : int
+    shuffles
         Random greedy orders; they change N_c and C_s, not D.
-    pool : int, optional
-        Average-pool larger maps to pool x pool before the head (224x224 pictures).
+    pool, device
+        As in ``class_means``.
 
     Raises
     ------
@@ -136,7 +122,7 @@ def study(
     names = list(layer_names(net) if layers is None else layers)
     label_counts(test)
     cache = not (recipe.flip or recipe.shift)  # the same features in every epoch
-    sums, answers = ClassSums(len(test.label_names)), {}
+    sums, answers = ClassSums(len(test.label_names)), dict[str, InputFields]()
 
     def watch(weights: Mapping[str, Tensor], outputs: Mapping[str, Tensor], own: Tensor) -> None:
         sums.add(outputs, own)
@@ -196,13 +182,7 @@ def untrained(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Module:
     Without this step the activations of an untrained network shrink layer by layer in evaluation mode, and
     its probe heads would lag for a reason that has nothing to do with training.
 
-    Parameters
-    ----------
-    net : Module
-        With initial weights.
-    train : ImageSet
-    images : int
-        The first so many are used, in one batch.
+    The first ``images`` of ``train`` are used, in one batch.
 
     >>> import filterwise as fw
     >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import HeadTrainer, confusion, generator_for
@@ -18,9 +19,6 @@ from filterwise.measure.heads import HEAD_RECIPE
 from filterwise.measure.summary import layer_summary_of
 from filterwise.training.device import threads
 from filterwise.training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from filterwise.data.imageset import ImageSet
 
 _SUMMARY = ("N_c", "C_s", "n", "SNR_block", "SNR_label", "SNR_mf", "share_without_cluster")
 
@@ -44,7 +42,6 @@ def error_against_labels(
     seed: int = 0,
     device: str | torch.device = "auto",
     pool: int | None = None,
-    equal: str = "epochs",
     threshold: float = 0.3,
     dtype: str = "float16",
     memory: int = 2**32,
@@ -67,10 +64,8 @@ def error_against_labels(
     draws
         Random label sets for each K; one where K is all labels.
     recipe
-        Of the heads; ``flip`` and ``shift`` have to be off, because features are computed once.
-    equal
-        What is the same at every K: ``epochs`` (of fewer images at small K), or ``steps``: every head gets as
-        many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more epochs.
+        Of the heads; ``flip`` and ``shift`` have to be off, because features are computed once. Every head
+        gets as many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more epochs.
     threshold
         theta of ``clip``.
     dtype, memory
@@ -102,9 +97,7 @@ def error_against_labels(
         raise ParameterError(f"train has {total} labels and test {len(test.label_names)}, or other names")
     if recipe.flip or recipe.shift:
         raise ParameterError("features are computed once, so use recipe.replace(flip=False, shift=0)")
-    check_choice("equal", equal, ("epochs", "steps"))
-    if equal == "steps":
-        check_choice("recipe.schedule with equal='steps'", recipe.schedule, ("step", "cosine"))
+    check_choice("recipe.schedule", recipe.schedule, ("step", "cosine"))
     check_at_least("draws", draws, 1)
     wrong = [count for count in counts if not 2 <= count <= total]
     if wrong or not len(counts):
@@ -118,7 +111,7 @@ def error_against_labels(
             labels = sorted(torch.randperm(total, generator=generator)[:count].tolist())
             own_train, own_test = (features.only_labels(labels) for features in stored)
             steps = -(-len(own_train) // recipe.batch)
-            own = recipe if equal == "epochs" else _with_steps(recipe, all_steps, steps)
+            own = _with_steps(recipe, all_steps, steps)
             with threads(1):
                 measured = _head_on(layer, own_train, own_test, own, seed, draw, threshold)
             rows.append(

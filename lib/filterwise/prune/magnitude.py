@@ -65,4 +65,4 @@ def keep_largest(
         Unknown layers, or a share that is not in (0, 1].
     """
     named = [layers] if isinstance(layers, str) else layers
-    apply(net, {name: largest(masked_layer(net, name)[1].weight, keep, kernels) for name in named})
+    apply(net, {name: largest(masked_layer(net, name)[2], keep, kernels) for name in named})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,8 @@ from filterwise.errors import ParameterError, near_miss
 _SUFFIX = "weight_mask"
 
 
-def masked_layer(net: nn.Module, layer: str) -> tuple[str, nn.Module]:
-    """The module whose weights a mask of ``layer`` covers: itself, or the only one with weights inside it.
+def masked_layer(net: nn.Module, layer: str) -> tuple[str, nn.Module, Tensor]:
+    """Name, module and weight that a mask of ``layer`` covers: its own, or the only one inside it.
 
     So a block of convolution, batch norm and ReLU stands for its convolution. Weights have two dimensions or
     more; the scales of a batch norm do not count.
@@ -34,13 +35,13 @@ def masked_layer(net: nn.Module, layer: str) -> tuple[str, nn.Module]:
     found = {
         f"{layer}.{name}".strip("."): module
         for name, module in known[layer].named_modules()
-        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim > 1
+        if getattr(getattr(module, "weight", None), "ndim", 0) > 1
     }
     name = layer if layer in found else next(iter(found), "")
     if not found or (layer not in found and len(found) > 1):
         inside = f"{len(found)} layers with weights: {', '.join(found)}" if found else "no layer with weights"
         raise ParameterError(f"layer {layer!r} holds {inside}; name one that has weights")
-    return name, found[name]
+    return name, found[name], cast(Tensor, found[name].weight)
 
 
 def apply(net: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
@@ -75,8 +76,8 @@ def apply(net: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """
     fitted = []
     for layer, mask in masks.items():
-        name, module = masked_layer(net, layer)
-        shape = tuple(module.weight.shape)
+        _, module, weight = masked_layer(net, layer)
+        shape = tuple(weight.shape)
         given = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
         if given not in (shape, shape[:2]):
             whole = f" or {shape[:2]}" if len(shape) > 2 else ""
@@ -84,7 +85,7 @@ def apply(net: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         if mask.dtype != torch.bool:
             raise ParameterError(f"mask of layer {layer!r} has dtype {mask.dtype}; torch.bool is needed")
         whole_kernels = mask.view(*mask.shape, *[1] * (len(shape) - mask.ndim))
-        fitted.append((module, whole_kernels.expand(shape).to(module.weight.device)))
+        fitted.append((module, whole_kernels.expand(shape).to(weight.device)))
     for module, mask in fitted:
         prune.custom_from_mask(module, "weight", mask)
     return net
@@ -104,7 +105,7 @@ def masks_of(net: nn.Module) -> dict[str, Tensor]:
 
 
 def rebuild(net: nn.Module, state_names: Iterable[str]) -> nn.Module:
-    """Masks that remove nothing on every layer that has one in a stored state, so that the state can be loaded.
+    """Masks that remove nothing, on every layer that has one in a stored state, so that this can be loaded.
 
     ``state_names`` are the names in the state, such as ``features.8.conv.weight_mask``. Layers that have a
     mask already keep it. After loading, weights are right from the next forward pass on.
@@ -123,7 +124,7 @@ def rebuild(net: nn.Module, state_names: Iterable[str]) -> nn.Module:
     for state_name in state_names:
         layer, _, last = state_name.rpartition(".")
         if last == _SUFFIX:
-            name, module = masked_layer(net, layer)
+            name, module, _ = masked_layer(net, layer)
             if name != layer:
                 raise ParameterError(f"the state masks layer {layer!r}, which has no weights in this network")
             if not hasattr(module, _SUFFIX):

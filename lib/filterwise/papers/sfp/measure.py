@@ -120,7 +120,6 @@ def errors(
         head_recipe(head_epochs, augmented=False),
         result.run.seed,
         result.device,
-        equal="steps",
     )
     largest = maximal_errors(table).drop(columns="draws")
     clusters = table.groupby("labels")[list(_AT_K)].mean().add_prefix("subset_")
