@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
+from filterwise.models.modes import evaluation_mode
 from filterwise.training.device import pick_device, threads
 from filterwise.training.steps import cross_entropy, hits
 
@@ -39,19 +38,6 @@ class Evaluation:
     per_label: Tensor
     right: Tensor
     n: int
-
-
-@contextlib.contextmanager
-def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield net
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def logits(

@@ -12,10 +12,11 @@ from torch import nn
 
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_at_least
+from filterwise.models.modes import evaluation_mode
 from filterwise.training import checkpoint as checkpoints
 from filterwise.training.device import fastest_kernels, place, threads
 from filterwise.training.epoch import close_epoch, train_epoch
-from filterwise.training.evaluation import check_labels, evaluation_mode
+from filterwise.training.evaluation import check_labels
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of
 from filterwise.training.learning import only_these_learn, settle_masks
