@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from filterwise.errors import ParameterError
-from filterwise.training import Timer, deterministic, pick_device, threads
+from filterwise.training import Timer, pick_device, threads
 from filterwise.training.device import own_randomness
 
 
@@ -38,12 +38,6 @@ def test_threads_come_back_after_an_error():
     assert torch.get_num_threads() == before
     with pytest.raises(ParameterError, match="threads=0"), threads(0):
         pass
-
-
-def test_deterministic_comes_back():
-    with deterministic():
-        assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_own_randomness_is_repeatable_and_leaves_no_trace():

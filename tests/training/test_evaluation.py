@@ -24,6 +24,8 @@ def test_counts_are_those_of_a_loop_over_single_images(make_net, make_set):
     result = evaluate(net, ds, batch=5, device="cpu")
     assert result.n == 23
     assert result.accuracy == right / 23
+    assert [hit for hit in result.right.tolist() if hit] == [True] * right
+    assert result.right.shape == (23,)
     assert result.loss == pytest.approx(loss / 23, rel=1e-5)
     want = [sum(hits) / len(hits) for hits in per_label.values()]
     assert result.per_label[:3].tolist() == pytest.approx(want)

@@ -10,7 +10,7 @@ from filterwise.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "device": ["Timer", "deterministic", "pick_device", "synchronize", "threads"],
+        "device": ["Timer", "pick_device", "synchronize", "threads"],
         "edits": ["Given"],
         "ensemble": ["fit_many"],
         "evaluation": ["Evaluation", "evaluate", "logits"],

@@ -116,28 +116,6 @@ def threads(count: int | None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def deterministic(on: bool = True) -> Iterator[None]:
-    """Have torch take deterministic kernels inside the block, and refuse operations that have none.
-
-    On the CPU training is deterministic without it. On CUDA the matrix library wants the environment variable
-    ``CUBLAS_WORKSPACE_CONFIG=:4096:8``, set before the process starts.
-    """
-    if not on:
-        yield
-        return
-    algorithms = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    benchmark = torch.backends.cudnn.benchmark
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        torch.backends.cudnn.benchmark = benchmark
-
-
-@contextlib.contextmanager
 def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Random layers (dropout) draw from ``seed`` inside the block; the caller's random state is untouched.
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.models.modes import evaluation_mode
-from filterwise.training.device import pick_device
+from filterwise.training.device import pick_device, threads
 from filterwise.training.steps import cross_entropy, hits
 
 if TYPE_CHECKING:
@@ -29,24 +29,21 @@ class Evaluation:
     accuracy : share of images whose largest logit is at their label, or at one of their labels
     per_label : float64 (K,), the accuracy on each label's images; NaN for a label without images; an image
         with several labels counts for each
-    right : bool (N,), which images these are, on the CPU
+    right : bool (n,), which images are answered right; on the CPU
+    n : images
     """
 
     loss: float
     accuracy: float
     per_label: Tensor
     right: Tensor
-
-    @property
-    def n(self) -> int:
-        """Number of images."""
-        return len(self.right)
+    n: int
 
 
 def logits(
     net: nn.Module, ds: ImageSet | FolderSet, batch: int = 500, device: str | torch.device = "auto"
 ) -> Tensor:
-    """The network's answers to all images, in their order.
+    """The network's answers to all images, in their order; by one thread, as in training.
 
     Returns
     -------
@@ -60,7 +57,7 @@ def logits(
     check_at_least("batch", batch, 1)
     where = pick_device(device)
     net.to(where)
-    with evaluation_mode(net):
+    with evaluation_mode(net), threads(1):
         parts = [net(scale(images.to(where))).float() for images, _ in ds.batches(batch)]
     return torch.cat(parts)
 
@@ -94,7 +91,8 @@ def evaluate(
         counted = right
     hits_by_label = torch.bincount(labels, counted.to(torch.float64), count)
     per_label = hits_by_label / torch.bincount(labels, minlength=count)
-    return Evaluation(float(loss), float(right.to(torch.float64).mean()), per_label, right)
+    accuracy = float(right.to(torch.float64).mean())
+    return Evaluation(float(loss), accuracy, per_label, right, len(right))
 
 
 def check_labels(what: str, labels: Tensor, outputs: int) -> None:

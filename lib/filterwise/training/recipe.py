@@ -12,11 +12,18 @@ from typing import Any
 
 from filterwise.errors import ParameterError, check_choice
 
-SCHEDULES = ("step", "cosine", "pieces")
-PRECISIONS = ("auto", "float32", "bfloat16")
-OPTIMISERS = ("sgd", "adamw")
-MEMORY_FORMATS = ("auto", "contiguous", "channels_last")
-
+_CHOICES = {
+    "schedule": ("step", "cosine", "pieces"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "memory_format": ("auto", "contiguous", "channels_last"),
+    "optimiser": ("sgd", "adamw"),
+}
+_LEAST = {"epochs": 1, "batch": 1, "decay_every": 1, "warmup_steps": 0, "shift": 0, "rand_augment": 0}
+_BELOW = {
+    **dict.fromkeys(("lr", "weight_decay", "decay", "eps", "lr_min", "mixup", "cutmix"), math.inf),
+    **dict.fromkeys(("momentum", "label_smoothing"), 1.0),
+    "random_erasing": math.nextafter(1, 2),
+}
 
 #: Which choice uses which parameters; with another choice they must keep their defaults.
 _USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
@@ -102,38 +109,18 @@ class Recipe:
     rand_augment: int = _later(0)
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch", 1),
-            ("decay_every", 1),
-            ("warmup_steps", 0),
-            ("shift", 0),
-            ("rand_augment", 0),
-        ):
+        for name, least in _LEAST.items():
             object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         # 1 and 1.0 are kept as one value, so that equal recipes have equal JSON
-        for name, high in (
-            ("lr", math.inf),
-            ("momentum", 1.0),
-            ("weight_decay", math.inf),
-            ("decay", math.inf),
-            ("label_smoothing", 1.0),
-            ("eps", math.inf),
-            ("lr_min", math.inf),
-            ("mixup", math.inf),
-            ("cutmix", math.inf),
-            ("random_erasing", math.nextafter(1, 2)),
-        ):
+        for name, high in _BELOW.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), high))
         for name in ("nesterov", "flip"):
             if not isinstance(getattr(self, name), bool):
                 raise ParameterError(
                     f"{name}={getattr(self, name)!r} is not allowed; choose from True, False"
                 )
-        check_choice("schedule", self.schedule, SCHEDULES)
-        check_choice("precision", self.precision, PRECISIONS)
-        check_choice("memory_format", self.memory_format, MEMORY_FORMATS)
-        check_choice("optimiser", self.optimiser, OPTIMISERS)
+        for name, choices in _CHOICES.items():
+            check_choice(name, getattr(self, name), choices)
         object.__setattr__(self, "milestones", _pieces(self.milestones))
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
             raise ParameterError(f"betas={self.betas!r} is not allowed; give two numbers")
