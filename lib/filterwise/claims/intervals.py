@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from filterwise.errors import check_at_least
 
@@ -33,7 +32,7 @@ def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     (-0.48, 4.48)
     """
     check_at_least("values", len(values), 2)
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, 0.5 + level / 2) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
 
@@ -88,7 +87,7 @@ def pooled_interval(
 
     >>> draws = np.array([1.0, 2.0, 3.0])
     >>> low, high = pooled_interval(2.0, draws, n=3)
-    >>> round(high - 2.0, 3), round(float(stats.t.ppf(0.975, 2) * 1.5**0.5), 3)
+    >>> round(high - 2.0, 3), round(float(special.stdtrit(2, 0.975) * 1.5**0.5), 3)
     (5.27, 5.27)
     """
     if len(draws) == 0 or n < 2:
@@ -96,7 +95,7 @@ def pooled_interval(
     if method == "bootstrap":
         low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
         return float(low), float(high)
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
+    half = special.stdtrit(n - 1, 0.5 + level / 2) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
     return float(value - half), float(value + half)
 
 
@@ -105,10 +104,11 @@ def resampled(
     evaluate: Callable[[pd.DataFrame], pd.DataFrame],
     generator: np.random.Generator,
     resamples: int = POOLED_RESAMPLES,
-) -> pd.DataFrame:
+) -> dict[str, np.ndarray]:
     """A pooled quantity evaluated on resampled seeds.
 
-    Seeds are drawn with replacement; a seed drawn twice brings its runs twice.
+    Seeds are drawn with replacement; a seed drawn twice brings its runs twice. Few seeds have few different
+    draws, and each is evaluated once.
 
     Parameters
     ----------
@@ -121,23 +121,23 @@ def resampled(
 
     Returns
     -------
-    DataFrame
-        Columns ``draw, arm, value``.
+    dict
+        Arm -> its values, an array (draws that have the arm,).
 
     >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
     >>> mean = lambda table: pd.DataFrame({"arm": ["a"], "value": [table["x"].mean()]})
-    >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)
-    >>> len(draws), bool(draws["value"].between(1, 3).all())
+    >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)["a"]
+    >>> len(draws), bool(draws.min() >= 1 and draws.max() <= 3)
     (50, True)
     """
-    seeds = records["seed"].unique()
-    by_seed = {seed: records[records["seed"] == seed] for seed in seeds}
-    found: dict[tuple[int, ...], list[Any]] = {}  # few seeds: the same draw comes often
-    rows = []
-    for draw in range(resamples):
-        chosen = tuple(sorted(generator.integers(0, len(seeds), size=len(seeds)).tolist()))
-        if chosen not in found:
-            picked = pd.concat([by_seed[seeds[i]] for i in chosen], ignore_index=True)
-            found[chosen] = evaluate(picked).reindex(columns=["arm", "value"]).to_dict("records")
-        rows += [{"draw": draw, **row} for row in found[chosen]]
-    return pd.DataFrame(rows, columns=["draw", "arm", "value"])
+    seeds = records["seed"].to_numpy()
+    rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
+    drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
+    different, which = np.unique(drawn, axis=0, return_inverse=True)
+    found: dict[str, np.ndarray] = {}
+    for number, draw in enumerate(different):
+        table = evaluate(records.iloc[np.concatenate([rows[i] for i in draw])])
+        for arm, value in zip(table["arm"], table["value"], strict=True):
+            found.setdefault(str(arm), np.full(len(different), np.nan))[number] = value
+    every = {arm: values[which.reshape(-1)] for arm, values in found.items()}
+    return {arm: values[~np.isnan(values)] for arm, values in every.items()}

@@ -10,19 +10,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from filterwise.claims.ledger import findings, number, table_of
-from filterwise.claims.load import chapters
-from filterwise.claims.quantities import get
-from filterwise.claims.schema import PROFILES, VERDICTS, Rule
+from filterwise.claims.claim_files import chapters
+from filterwise.claims.ledger_table import findings, number, table_of
+from filterwise.claims.registered import quantity_of
+from filterwise.claims.schema import VERDICTS, Rule
 from filterwise.claims.verdict import Estimate, Finding
 from filterwise.errors import check_choice
+from filterwise.parameters import PROFILES
 
 SYMBOLS = {"holds": "✔", "fails": "✘", "undecided": "?", "not measured": "–"}
 PROFILE_WORDS = {
     "quick": "quick: embedded data, minutes on two CPU cores",
     "cifar": "cifar: photographs, small networks, CPU scale",
+    "short": "short: the paper's networks, a tenth of the epochs, half an hour of a GPU",
     "paper": "paper: the paper's networks and epochs",
 }
+
+_HEADS = (
+    "claim", "verdict", "statement", "the paper", "here (mean ± sd)", "control", "seeds", "profile", "data",
+)  # fmt: skip
 
 
 def badge(verdict: str) -> str:
@@ -75,7 +81,7 @@ def chapter_table(
     Raises
     ------
     ParameterError
-        As :func:`filterwise.claims.ledger.ledger`.
+        As :func:`filterwise.claims.ledger`.
 
     >>> chapter_table("4-sfp", "quick").count("<tbody>")
     1
@@ -101,18 +107,7 @@ def _table(found: list[Finding]) -> str:
             f"<td>{escape(str(row['profile']))}</td>"
             f"<td>{escape(str(row['data'])) or '–'}</td></tr>"
         )
-    heads = (
-        "claim",
-        "verdict",
-        "statement",
-        "the paper",
-        "here (mean ± sd)",
-        "control",
-        "seeds",
-        "profile",
-        "data",
-    )
-    header = "".join(f"<th scope='col'>{head}</th>" for head in heads)
+    header = "".join(f"<th scope='col'>{head}</th>" for head in _HEADS)
     body = "\n".join(rows)
     return f'<table class="fw-claims">\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
 
@@ -126,7 +121,7 @@ def _details(finding: Finding) -> str:
     """What decided, the pass rule as it was written down, and the numbers seed by seed, folded."""
     claim = finding.claim
     lines = [
-        f"<p><b>Counts as reproduced:</b> {escape(claim.criterion)}</p>",
+        f"<p><b>Counts as reproduced:</b> {escape(claim.criterion.text)}</p>",
         f"<p><b>Decided by:</b> {escape(finding.why)}</p>",
         f"<p><b>In the paper:</b> {escape(claim.where)} (read in: {escape(claim.paper.source)})</p>",
     ]
@@ -134,11 +129,10 @@ def _details(finding: Finding) -> str:
         lines.append(f"<p><b>How it was read:</b> {escape(claim.note)}</p>")
     if claim.controls:
         lines.append(f"<p><b>Controls:</b> {escape('; '.join(claim.controls))}</p>")
-    # a claim's own quantity is often a condition as well; then the condition's interval is what decided
-    parts = {(part.quantity, part.arm): part for part in (*finding.headline, *finding.parts)}
+    parts = finding.estimates()
     if parts:
-        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.rule)}</p>")
-    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts.values()]
+        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.criterion.rule)}</p>")
+    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts]
     return f"<details><summary>how it was judged, seed by seed</summary>{''.join(lines)}</details>"
 
 
@@ -146,7 +140,7 @@ def _here(finding: Finding, ours: str) -> str:
     """What was found, and under it what it is a number of."""
     if not ours:
         return "–"
-    what = get(finding.claim.quantity).says
+    what = quantity_of(finding.claim.quantity).says
     return f'{escape(ours)}<div class="fw-what">{escape(what)}</div>'
 
 
@@ -169,7 +163,7 @@ def _rule_words(rule: Rule) -> str:
 
 
 def _seed_by_seed(part: Estimate) -> str:
-    about = get(part.quantity)
+    about = quantity_of(part.quantity)
     name = f"<code>{escape(part.quantity)}</code>, {escape(part.arm)}: "
     if part.values:
         pairs = zip(part.seeds, part.values, strict=True)

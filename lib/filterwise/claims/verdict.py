@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from filterwise.claims import intervals, quantities
+from filterwise.claims import intervals
+from filterwise.claims.arms import has, joined, on_all_labels
+from filterwise.claims.registered import measure, quantity_of
 from filterwise.claims.schema import Claim, Condition, Rule
 from filterwise.errors import ParameterError
 
@@ -58,7 +60,14 @@ class Finding:
     verdict: str
     why: str
     headline: tuple[Estimate, ...] = ()
-    parts: tuple[Estimate, ...] = field(default=())
+    parts: tuple[Estimate, ...] = ()
+
+    def estimates(self) -> list[Estimate]:
+        """Headline and parts, each quantity and arm once.
+
+        A claim's own quantity is often a condition as well; then the condition's interval is what decided.
+        """
+        return list({(each.quantity, each.arm): each for each in (*self.headline, *self.parts)}.values())
 
 
 def estimate(
@@ -72,12 +81,13 @@ def estimate(
 
     A single seed has no interval: ``low`` and ``high`` are not-a-number then.
     """
-    table = quantities.measure(name, records, options)
-    if quantities.get(name).pooled:
+    table = measure(name, records, options)
+    if quantity_of(name).pooled:
         return _pooled(name, table, records, options, rule, generator)
     found = []
     for arm, group in table.groupby("arm", sort=False):
         values = group["value"].to_numpy(dtype=float)
+        controls = pd.to_numeric(group["control"]).astype(float)
         low, high = math.nan, math.nan
         if len(values) >= 2 and rule.method == "t":
             low, high = intervals.t_interval(values, rule.level)
@@ -92,12 +102,12 @@ def estimate(
                 low=low,
                 high=high,
                 n=group["seed"].nunique(),
-                control=float(pd.to_numeric(group["control"]).mean()),
+                control=float(controls.mean()),
                 seeds=tuple(int(seed) for seed in group["seed"]),
                 values=tuple(values.tolist()),
-                controls=tuple(pd.to_numeric(group["control"]).astype(float).tolist()),
-                data=quantities.joined(group["data"]),
-                device=quantities.joined(group["device"]),
+                controls=tuple(controls.tolist()),
+                data=joined(group["data"]),
+                device=joined(group["device"]),
             )
         )
     return tuple(found)
@@ -111,32 +121,17 @@ def _pooled(
     rule: Rule,
     generator: np.random.Generator,
 ) -> tuple[Estimate, ...]:
-    draws = pd.DataFrame(columns=["draw", "arm", "value"])
+    draws: dict[str, np.ndarray] = {}
     if len(table) and int(table["n"].max()) >= 2 and rule.kind == "interval":
-        draws = intervals.resampled(records, partial(quantities.measure, name, options=options), generator)
+        draws = intervals.resampled(records, partial(measure, name, options=options), generator)
     found = []
     for row in table.to_dict("records"):
-        values = draws.loc[draws["arm"] == row["arm"], "value"].to_numpy(dtype=float)
-        low, high = intervals.pooled_interval(
-            float(row["value"]), values, int(row["n"]), rule.method, rule.level
-        )
-        found.append(
-            Estimate(
-                quantity=name,
-                arm=str(row["arm"]),
-                value=float(row["value"]),
-                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
-                low=float(low),
-                high=float(high),
-                n=int(row["n"]),
-                control=float(row["control"]),
-                seeds=(),
-                values=(),
-                controls=(),
-                data=str(row["data"]),
-                device=str(row["device"]),
-            )
-        )
+        arm, value, n = str(row["arm"]), float(row["value"]), int(row["n"])
+        drawn = draws.get(arm, np.empty(0))
+        low, high = intervals.pooled_interval(value, drawn, n, rule.method, rule.level)
+        spread = float(drawn.std(ddof=1)) if len(drawn) > 1 else math.nan
+        about = float(row["control"]), (), (), (), str(row["data"]), str(row["device"])
+        found.append(Estimate(name, arm, value, spread, low, high, n, *about))
     return tuple(found)
 
 
@@ -174,7 +169,7 @@ def count(
     conditions: Sequence[Condition], parts: Mapping[str, Sequence[Estimate]], claim: Claim
 ) -> list[tuple[str, str]]:
     """Verdicts of a count rule, one per arm: all conditions met together in enough seeds."""
-    rule = claim.rule
+    rule = claim.criterion.rule
     by_arm: dict[str, dict[int, list[bool]]] = {}
     for condition in conditions:
         for found in parts[_name(condition)]:
@@ -236,31 +231,26 @@ def find(
         Keep to the claim's ``runs``; ``False`` takes the records as they are.
     """
     if claim.runs and choose_runs:
-        records = quantities.on_all_labels(records)
-    headline_rule = claim.rule if claim.rule.kind == "interval" else Rule()
+        records = on_all_labels(records)
+    rule = claim.criterion.rule
+    headline_rule = rule if rule.kind == "interval" else Rule()
     headline = estimate(claim.quantity, records, claim.options, headline_rule, generator)
-    if claim.claims:
+    if claim.criterion.claims:
         verdict, why = _at_extremes(claim, records, profile, generator, others or {})
         return Finding(claim, profile, verdict, why, headline)
-    conditions = claim.conditions_for(profile)
+    conditions = claim.criterion.conditions_for(profile)
     if not conditions:
         if not headline:
             return Finding(claim, profile, "not measured", "no record yet")
         return Finding(claim, profile, "undecided", "reported only: no pass rule was set", headline)
-    parts = {
-        _name(c): estimate(c.quantity, records, c.options, c.rule or claim.rule, generator)
-        for c in conditions
-    }
+    parts = {_name(c): estimate(c.quantity, records, c.options, c.rule or rule, generator) for c in conditions}
     verdicts = [("not measured", f"{c.quantity} not measured") for c in conditions if not parts[_name(c)]]
-    if claim.rule.kind == "count":
+    if rule.kind == "count":
         verdicts += count([c for c in conditions if parts[_name(c)]], parts, claim)
     else:
-        verdicts += [
-            judge(c, e, c.rule or claim.rule, claim.seeds) for c in conditions for e in parts[_name(c)]
-        ]
+        verdicts += [judge(c, e, c.rule or rule, claim.seeds) for c in conditions for e in parts[_name(c)]]
     verdict, why = worst(verdicts)
-    flat = tuple(e for c in conditions for e in parts[_name(c)])
-    return Finding(claim, profile, verdict, why, headline, flat)
+    return Finding(claim, profile, verdict, why, headline, tuple(e for c in conditions for e in parts[_name(c)]))
 
 
 def _at_extremes(
@@ -270,7 +260,7 @@ def _at_extremes(
     generator: np.random.Generator,
     others: Mapping[str, Claim],
 ) -> tuple[str, str]:
-    if not quantities.has(records, "labels", "layers") or records["layers"].isna().all():
+    if not has(records, "labels", "layers") or records["layers"].isna().all():
         return "not measured", "no record yet"
     measured = records[records["layers"].notna()]
     counts = sorted(measured["labels"].dropna().astype(int).unique())
@@ -279,7 +269,7 @@ def _at_extremes(
     verdicts = []
     for labels in (counts[0], counts[-1]):
         part = measured[measured["labels"] == labels]
-        for other in claim.claims:
+        for other in claim.criterion.claims:
             finding = find(others[other], part, profile, generator, others, choose_runs=False)
             verdicts.append((finding.verdict, f"{other} at {labels} labels: {finding.verdict}"))
     return worst(verdicts)

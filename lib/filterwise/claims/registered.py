@@ -1,0 +1,146 @@
+"""The quantities that claims are judged by: functions from one profile's records to values per arm and seed.
+
+An *arm* is one network on one data set with one number of labels, or one comparison. Two kinds exist:
+
+per seed
+    returns rows with ``arm, seed, value, control, data, device``; the interval is taken over the seeds.
+pooled
+    needs all seeds at once, such as a fit to mean errors; returns rows with ``arm, n, value, control, data,
+    device`` and is evaluated again on resampled seeds for its interval.
+
+A quantity whose columns are not in the records returns no rows: "not measured". Each paper defines its own,
+in ``papers/<name>/quantities.py``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from filterwise.errors import ParameterError, near_miss
+from filterwise.registry import Registry
+
+PER_SEED = ("arm", "seed", "value", "control", "data", "device")
+POOLED = ("arm", "n", "value", "control", "data", "device")
+
+Rows = pd.DataFrame | list[dict[str, Any]]
+Function = Callable[..., Rows]
+
+quantities = Registry("quantity", "filterwise.papers.*.quantities")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A registered function of the records.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+        ``function(records, **options)`` -> rows, see the module's docstring.
+    unit : str
+        Shown after the value; empty for a plain number.
+    control : str
+        What the control column holds, in words; empty if there is none.
+    pooled : bool
+    digits : int
+        Digits after the point when shown.
+    """
+
+    name: str
+    function: Function
+    unit: str
+    control: str
+    pooled: bool
+    digits: int
+
+    @property
+    def says(self) -> str:
+        """The first line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n", maxsplit=1)[0]
+
+
+def quantity(
+    name: str, *, unit: str = "", control: str = "", pooled: bool = False, digits: int = 3
+) -> Callable[[Function], Function]:
+    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`.
+
+    Raises
+    ------
+    ParameterError
+        If the name is taken.
+    """
+    return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits)
+
+
+def quantity_of(name: str) -> Quantity:
+    """One quantity by name.
+
+    Raises
+    ------
+    ParameterError
+        Names the near miss.
+
+    >>> quantity_of("probe_rank_correlation").pooled
+    False
+    """
+    entry = quantities.get(name)
+    return Quantity(name, entry.function, **entry.facts)
+
+
+def check_use(name: str, options: Mapping[str, Any], where: str) -> None:
+    """Raise unless ``name`` is registered and takes ``options``.
+
+    Raises
+    ------
+    ParameterError
+        Starts with ``where``; names the near miss.
+    """
+    known = quantities.names()
+    if name not in known:
+        raise ParameterError(f"{where}: unknown quantity {name!r}{near_miss(name, known)}")
+    parameters = list(inspect.signature(quantities.get(name).function).parameters.values())[1:]
+    allowed = [parameter.name for parameter in parameters]
+    for option in options:
+        if option not in allowed:
+            raise ParameterError(
+                f"{where}: quantity {name} has no option {option!r}{near_miss(option, allowed)}"
+            )
+    for parameter in parameters:
+        if parameter.default is inspect.Parameter.empty and parameter.name not in options:
+            raise ParameterError(f"{where}: quantity {name} needs the option {parameter.name!r}")
+
+
+def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Evaluate one quantity; rows whose value is not a number are left out.
+
+    Parameters
+    ----------
+    name : str
+    records : DataFrame
+        One row per run, one chapter and profile.
+    options : mapping, optional
+
+    Returns
+    -------
+    DataFrame
+        Columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
+
+    Raises
+    ------
+    ParameterError
+        No quantity has this name.
+
+    >>> records = pd.DataFrame({"network": ["n"], "data": ["d"], "labels": [2], "seed": [0]})
+    >>> measure("probe_rank_correlation", records).empty  # no layer was measured
+    True
+    """
+    found = quantity_of(name)
+    records = records.reset_index(drop=True)  # tables that were joined repeat their row names
+    rows = found.function(records, **dict(options or {})) if len(records) else []
+    table = pd.DataFrame(rows).reindex(columns=POOLED if found.pooled else PER_SEED)
+    return table[pd.to_numeric(table["value"], errors="coerce").notna()].reset_index(drop=True)
