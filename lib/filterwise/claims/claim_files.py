@@ -15,7 +15,13 @@ from filterwise.claims.schema import Claim, ClaimFile, Condition, Criterion, Pap
 from filterwise.errors import ParameterError, near_miss
 from filterwise.files import data_folder
 
-_CLASSES = {"claims": Claim, "paper": PaperNumber, "criterion": Criterion, "conditions": Condition, "rule": Rule}
+_CLASSES = {
+    "claims": Claim,
+    "paper": PaperNumber,
+    "criterion": Criterion,
+    "conditions": Condition,
+    "rule": Rule,
+}
 
 
 def claims_folder() -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -101,9 +101,10 @@ def pooled_interval(
 
 def resampled(
     records: pd.DataFrame,
-    evaluate: Callable[[pd.DataFrame], pd.DataFrame],
+    evaluate: Callable[[pd.DataFrame], Mapping[str, float]],
     generator: np.random.Generator,
     resamples: int = POOLED_RESAMPLES,
+    known: dict[tuple[int, ...], Mapping[str, float]] | None = None,
 ) -> dict[str, np.ndarray]:
     """A pooled quantity evaluated on resampled seeds.
 
@@ -115,9 +116,11 @@ def resampled(
     records : DataFrame
         With a column ``seed``.
     evaluate : callable
-        Records -> table with ``arm`` and ``value``.
+        Records -> arm -> value.
     generator : numpy Generator
     resamples : int
+    known : dict, optional
+        What ``evaluate`` gave before for draws (numbers of seeds, ascending); new ones are added.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def resampled(
         Arm -> its values, an array (draws that have the arm,).
 
     >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
-    >>> mean = lambda table: pd.DataFrame({"arm": ["a"], "value": [table["x"].mean()]})
+    >>> mean = lambda table: {"a": table["x"].mean()}
     >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)["a"]
     >>> len(draws), bool(draws.min() >= 1 and draws.max() <= 3)
     (50, True)
@@ -133,11 +136,12 @@ def resampled(
     seeds = records["seed"].to_numpy()
     rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
     drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
-    different, which = np.unique(drawn, axis=0, return_inverse=True)
-    found: dict[str, np.ndarray] = {}
-    for number, draw in enumerate(different):
-        table = evaluate(records.iloc[np.concatenate([rows[i] for i in draw])])
-        for arm, value in zip(table["arm"], table["value"], strict=True):
-            found.setdefault(str(arm), np.full(len(different), np.nan))[number] = value
-    every = {arm: values[which.reshape(-1)] for arm, values in found.items()}
-    return {arm: values[~np.isnan(values)] for arm, values in every.items()}
+    known = {} if known is None else known
+    found: dict[str, list[float]] = {}
+    for draw in map(tuple, drawn.tolist()):
+        if draw not in known:
+            known[draw] = evaluate(records.iloc[np.concatenate([rows[i] for i in draw])])
+        for arm, value in known[draw].items():
+            found.setdefault(arm, []).append(value)
+    values = {arm: np.array(each) for arm, each in found.items()}
+    return {arm: each[~np.isnan(each)] for arm, each in values.items()}

@@ -27,7 +27,7 @@ from filterwise.registry import Registry
 PER_SEED = ("arm", "seed", "value", "control", "data", "device")
 POOLED = ("arm", "n", "value", "control", "data", "device")
 
-Rows = pd.DataFrame | list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 Function = Callable[..., Rows]
 
 quantities = Registry("quantity", "filterwise.papers.*.quantities")
@@ -139,8 +139,17 @@ def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None 
     >>> measure("probe_rank_correlation", records).empty  # no layer was measured
     True
     """
-    found = quantity_of(name)
+    columns = POOLED if quantity_of(name).pooled else PER_SEED
+    return pd.DataFrame(rows_found(name, records, options or {}), columns=columns)
+
+
+def rows_found(name: str, records: pd.DataFrame, options: Mapping[str, Any]) -> Rows:
+    """The rows of :func:`measure` without a table about them."""
     records = records.reset_index(drop=True)  # tables that were joined repeat their row names
-    rows = found.function(records, **dict(options or {})) if len(records) else []
-    table = pd.DataFrame(rows).reindex(columns=POOLED if found.pooled else PER_SEED)
-    return table[pd.to_numeric(table["value"], errors="coerce").notna()].reset_index(drop=True)
+    rows = quantities.get(name).function(records, **options) if len(records) else []
+    return [row for row in rows if row["value"] == row["value"]]
+
+
+def values_by_arm(name: str, records: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, float]:
+    """The values of a pooled quantity alone."""
+    return {row["arm"]: float(row["value"]) for row in rows_found(name, records, options)}

@@ -226,9 +226,7 @@ class Criterion(_Entry):
             raise ParameterError("criterion needs claims and at together")
         check_choice("at", self.at or "label extremes", ("label extremes",))
         if self.rule.kind == "count" and any(c.rule for c in self.conditions):
-            raise ParameterError(
-                "under a count rule the conditions are judged together and have no own rule"
-            )
+            raise ParameterError("under a count rule the conditions are judged together and have no own rule")
 
     def conditions_for(self, profile: str) -> tuple[Condition, ...]:
         """The conditions that apply at one profile; ``short`` has those of ``paper`` unless one names it."""

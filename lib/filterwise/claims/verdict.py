@@ -16,9 +16,12 @@ import pandas as pd
 
 from filterwise.claims import intervals
 from filterwise.claims.arms import has, joined, on_all_labels
-from filterwise.claims.registered import measure, quantity_of
+from filterwise.claims.registered import Rows, quantity_of, rows_found, values_by_arm
 from filterwise.claims.schema import Claim, Condition, Rule
 from filterwise.errors import ParameterError
+
+#: quantity and options -> draw of seeds -> arm -> value
+Draws = dict[str, dict[tuple[int, ...], Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,22 @@ def estimate(
     options: Mapping[str, object],
     rule: Rule,
     generator: np.random.Generator,
+    known: Draws | None = None,
 ) -> tuple[Estimate, ...]:
     """One quantity on every arm, with its interval by the rule's method and level.
 
-    A single seed has no interval: ``low`` and ``high`` are not-a-number then.
+    A single seed has no interval: ``low`` and ``high`` are not-a-number then. ``known`` remembers what pooled
+    quantities were on resampled seeds of these records.
     """
-    table = measure(name, records, options)
+    rows = rows_found(name, records, options)
     if quantity_of(name).pooled:
-        return _pooled(name, table, records, options, rule, generator)
+        return _pooled(name, rows, records, options, rule, generator, {} if known is None else known)
     found = []
-    for arm, group in table.groupby("arm", sort=False):
-        values = group["value"].to_numpy(dtype=float)
-        controls = pd.to_numeric(group["control"]).astype(float)
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        group = [row for row in rows if row["arm"] == arm]
+        values, controls = (
+            np.array([row[key] for row in group], dtype=float) for key in ("value", "control")
+        )
         low, high = math.nan, math.nan
         if len(values) >= 2 and rule.method == "t":
             low, high = intervals.t_interval(values, rule.level)
@@ -96,18 +103,18 @@ def estimate(
         found.append(
             Estimate(
                 quantity=name,
-                arm=str(arm),
+                arm=arm,
                 value=float(values.mean()),
                 spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
                 low=low,
                 high=high,
-                n=group["seed"].nunique(),
-                control=float(controls.mean()),
-                seeds=tuple(int(seed) for seed in group["seed"]),
+                n=len({row["seed"] for row in group}),
+                control=math.nan if np.isnan(controls).all() else float(np.nanmean(controls)),
+                seeds=tuple(int(row["seed"]) for row in group),
                 values=tuple(values.tolist()),
                 controls=tuple(controls.tolist()),
-                data=joined(group["data"]),
-                device=joined(group["device"]),
+                data=joined(row["data"] for row in group),
+                device=joined(row["device"] for row in group),
             )
         )
     return tuple(found)
@@ -115,17 +122,20 @@ def estimate(
 
 def _pooled(
     name: str,
-    table: pd.DataFrame,
+    rows: Rows,
     records: pd.DataFrame,
     options: Mapping[str, object],
     rule: Rule,
     generator: np.random.Generator,
+    known: Draws,
 ) -> tuple[Estimate, ...]:
     draws: dict[str, np.ndarray] = {}
-    if len(table) and int(table["n"].max()) >= 2 and rule.kind == "interval":
-        draws = intervals.resampled(records, partial(measure, name, options=options), generator)
+    if rule.kind == "interval" and max((row["n"] for row in rows), default=0) >= 2:
+        evaluate = partial(values_by_arm, name, options=options)
+        before = known.setdefault(f"{name} {sorted(options.items(), key=str)}", {})
+        draws = intervals.resampled(records, evaluate, generator, known=before)
     found = []
-    for row in table.to_dict("records"):
+    for row in rows:
         arm, value, n = str(row["arm"]), float(row["value"]), int(row["n"])
         drawn = draws.get(arm, np.empty(0))
         low, high = intervals.pooled_interval(value, drawn, n, rule.method, rule.level)
@@ -234,7 +244,8 @@ def find(
         records = on_all_labels(records)
     rule = claim.criterion.rule
     headline_rule = rule if rule.kind == "interval" else Rule()
-    headline = estimate(claim.quantity, records, claim.options, headline_rule, generator)
+    known: Draws = {}
+    headline = estimate(claim.quantity, records, claim.options, headline_rule, generator, known)
     if claim.criterion.claims:
         verdict, why = _at_extremes(claim, records, profile, generator, others or {})
         return Finding(claim, profile, verdict, why, headline)
@@ -243,14 +254,19 @@ def find(
         if not headline:
             return Finding(claim, profile, "not measured", "no record yet")
         return Finding(claim, profile, "undecided", "reported only: no pass rule was set", headline)
-    parts = {_name(c): estimate(c.quantity, records, c.options, c.rule or rule, generator) for c in conditions}
+    parts = {
+        _name(c): estimate(c.quantity, records, c.options, c.rule or rule, generator, known)
+        for c in conditions
+    }
     verdicts = [("not measured", f"{c.quantity} not measured") for c in conditions if not parts[_name(c)]]
     if rule.kind == "count":
         verdicts += count([c for c in conditions if parts[_name(c)]], parts, claim)
     else:
         verdicts += [judge(c, e, c.rule or rule, claim.seeds) for c in conditions for e in parts[_name(c)]]
     verdict, why = worst(verdicts)
-    return Finding(claim, profile, verdict, why, headline, tuple(e for c in conditions for e in parts[_name(c)]))
+    return Finding(
+        claim, profile, verdict, why, headline, tuple(e for c in conditions for e in parts[_name(c)])
+    )
 
 
 def _at_extremes(

@@ -7,7 +7,6 @@ from functools import lru_cache
 import pandas as pd
 
 
-@lru_cache(maxsize=None)
 def split(column: str) -> tuple[str, str]:
     """The quantity and the part; the part is empty where the column has none.
 
@@ -18,14 +17,23 @@ def split(column: str) -> tuple[str, str]:
     return (quantity, part) if quantity else (column, "")
 
 
+@lru_cache(maxsize=64)  # asked for again and again of a few tables of hundreds of columns
+def _columns(names: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        quantity, part = split(str(name))
+        if part:
+            found.setdefault(quantity, {})[part] = name
+    return found
+
+
 def columns_of(records: pd.DataFrame, quantity: str) -> dict[str, str]:
     """Part -> column of one quantity, in the order of the columns.
 
     >>> columns_of(pd.DataFrame(columns=["seed", "n@features.1", "C_s@features.1", "n@features.2"]), "n")
     {'features.1': 'n@features.1', 'features.2': 'n@features.2'}
     """
-    both = ((split(str(column)), str(column)) for column in records.columns)
-    return {part: column for (name, part), column in both if part and name == quantity}
+    return dict(_columns(tuple(records.columns)).get(quantity, {}))
 
 
 def values_of(records: pd.DataFrame, quantity: str) -> list[dict[str, float]]:
@@ -37,9 +45,7 @@ def values_of(records: pd.DataFrame, quantity: str) -> list[dict[str, float]]:
     """
     columns = columns_of(records, quantity)
     rows = records[list(columns.values())].to_numpy(dtype=float, na_value=float("nan")).tolist()
-    return [
-        {part: value for part, value in zip(columns, row, strict=True) if value == value} for row in rows
-    ]
+    return [{part: value for part, value in zip(columns, row, strict=True) if value == value} for row in rows]
 
 
 def by_layer(records: pd.DataFrame, quantity: str) -> list[dict[str, float]]:
@@ -74,5 +80,6 @@ def tidy(records: pd.DataFrame) -> pd.DataFrame:
     long = rows.melt(["_record", *others], list(parts), "_column").dropna(subset=["value"])
     order = long["_column"].map({column: position for position, column in enumerate(parts)})
     long = long.assign(_order=order).sort_values(["_record", "_order"], kind="stable", ignore_index=True)
-    long["quantity"], long["layer"] = (long["_column"].map({c: p[i] for c, p in parts.items()}) for i in (0, 1))
+    both = [parts[column] for column in long["_column"]]
+    long = long.assign(quantity=[quantity for quantity, _ in both], layer=[layer for _, layer in both])
     return long[[*others, "layer", "quantity", "value"]]

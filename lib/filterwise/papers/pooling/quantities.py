@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.arms import has, joined, texts
+from filterwise.claims.arms import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
 from filterwise.runs.layer_columns import values_of
 
@@ -74,13 +74,14 @@ def _of_longest(gain: np.ndarray, length: np.ndarray, chosen: np.ndarray) -> flo
 
 def _compared(records: pd.DataFrame, linear: bool = True) -> pd.DataFrame:
     """The runs that claims compare: no controls (such as nets without batch norm), linear FC layers."""
-    read = [*_COLUMNS, "arm_kind", "fc_activation", "trained_spread"]  # records are a hundred columns wide
-    chosen = records[[name for name in read if name in records]].assign(device=texts(records, "device"))
-    if has(chosen, "arm_kind"):
-        chosen = chosen[chosen["arm_kind"].isna() | chosen["arm_kind"].isin(COMPARED_KINDS)]
-    if linear and has(chosen, "fc_activation"):
-        chosen = chosen[chosen["fc_activation"] == "linear"]
-    return chosen
+    kept = [
+        (run.arm_kind in COMPARED_KINDS or not isinstance(run.arm_kind, str))
+        and (not linear or run.fc_activation in ("linear", None))
+        for run in rows_of(records, "arm_kind", "fc_activation")
+    ]
+    read = (*_COLUMNS, "fc_activation", "trained_spread")  # records are a hundred columns wide
+    runs = records.loc[np.array(kept, dtype=bool), [name for name in read if name in records]]
+    return runs.assign(device=np.array(texts(records, "device"), dtype=object)[kept])
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
@@ -91,84 +92,68 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 def network_accuracy(records: pd.DataFrame, network: str) -> Rows:
     """Last-epoch test accuracy of one network, its longest runs."""
     if not has(records, *_COLUMNS):
-        return pd.DataFrame()
+        return []
     runs = _compared(records)
     runs = runs[runs["network"] == network]
-    runs = runs[runs["epochs"] == runs["epochs"].max()]
-    return pd.DataFrame(
-        {
-            "arm": runs["network"] + ", " + runs["data"],
-            "seed": runs["seed"],
-            "value": runs["accuracy"],
-            "control": runs["macs"] / 1e6,
-            "data": runs["data"],
-            "device": runs["device"],
-        }
-    ).drop_duplicates(["arm", "seed"], keep="last")
+    runs = runs[runs["epochs"] == runs["epochs"].max()].drop_duplicates(["data", "seed"], keep="last")
+    found = runs.assign(
+        arm=runs["network"] + ", " + runs["data"], value=runs["accuracy"], control=runs["macs"] / 1e6
+    )
+    return found.to_dict("records")
 
 
 @quantity("accuracy_difference", digits=4, control=EQUAL_COMPUTE)
 def accuracy_difference(
     records: pd.DataFrame, network: str | Sequence[str], baseline: str | Sequence[str]
-) -> pd.DataFrame:
+) -> Rows:
     """Accuracy of ``network`` minus ``baseline``, paired by seed; of several, the smallest difference."""
     if not has(records, *_COLUMNS):
-        return pd.DataFrame()
-    tables = []
+        return []
     runs = _compared(records)
-    for name in _listed(network):
-        for other in _listed(baseline):
-            table = paired(runs[runs["network"] == name], runs[runs["network"] == other])
-            tables.append(table.assign(arm=f"{name} - {other}, " + table["data"].astype(str)))
+    tables = [
+        paired(runs[runs["network"] == name], runs[runs["network"] == other])
+        for name in _listed(network)
+        for other in _listed(baseline)
+    ]
     if any(table.empty for table in tables):
-        return pd.DataFrame()  # the smallest of several needs them all
-    if len(tables) == 1:
-        return tables[0]
+        return []  # the smallest of several needs them all
     least = pd.concat(tables).groupby(["data", "seed"], sort=False, as_index=False)
     merged = least.agg(value=("value", "min"), control=("control", "min"), device=("device", "first"))
     arm = f"{'/'.join(_listed(network))} - {'/'.join(_listed(baseline))}, "
-    return merged.assign(arm=arm + merged["data"])
+    return merged.assign(arm=arm + merged["data"]).to_dict("records")
 
 
 @quantity("late_pooling_gain", digits=4, control=EQUAL_COMPUTE)
-def late_pooling_gain(records: pd.DataFrame, order: str = "AP2-MP4") -> pd.DataFrame:
+def late_pooling_gain(records: pd.DataFrame, order: str = "AP2-MP4") -> Rows:
     """Accuracy with pooling next to the output minus the conventional plan, one arm per depth m."""
+    rows: Rows = []
     if not has(records, *_COLUMNS):
-        return pd.DataFrame()
-    tables = []
+        return rows
     for base, runs in _compared(records).groupby("base", sort=False):
         early = runs[runs["plan"] == "V"]
         for plan, late in runs[(runs["plan"] != "V") & (runs["order"] == order)].groupby("plan", sort=False):
             table = paired(late, early)
-            tables.append(table.assign(arm=f"{base}, {plan} {order} - V, " + table["data"].astype(str)))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+            rows += table.assign(arm=f"{base}, {plan} {order} - V, " + table["data"]).to_dict("records")
+    return rows
 
 
 @quantity("fc_activation_gap", digits=4, control="accuracy with ReLU")
-def fc_activation_gap(records: pd.DataFrame) -> pd.DataFrame:
+def fc_activation_gap(records: pd.DataFrame) -> Rows:
     """Accuracy with linear minus with ReLU fully connected layers, same network, epochs and seed."""
     if not has(records, *_COLUMNS, "fc_activation"):
-        return pd.DataFrame()
+        return []
     same = ["network", "plan", "order", "data", "seed", "epochs"]
-    filled = _compared(records, linear=False).assign(order=lambda table: table["order"].fillna(""))
+    filled = _compared(records, linear=False).fillna({"order": ""})
     linear, relu = filled[filled["fc_activation"] == "linear"], filled[filled["fc_activation"] == "relu"]
     both = linear.merge(relu, on=same, suffixes=("", "_relu"))
-    return pd.DataFrame(
-        {
-            "arm": both["network"] + ", " + both["data"],
-            "seed": both["seed"],
-            "value": both["accuracy"] - both["accuracy_relu"],
-            "control": both["accuracy_relu"],
-            "data": both["data"],
-            "device": both.get("device", ""),
-        }
-    )
+    both = both.assign(arm=both["network"] + ", " + both["data"], control=both["accuracy_relu"])
+    return both.assign(value=both["accuracy"] - both["accuracy_relu"]).to_dict("records")
 
 
 def _late(records: pd.DataFrame) -> pd.DataFrame:
     """The compared runs that pool next to the output."""
     runs = _compared(records)
-    return runs[runs["order"].notna() & (runs["order"] != "")]
+    return runs[[isinstance(order, str) and order != "" for order in runs["order"]]]
 
 
 @quantity("order_contrast", unit="standard errors", digits=2, control="order pairs looked at", pooled=True)
@@ -179,9 +164,9 @@ def order_contrast(records: pd.DataFrame) -> Rows:
     # (base, plan, data) -> order -> (seed, epochs) -> accuracies
     arms: dict[tuple[str, ...], dict[str, dict[tuple[int, int], list[float]]]] = defaultdict(dict)
     late = _late(records)
-    columns = ("base", "plan", "data", "order", "seed", "epochs", "accuracy")
-    for *arm, order, seed, epochs, accuracy in zip(*(late[name] for name in columns), strict=True):
-        arms[tuple(arm)].setdefault(order, defaultdict(list))[seed, epochs].append(accuracy)
+    for run in rows_of(late, "base", "plan", "data", "order", "seed", "epochs", "accuracy"):
+        order = arms[run.base, run.plan, run.data].setdefault(run.order, defaultdict(list))
+        order[run.seed, run.epochs].append(run.accuracy)
     found = []
     for (*_, data), orders in arms.items():
         for one, two in combinations(sorted(orders), 2):

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from filterwise.claims.arms import has, joined, texts
+from filterwise.claims.arms import has, joined, rows_of
 
-_COLUMNS = ["family", "variant", "variant_kind", "d1", "macs", "seed", "data", "accuracy"]
+_COLUMNS = ("family", "variant", "variant_kind", "d1", "macs", "seed", "data", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,27 @@ def curves(
     """Mean error per width, one curve per family, variant and data set; two widths at least."""
     if not has(records, *_COLUMNS):
         return []
-    held = records["held_out"].fillna(0) if has(records, "held_out") else pd.Series(0, records.index)
-    chosen = (records["variant_kind"] != "budget") & (held.astype(bool) == held_out)
-    for column, wanted in (("family", family), ("variant_kind", variant_kind), ("data", data)):
-        if wanted is not None:
-            chosen &= records[column] == wanted
-    runs = records[_COLUMNS].assign(device=texts(records, "device"))[chosen]
-    found = []
-    for (name, variant, where), group in runs.groupby(["family", "variant", "data"], sort=False):
-        width, first, at, n = np.unique(
-            group["d1"].to_numpy(dtype=float), return_index=True, return_inverse=True, return_counts=True
+    arms: dict[tuple[str, str, str], dict[float, list[Any]]] = {}
+    for run in rows_of(records, *_COLUMNS, "held_out", "device"):
+        asked = family in (None, run.family) and data in (None, run.data)
+        kind = variant_kind in (None, run.variant_kind) and run.variant_kind != "budget"
+        if asked and kind and (run.held_out == 1) == held_out:
+            by_width = arms.setdefault((run.family, run.variant, run.data), {})
+            by_width.setdefault(float(run.d1), []).append(run)
+    return [
+        Curve(
+            arm=f"{name} {variant}, {where}",
+            family=name,
+            data=where,
+            device=joined(run.device or "" for runs in by_width.values() for run in runs),
+            n=min(len(runs) for runs in by_width.values()),
+            width=np.array(sorted(by_width)),
+            error=np.array([1 - np.mean([r.accuracy for r in by_width[d1]]) for d1 in sorted(by_width)]),
+            macs=np.array([float(by_width[d1][0].macs) for d1 in sorted(by_width)]),
         )
-        if len(width) >= (1 if held_out else 2):
-            error = np.bincount(at, 1 - group["accuracy"].to_numpy()) / n
-            macs = group["macs"].to_numpy(dtype=float)[first]
-            device = joined(group["device"])
-            arm = f"{name} {variant}, {where}"
-            found.append(Curve(arm, str(name), str(where), device, int(n.min()), width, error, macs))
-    return found
+        for (name, variant, where), by_width in arms.items()
+        if len(by_width) >= (1 if held_out else 2)
+    ]
 
 
 def line(curve: Curve) -> tuple[float, float]:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from filterwise.claims.arms import has, joined, texts
-from filterwise.claims.registered import quantity
+from filterwise.claims.arms import has, joined, rows_of
+from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.power_law.error_curves import (
     Curve,
     curves,
@@ -33,7 +33,7 @@ WIDTHS_NEEDED = 3
 BEND_P = 0.05
 NO_POWER_LAW = "R^2 of a straight line in log width (no power law)"
 
-Rows = list[dict[str, Any]]
+ByRatio = dict[float, np.ndarray]  # d2/d1 -> errors (runs,), ascending
 
 
 @quantity("width_exponent", pooled=True, control=NO_POWER_LAW)
@@ -206,44 +206,51 @@ def conserved_ratio_excess(records: pd.DataFrame) -> Rows:
 @quantity("low_ratio_penalty", pooled=True, control="best ratio d2/d1")
 def low_ratio_penalty(records: pd.DataFrame, ratio: float = 0.7) -> Rows:
     """Error at a small ratio d2/d1 minus the error at 2.8, at the largest cost."""
-    return _at_budget(records, lambda means, _: _nearest(means, ratio) - _nearest(means, CONSERVED_RATIO))
+    return _at_budget(records, lambda errors: _mean(errors, ratio) - _mean(errors, CONSERVED_RATIO))
 
 
-def _nearest(means: pd.Series, ratio: float) -> float:
-    """The error at the ratio that lies nearest on a log scale, within 15 %."""
-    ratios = means.index.to_numpy(dtype=float)
-    distance = np.abs(np.log(ratios / ratio))
-    return float(means.iloc[distance.argmin()]) if distance.min() <= np.log(1.15) else np.nan
+def _mean(errors: ByRatio, ratio: float) -> float:
+    """The mean error at the ratio that lies nearest on a log scale, within 15 %."""
+    nearest = min(errors, key=lambda each: abs(np.log(each / ratio)))
+    return float(errors[nearest].mean()) if abs(np.log(nearest / ratio)) <= np.log(1.15) else np.nan
 
 
-def _excess(means: pd.Series, spread: pd.Series) -> float:
-    gap = _nearest(means, CONSERVED_RATIO) - float(means.min())
+def _best(errors: ByRatio) -> float:
+    return min(sorted(errors), key=lambda ratio: errors[ratio].mean())
+
+
+def _excess(errors: ByRatio) -> float:
+    best = errors[_best(errors)]
+    gap = _mean(errors, CONSERVED_RATIO) - float(best.mean())
     if gap == 0:
         return 0.0
-    best = float(spread.iloc[int(means.to_numpy().argmin())])
-    return gap / best if best > 0 else np.nan
+    spread = float(best.std(ddof=1)) if len(best) > 1 else np.nan
+    return gap / spread if spread > 0 else np.nan
 
 
-def _at_budget(records: pd.DataFrame, value: Callable[[pd.Series, pd.Series], float]) -> Rows:
-    """A function of the ratios' mean errors and their spread over seeds, at the largest cost."""
-    columns = ["ratio", "budget", "accuracy", "data"]
-    if not has(records, "variant_kind", "seed", *columns):
+def _at_budget(records: pd.DataFrame, value: Callable[[ByRatio], float]) -> Rows:
+    """A function of the errors (runs,) by ratio, at the largest cost."""
+    if not has(records, "variant_kind", "ratio", "budget", "accuracy", "seed", "data"):
         return []
-    runs = records[columns].assign(device=texts(records, "device"))[records["variant_kind"] == "budget"]
+    runs = rows_of(records, "variant_kind", "ratio", "budget", "accuracy", "data", "device")
+    runs = [run for run in runs if run.variant_kind == "budget"]
     rows = []
-    for data, group in runs.groupby("data", sort=False):
-        dearest = group[group["budget"] == group["budget"].max()]
-        errors = (1 - dearest["accuracy"]).groupby(dearest["ratio"])
-        means = errors.mean()
-        if len(means) >= 2:
+    for data in dict.fromkeys(run.data for run in runs):
+        budget = max(run.budget for run in runs if run.data == data)
+        dearest = [run for run in runs if run.data == data and run.budget == budget]
+        errors = {
+            ratio: np.array([1 - run.accuracy for run in dearest if run.ratio == ratio])
+            for ratio in sorted({run.ratio for run in dearest})
+        }
+        if len(errors) >= 2:
             rows.append(
                 {
-                    "arm": f"{dearest['budget'].iloc[0] / 1e6:.3g} million MACs, {data}",
-                    "n": int(errors.size().min()),
-                    "value": value(means, errors.std()),
-                    "control": float(means.idxmin()),
-                    "data": str(data),
-                    "device": joined(dearest["device"]),
+                    "arm": f"{budget / 1e6:.3g} million MACs, {data}",
+                    "n": min(len(each) for each in errors.values()),
+                    "value": value(errors),
+                    "control": float(_best(errors)),
+                    "data": data,
+                    "device": joined(run.device or "" for run in dearest),
                 }
             )
     return rows

@@ -15,17 +15,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from filterwise.claims.arms import has, joined, numbers, per_run, texts
-from filterwise.claims.registered import quantity
+from filterwise.claims.arms import has, joined, numbers, per_run, rows_of
+from filterwise.claims.registered import Rows, quantity
 from filterwise.runs.layer_columns import by_layer, values_of
 
 UNTRAINED = "the same measurement on a network with untrained convolutions"
 OTHER_READING = "the other reading: largest error of one label"
 LABEL_COUNTS_NEEDED = 5
 
-Rows = list[dict[str, Any]]
 Layers = Mapping[str, float]  # values of one run, bottom to top
 
 
@@ -59,7 +57,8 @@ def _wide(values: Layers, positions: Layers) -> list[float]:
 def _rank_correlation(values: Layers) -> float:
     if len(values) < 3 or len(set(values.values())) < 2:
         return np.nan
-    return float(stats.spearmanr(np.arange(len(values)), list(values.values())).statistic)
+    ranks = pd.Series(list(values.values())).rank()
+    return float(np.corrcoef(np.arange(len(values)), ranks)[0, 1])
 
 
 @quantity("probe_rank_correlation", control=UNTRAINED)
@@ -140,27 +139,35 @@ def by_labels(records: pd.DataFrame, name: str) -> list[dict[int, float]]:
     return [dict(sorted((int(part.removeprefix("K")), v) for part, v in run.items())) for run in runs]
 
 
-def _lines(records: pd.DataFrame, name: str, part: str) -> list[float]:
-    """``slope`` or ``rvalue`` of each run's straight line against the number of labels."""
-    found = []
-    for errors in by_labels(records, name):
-        enough = len(errors) >= LABEL_COUNTS_NEEDED and len(set(errors.values())) > 1
-        line = stats.linregress(list(errors), list(errors.values())) if enough else None
-        found.append(float(getattr(line, part, np.nan)))
-    return found
+def _correlation(counts: list[float], errors: list[float]) -> float:
+    return float(np.corrcoef(counts, errors)[0, 1])
+
+
+def _slope(counts: list[float], errors: list[float]) -> float:
+    return float(np.polyfit(counts, errors, 1)[0])
+
+
+def _lines(records: pd.DataFrame, name: str, of: Callable[[list[float], list[float]], float]) -> list[float]:
+    """What a straight line of the errors against K is like, run by run; of too few K not a number."""
+    return [
+        of([float(k) for k in errors], list(errors.values()))
+        if len(errors) >= LABEL_COUNTS_NEEDED and len(set(errors.values())) > 1
+        else np.nan
+        for errors in by_labels(records, name)
+    ]
 
 
 @quantity("error_line_correlation", control=OTHER_READING)
 def error_line_correlation(records: pd.DataFrame) -> Rows:
     """Correlation r of the linear fit of the maximal error rate (over random label subsets) against K."""
-    both = (_lines(records, name, "rvalue") for name in ("largest_error", "largest_label_error"))
+    both = (_lines(records, name, _correlation) for name in ("largest_error", "largest_label_error"))
     return per_run(records, *both)
 
 
 @quantity("error_line_slope", unit="a label", digits=4, control=OTHER_READING)
 def error_line_slope(records: pd.DataFrame) -> Rows:
     """Slope of the maximal error rate against K."""
-    both = (_lines(records, name, "slope") for name in ("largest_error", "largest_label_error"))
+    both = (_lines(records, name, _slope) for name in ("largest_error", "largest_label_error"))
     return per_run(records, *both)
 
 
@@ -171,70 +178,79 @@ def cluster_growth_with_labels(records: pd.DataFrame) -> Rows:
     One arm per network that was trained on several numbers of labels, and one per network whose heads were
     trained on subsets of the labels.
     """
+    arms: dict[str, dict[int, Rows]] = {}
+    for run in [*_last_layer(records, "N_c", "C_s"), *_subsets(records)]:
+        arms.setdefault(run["arm"], {}).setdefault(run["labels"], []).append(run)
     rows = []
-    for arm, group in [*_last_layer(records, "N_c", "C_s").groupby("network", sort=False), *_subsets(records)]:
-        by_count = group.groupby("labels")
-        means = by_count[["N_c", "C_s"]].mean()
-        if len(means) >= 2:
-            rows.append(
-                {
-                    "arm": str(arm),
-                    "n": int(by_count["seed"].nunique().min()),
-                    "value": float((means.iloc[-1] / means.iloc[0]).max()),
-                    "control": float(means.index[-1] / means.index[0]),
-                    "data": joined(group["data"]),
-                    "device": joined(group["device"]),
-                }
-            )
+    for arm, by_count in arms.items():
+        few, many = min(by_count), max(by_count)
+        if few < many:
+            growth = [_mean(by_count[many], name) / _mean(by_count[few], name) for name in ("N_c", "C_s")]
+            rows.append(_pooled_row(arm, list(by_count.values()), max(growth), many / few))
     return rows
 
 
 @quantity("snr_follows_accuracy", digits=2, control="number of networks", pooled=True)
 def snr_follows_accuracy(records: pd.DataFrame) -> Rows:
     """Kendall's tau of the networks' accuracy and last-layer SNR_block, one arm per data set and K."""
+    arms: dict[tuple[str, int], dict[str, Rows]] = {}
+    for run in _last_layer(records, "SNR_block"):
+        arms.setdefault((run["data"], run["labels"]), {}).setdefault(run["network"], []).append(run)
     rows = []
-    table = _last_layer(records, "SNR_block")
-    for (data, labels), group in table.groupby(["data", "labels"], sort=False):
-        by_network = group.groupby("network")
-        means = by_network[["accuracy", "SNR_block"]].mean()
-        if len(means) >= 2:
-            rows.append(
-                {
-                    "arm": f"{' / '.join(means.index)}, {data}, {labels} labels",
-                    "n": int(by_network["seed"].nunique().min()),
-                    "value": float(stats.kendalltau(means["accuracy"], means["SNR_block"]).statistic),
-                    "control": float(len(means)),
-                    "data": str(data),
-                    "device": joined(group["device"]),
-                }
-            )
+    for (data, labels), networks in arms.items():
+        if len(networks) >= 2:
+            names = sorted(networks)
+            accuracy, ratio = ([_mean(networks[n], of) for n in names] for of in ("accuracy", "SNR_block"))
+            arm = f"{' / '.join(names)}, {data}, {labels} labels"
+            rows.append(_pooled_row(arm, list(networks.values()), _kendall(accuracy, ratio), len(names)))
     return rows
 
 
-def _about(records: pd.DataFrame) -> pd.DataFrame:
-    names = ["network", "data", "labels", "seed", "accuracy"]
-    table = records.reindex(columns=names).assign(device=texts(records, "device"))
-    return table if has(records, "network", "data", "labels", "seed") else table.iloc[:0]
+def _mean(runs: Rows, name: str) -> float:
+    return float(np.mean([run[name] for run in runs]))
 
 
-def _subsets(records: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Clusters at the last layer of a frozen network for K of its labels, a table per network and data."""
+def _kendall(first: list[float], second: list[float]) -> float:
+    """Kendall's tau-b: agreement of the signs of all differences; of equal values not a number."""
+    one, two = (np.sign(np.subtract.outer(each, each)) for each in (first, second))
+    pairs = np.sqrt((one**2).sum() * (two**2).sum())
+    return float((one * two).sum() / pairs) if pairs else np.nan
+
+
+def _pooled_row(arm: str, groups: list[Rows], value: float, control: float) -> dict[str, Any]:
+    about = {name: joined(run[name] for group in groups for run in group) for name in ("data", "device")}
+    n = min(len({run["seed"] for run in group}) for group in groups)
+    return {"arm": arm, "n": n, "value": value, "control": float(control), **about}
+
+
+def _subsets(records: pd.DataFrame) -> Rows:
+    """Clusters at the last layer of a frozen network for K of its labels, a row per run and K."""
     both = (by_labels(records, f"subset_{name}") for name in ("C_s", "N_c"))
-    rows = [
-        {**row, "labels": k, "C_s": size, "N_c": counts[k]}
-        for row, sizes, counts in zip(_about(records).to_dict("records"), *both, strict=False)
+    runs = zip(rows_of(records, "network", "data", "seed", "device"), *both, strict=True)
+    return [
+        {
+            "arm": f"{run.network}, label subsets of {run.data}",
+            "labels": k,
+            "C_s": size,
+            "N_c": counts[k],
+            "seed": run.seed,
+            "data": run.data,
+            "device": run.device or "",
+        }
+        for run, sizes, counts in runs
         for k, size in sizes.items()
     ]
-    if not rows:
-        return []
-    groups = pd.DataFrame(rows).groupby(["network", "data"], sort=False)
-    return [(f"{network}, label subsets of {data}", one) for (network, data), one in groups]
 
 
-def _last_layer(records: pd.DataFrame, *names: str) -> pd.DataFrame:
+def _last_layer(records: pd.DataFrame, *names: str) -> Rows:
     """One row per run with the last layer's values; runs without them are left out."""
-    if "layers" not in records:
-        records = records.iloc[:0]
-    about = _about(records)
-    values = {name: _each(records, _last, name) for name in names} if len(about) else dict.fromkeys(names, [])
-    return about.assign(**values).dropna(subset=[*names, "labels"]).astype({"labels": int})
+    if not has(records, "network", "data", "labels", "seed", "layers"):
+        return []
+    runs = rows_of(records, "network", "data", "labels", "seed", "accuracy", "device")
+    values = zip(*(_each(records, _last, name) for name in names), strict=True)
+    return [
+        {**run._asdict(), "arm": run.network, "labels": int(run.labels), "device": run.device or ""}
+        | dict(zip(names, last, strict=True))
+        for run, last in zip(runs, values, strict=True)
+        if not np.isnan([run.labels, *last]).any()
+    ]
