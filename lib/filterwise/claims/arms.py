@@ -41,7 +41,7 @@ def rows_of(records: pd.DataFrame, *names: str) -> list[Any]:
 
 @cache
 def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names)  # noqa: PYI024, the names are known when it runs
+    return namedtuple("Row", names)
 
 
 def per_run(

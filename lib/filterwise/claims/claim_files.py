@@ -152,4 +152,5 @@ def _words(error: Any) -> str:
         container = next((each for each in reversed(above) if isinstance(each, str)), "")
         known = [each.name for each in fields(_CLASSES.get(container, ClaimFile))]
         return f"unknown key {key!r}{near_miss(key, known)}"
-    return f"{key}={error['input']!r} has the wrong type, {type(error['input']).__name__}"
+    name = f"{above[-1]}[{key}]" if isinstance(key, int) else key
+    return f"{name}={error['input']!r} has the wrong type, {type(error['input']).__name__}"

@@ -27,7 +27,7 @@ from filterwise.registry import Registry
 PER_SEED = ("arm", "seed", "value", "control", "data", "device")
 POOLED = ("arm", "n", "value", "control", "data", "device")
 
-Rows = list[dict[str, Any]]
+Rows = list[dict[Any, Any]]
 Function = Callable[..., Rows]
 
 quantities = Registry("quantity", "filterwise.papers.*.quantities")
@@ -35,28 +35,14 @@ quantities = Registry("quantity", "filterwise.papers.*.quantities")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A registered function of the records.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-        ``function(records, **options)`` -> rows, see the module's docstring.
-    unit : str
-        Shown after the value; empty for a plain number.
-    control : str
-        What the control column holds, in words; empty if there is none.
-    pooled : bool
-    digits : int
-        Digits after the point when shown.
-    """
+    """A registered function of the records, ``function(records, **options)`` -> rows."""
 
     name: str
     function: Function
-    unit: str
-    control: str
+    unit: str  # shown after the value; empty for a plain number
+    control: str  # what the control column holds, in words; empty if there is none
     pooled: bool
-    digits: int
+    digits: int  # after the point when shown
 
     @property
     def says(self) -> str:
@@ -67,39 +53,18 @@ class Quantity:
 def quantity(
     name: str, *, unit: str = "", control: str = "", pooled: bool = False, digits: int = 3
 ) -> Callable[[Function], Function]:
-    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`.
-
-    Raises
-    ------
-    ParameterError
-        If the name is taken.
-    """
+    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`. A taken name is refused."""
     return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits)
 
 
 def quantity_of(name: str) -> Quantity:
-    """One quantity by name.
-
-    Raises
-    ------
-    ParameterError
-        Names the near miss.
-
-    >>> quantity_of("probe_rank_correlation").pooled
-    False
-    """
+    """One quantity by name; a :class:`ParameterError` names the near miss."""
     entry = quantities.get(name)
     return Quantity(name, entry.function, **entry.facts)
 
 
 def check_use(name: str, options: Mapping[str, Any], where: str) -> None:
-    """Raise unless ``name`` is registered and takes ``options``.
-
-    Raises
-    ------
-    ParameterError
-        Starts with ``where``; names the near miss.
-    """
+    """Raise a ParameterError, which starts with ``where``, unless ``name`` is registered and takes ``options``."""
     known = quantities.names()
     if name not in known:
         raise ParameterError(f"{where}: unknown quantity {name!r}{near_miss(name, known)}")

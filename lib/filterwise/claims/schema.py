@@ -46,21 +46,11 @@ def _check_profiles(profiles: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class PaperNumber(_Entry):
-    """The paper's own number.
+    """The paper's own number."""
 
-    Attributes
-    ----------
-    value : float or None
-        ``None`` where no number could be read or the paper gives none.
-    text : str
-        What the paper says, in words.
-    source : str
-        Where that was read.
-    """
-
-    value: float | None
-    text: str
-    source: str
+    value: float | None  # None where no number could be read or the paper gives none
+    text: str  # what the paper says, in words
+    source: str  # where that was read
 
     def shown(self) -> str:
         """The number and the words; where neither has a number, that is said.
@@ -87,18 +77,11 @@ class Rule(_Entry):
         ``count``: all conditions are met together in at least ``seeds`` of ``of`` seeds (the same share when
         there are more).
         ``estimate``: the value itself is compared; for exact identities and values that are tests already.
-    method : str
-        ``t`` (means of accuracies) or ``bootstrap`` (bounded or skewed values). Over three seeds the
-        bootstrap interval reaches from the smallest to the largest seed.
-    level : float
-        Two-sided. 0.90 is the one-sided test at 5 % and the two one-sided tests of an equivalence.
-    seeds, of : int
-        For ``count``.
     """
 
     kind: str = "interval"
-    method: str = "bootstrap"
-    level: float = 0.95
+    method: str = "bootstrap"  # or "t", for means of accuracies
+    level: float = 0.95  # two-sided; 0.90 is the one-sided test at 5 %, and an equivalence by two of them
     seeds: int = 0
     of: int = 0
 
@@ -122,34 +105,17 @@ class Rule(_Entry):
 
 @dataclass(frozen=True)
 class Condition(_Entry):
-    """One comparison: ``quantity op bound``, or ``low <= quantity <= high`` for ``within``.
-
-    Attributes
-    ----------
-    quantity : str
-        A registered name.
-    op : str
-        ``>``, ``>=``, ``<``, ``<=`` or ``within``.
-    bound, low, high : float or None
-    options : mapping
-        Keyword arguments of the quantity.
-    profiles : tuple of str
-        Empty means every profile of the claim.
-    rule : Rule or None
-        Takes the place of the claim's rule.
-    fewer_than : int
-        Below this number of seeds ``low`` and ``high`` are replaced by ``low_fewer`` and ``high_fewer``.
-    """
+    """One comparison: ``quantity op bound``, or ``low <= quantity <= high`` for ``within``."""
 
     quantity: str
     op: str
     bound: float | None = None
     low: float | None = None
     high: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    profiles: tuple[str, ...] = ()
-    rule: Rule | None = None
-    fewer_than: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the quantity
+    profiles: tuple[str, ...] = ()  # empty means every profile of the claim
+    rule: Rule | None = None  # takes the place of the criterion's
+    fewer_than: int = 0  # below this number of seeds low and high are replaced by these two
     low_fewer: float | None = None
     high_fewer: float | None = None
 
@@ -197,26 +163,13 @@ class Condition(_Entry):
 
 @dataclass(frozen=True)
 class Criterion(_Entry):
-    """What would count as reproducing a claim.
+    """What would count as reproducing a claim."""
 
-    Attributes
-    ----------
-    text : str
-        The pass rule in words.
-    conditions : tuple of Condition
-        Empty for a report only, or when ``claims`` is given.
-    rule : Rule
-    claims : tuple of str
-        The claim holds when these claims hold on the arms that ``at`` picks.
-    at : str
-        ``label extremes``: the arms with the fewest and the most labels.
-    """
-
-    text: str
-    conditions: tuple[Condition, ...] = ()
+    text: str  # the pass rule in words
+    conditions: tuple[Condition, ...] = ()  # empty for a report only, or when claims are given
     rule: Rule = field(default_factory=Rule)
-    claims: tuple[str, ...] = ()
-    at: str = ""
+    claims: tuple[str, ...] = ()  # these claims hold on the arms that ``at`` picks
+    at: str = ""  # "label extremes": the arms with the fewest and the most labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -237,48 +190,23 @@ class Criterion(_Entry):
 
 @dataclass(frozen=True)
 class Claim(_Entry):
-    """One claim of a paper, with what would count as reproducing it.
+    """One claim of a paper, with what would count as reproducing it."""
 
-    Attributes
-    ----------
-    id, statement : str
-        The id is unique in the book.
-    paper : PaperNumber
-    where : str
-        Where in the paper.
-    quantity : str
-        The headline quantity, shown as "ours".
-    criterion : Criterion
-    seeds : int
-        Fewer seeds than this leave the claim undecided.
-    controls : tuple of str
-        What the quantity's control column is.
-    profiles : tuple of str
-        Where the claim can be tested.
-    options : mapping
-        Keyword arguments of the headline quantity.
-    runs : str
-        ``all labels``: only networks trained on all labels of their data set are looked at; label subsets are
-        then the business of a claim with ``at``. Empty: every run.
-    note : str
-        How a loose wording was read; empty if it needed no reading.
-    chapter : str
-        From the file.
-    """
-
-    id: str
+    id: str  # unique in the book
     statement: str
     paper: PaperNumber
-    where: str
-    quantity: str
+    where: str  # in the paper
+    quantity: str  # the headline quantity, shown as "ours"
     criterion: Criterion
-    seeds: int
-    controls: tuple[str, ...]
-    profiles: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int  # fewer leave the claim undecided
+    controls: tuple[str, ...]  # what the quantity's control column is
+    profiles: tuple[str, ...]  # where the claim can be tested
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the headline quantity
+    # "all labels": only networks trained on all labels of their set are looked at; subsets are then the
+    # business of a claim with ``at``
     runs: str = ""
-    note: str = ""
-    chapter: str = ""
+    note: str = ""  # how a loose wording was read
+    chapter: str = ""  # from the file
 
     def __post_init__(self) -> None:
         super().__post_init__()

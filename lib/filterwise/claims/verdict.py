@@ -45,25 +45,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one claim at one profile.
-
-    Attributes
-    ----------
-    claim : Claim
-    profile, verdict, why : str
-        ``why`` says in words what decided.
-    headline : tuple of Estimate
-        The claim's own quantity, one per arm.
-    parts : tuple of Estimate
-        The conditions' quantities.
-    """
+    """What was found for one claim at one profile."""
 
     claim: Claim
     profile: str
     verdict: str
-    why: str
-    headline: tuple[Estimate, ...] = ()
-    parts: tuple[Estimate, ...] = ()
+    why: str  # what decided, in words
+    headline: tuple[Estimate, ...] = ()  # the claim's own quantity, one per arm
+    parts: tuple[Estimate, ...] = ()  # the conditions' quantities
 
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity and arm once.
@@ -225,20 +214,10 @@ def find(
     others: Mapping[str, Claim] | None = None,
     choose_runs: bool = True,
 ) -> Finding:
-    """Judge one claim on one profile's records.
+    """Judge one claim on one profile's records (one row per run; may be empty).
 
-    Parameters
-    ----------
-    claim : Claim
-    records : DataFrame
-        One row per run; may be empty.
-    profile : str
-    generator : numpy Generator
-        For the bootstrap.
-    others : mapping of id to Claim, optional
-        The chapter's claims, for a claim that rests on others.
-    choose_runs : bool
-        Keep to the claim's ``runs``; ``False`` takes the records as they are.
+    ``generator`` is for the bootstrap, ``others`` are the chapter's claims by id, for a claim that rests on
+    others; ``choose_runs=False`` takes the records as they are instead of the claim's ``runs``.
     """
     if claim.runs and choose_runs:
         records = on_all_labels(records)

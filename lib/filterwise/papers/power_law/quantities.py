@@ -224,8 +224,8 @@ def _excess(errors: ByRatio) -> float:
     gap = _mean(errors, CONSERVED_RATIO) - float(best.mean())
     if gap == 0:
         return 0.0
-    spread = float(best.std(ddof=1)) if len(best) > 1 else np.nan
-    return gap / spread if spread > 0 else np.nan
+    # a seed drawn several times has no spread, whatever the last digit of a mean says
+    return gap / float(best.std(ddof=1)) if np.ptp(best) > 0 else np.nan
 
 
 def _at_budget(records: pd.DataFrame, value: Callable[[ByRatio], float]) -> Rows:

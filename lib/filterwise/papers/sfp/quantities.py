@@ -57,7 +57,11 @@ def _wide(values: Layers, positions: Layers) -> list[float]:
 def _rank_correlation(values: Layers) -> float:
     if len(values) < 3 or len(set(values.values())) < 2:
         return np.nan
-    ranks = pd.Series(list(values.values())).rank()
+    # equal values share the mean of their ranks
+    ranks = [
+        (sum(other < one for other in values.values()) + sum(other <= one for other in values.values())) / 2
+        for one in values.values()
+    ]
     return float(np.corrcoef(np.arange(len(values)), ranks)[0, 1])
 
 
