@@ -53,7 +53,7 @@ class Quantity:
 def quantity(
     name: str, *, unit: str = "", control: str = "", pooled: bool = False, digits: int = 3
 ) -> Callable[[Function], Function]:
-    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`. A taken name is refused."""
+    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`."""
     return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits)
 
 
@@ -64,7 +64,7 @@ def quantity_of(name: str) -> Quantity:
 
 
 def check_use(name: str, options: Mapping[str, Any], where: str) -> None:
-    """Raise a ParameterError, which starts with ``where``, unless ``name`` is registered and takes ``options``."""
+    """Raise a ParameterError that starts with ``where`` unless ``name`` is known and takes ``options``."""
     known = quantities.names()
     if name not in known:
         raise ParameterError(f"{where}: unknown quantity {name!r}{near_miss(name, known)}")

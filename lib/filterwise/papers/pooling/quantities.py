@@ -5,7 +5,7 @@ Columns that are read, one row per run: ``network`` (``vgg8``, ``avgg8``, or a f
 conventional one), ``order`` (the head's series, such as ``AP2-MP4``; empty for ``V``), ``arm_kind``
 (``main``, ``equal compute``; others, such as ``control``, are no part of a claim), ``fc_activation``,
 ``seed``, ``data``, ``epochs``, ``macs`` (multiply-accumulates per image, forward), ``accuracy`` (last epoch);
-and, without training, ``routes@<order>``, ``route_spread@<order>`` and ``order_inequality_share``.
+and, without training, ``routes@<order>`` and ``route_spread@<order>``.
 
 Every comparison of accuracies has two readings.  The value is at **equal epochs**; the control is at **equal
 compute**: the cheaper arm's run whose ``macs * epochs`` is within ``COMPUTE_TOLERANCE`` of the dearer arm's.
@@ -181,13 +181,6 @@ def order_contrast(records: pd.DataFrame) -> Rows:
     value, n, _ = max(found)
     row = {"arm": "largest of the order pairs", "n": n, "value": float(value), "control": float(len(found))}
     return [row | {"data": joined(data for *_, data in found), "device": joined(late["device"])}]
-
-
-@quantity("order_inequality_share", control="1, on every map")
-def order_inequality_share(records: pd.DataFrame) -> Rows:
-    """Share of random maps on which AP(MP(x)) >= MP(AP(x)): mean of maxima against maximum of means."""
-    shares = records["order_inequality_share"] if has(records, "order_inequality_share") else ()
-    return _exact(records, [{} if np.isnan(share) else {"": share} for share in shares], lambda s: s[""], 1.0)
 
 
 @quantity("route_count_error", control="0, the count A^2")
