@@ -194,21 +194,21 @@ def test_error_against_labels(sfp):
 def test_t_interval_against_the_table():
     """n = 4, s = 1, t(0.975, 3) = 3.182446."""
     values = np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(5 / 3)
-    low, high = intervals.t_interval(values)
+    low, high = intervals.mean_interval(values, np.random.default_rng(0), "t")
     assert high == pytest.approx(3.182446 / 2, rel=1e-6)
     assert low == pytest.approx(-high)
 
 
 def test_bootstrap_of_three_seeds_reaches_from_smallest_to_largest():
     for seed in range(5):
-        low, high = intervals.bootstrap_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
+        low, high = intervals.mean_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
         assert (low, high) == pytest.approx((0.2, 0.9), abs=1e-12)
 
 
 def test_bootstrap_of_many_seeds_agrees_with_t():
     values = np.random.default_rng(1).normal(size=60)
-    boot = intervals.bootstrap_interval(values, np.random.default_rng(2))
-    assert np.allclose(boot, intervals.t_interval(values), atol=0.06)
+    boot = intervals.mean_interval(values, np.random.default_rng(2))
+    assert np.allclose(boot, intervals.mean_interval(values, np.random.default_rng(0), "t"), atol=0.06)
     assert math.isclose(sum(boot) / 2, values.mean(), abs_tol=0.05)
 
 

@@ -39,14 +39,9 @@ def chapters(folder: Path | str | None = None) -> tuple[str, ...]:
 
 
 def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[Claim, ...]:
-    """All claims, or those of one chapter, in the order of the files.
+    """All claims, or those of one chapter such as ``"4-sfp"``, in the order of the files.
 
-    Parameters
-    ----------
-    chapter : str, optional
-        Such as ``"4-sfp"``.
-    folder : path, optional
-        Default: the repository's ``data/claims``.
+    ``folder`` is by default the repository's ``data/claims``.
 
     Raises
     ------
@@ -74,13 +69,7 @@ def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[
 
 
 def load_file(path: Path | str) -> tuple[Claim, ...]:
-    """The claims of one file.
-
-    Raises
-    ------
-    ParameterError
-        As :func:`load`.
-    """
+    """The claims of one file; errors are those of :func:`load`."""
     path = Path(path)
     try:
         text = path.read_bytes()

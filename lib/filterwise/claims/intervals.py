@@ -8,82 +8,54 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from filterwise.errors import check_at_least
-
 RESAMPLES = 4000
 POOLED_RESAMPLES = 400
 
 
-def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided interval of the mean, ``mean +- t(n-1) s / sqrt(n)``.
+def mean_interval(
+    values: np.ndarray,
+    generator: np.random.Generator,
+    method: str = "bootstrap",
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Two-sided interval of the mean of ``values`` (n,); not a number for fewer than two.
 
-    Parameters
-    ----------
-    values : array (n,), n >= 2
-    level : float
+    ``t``: mean +- t(n-1) s / sqrt(n). ``bootstrap``: percentiles of resampled means. With three values a
+    resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the 95 % interval reaches
+    from the smallest value to the largest: a verdict then needs all three seeds.
 
-    Raises
-    ------
-    ParameterError
-        Fewer than two values.
-
-    >>> low, high = t_interval(np.array([1.0, 2.0, 3.0]))
+    >>> mean_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
+    (1.0, 4.0)
+    >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0]), np.random.default_rng(0), "t")
     >>> round(low, 2), round(high, 2)
     (-0.48, 4.48)
     """
-    check_at_least("values", len(values), 2)
-    half = special.stdtrit(len(values) - 1, 0.5 + level / 2) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def bootstrap_interval(
-    values: np.ndarray, generator: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean.
-
-    With three values a resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the
-    95 % interval reaches from the smallest value to the largest: a verdict then needs all three seeds.
-
-    Parameters
-    ----------
-    values : array (n,), n >= 2
-    generator : numpy Generator
-    level : float
-    resamples : int
-
-    Raises
-    ------
-    ParameterError
-        Fewer than two values.
-
-    >>> bootstrap_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
-    (1.0, 4.0)
-    """
-    check_at_least("values", len(values), 2)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    if method == "t":
+        quantile = special.stdtrit(len(values) - 1, 0.5 + level / 2)
+        half = quantile * values.std(ddof=1) / np.sqrt(len(values))
+        return float(values.mean() - half), float(values.mean() + half)
     draws = values[generator.integers(0, len(values), size=(resamples, len(values)))]
     # the mean of equal values need not be that value to the last bit, and a verdict at the bound would turn
-    means = np.clip(draws.mean(axis=1), values.min(), values.max())
+    return _percentiles(np.clip(draws.mean(axis=1), values.min(), values.max()), level)
+
+
+def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
     # "inverted_cdf" returns values that occur; interpolation would shrink the interval of three seeds
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return float(low), float(high)
 
 
 def pooled_interval(
     value: float, draws: np.ndarray, n: int, method: str = "t", level: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of a pooled quantity from its resampled values.
+    """Interval of a pooled quantity of ``n`` seeds from its resampled values ``draws`` (resamples,).
 
     ``t``: value +- t(n-1) sd(draws) sqrt(n / (n-1)), because the spread of resamples of n seeds is too small
-    by that root and few seeds need the wider quantile.  ``bootstrap``: the percentiles of the draws.
-
-    Parameters
-    ----------
-    value : float
-        On the seeds as they are.
-    draws : array (resamples,)
-        From :func:`resampled`; empty gives an interval that is not a number.
-    n : int
-        Seeds.
+    by that root and few seeds need the wider quantile. ``bootstrap``: the percentiles of the draws. Without
+    draws it is not a number.
 
     >>> draws = np.array([1.0, 2.0, 3.0])
     >>> low, high = pooled_interval(2.0, draws, n=3)
@@ -93,8 +65,7 @@ def pooled_interval(
     if len(draws) == 0 or n < 2:
         return float("nan"), float("nan")
     if method == "bootstrap":
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-        return float(low), float(high)
+        return _percentiles(draws, level)
     half = special.stdtrit(n - 1, 0.5 + level / 2) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
     return float(value - half), float(value + half)
 
@@ -106,7 +77,7 @@ def resampled(
     resamples: int = POOLED_RESAMPLES,
     known: dict[tuple[int, ...], Mapping[str, float]] | None = None,
 ) -> dict[str, np.ndarray]:
-    """A pooled quantity evaluated on resampled seeds.
+    """A pooled quantity evaluated on resampled seeds: arm -> its values (draws that have the arm,).
 
     Seeds are drawn with replacement; a seed drawn twice brings its runs twice. Few seeds have few different
     draws, and each is evaluated once.
@@ -117,15 +88,8 @@ def resampled(
         With a column ``seed``.
     evaluate : callable
         Records -> arm -> value.
-    generator : numpy Generator
-    resamples : int
     known : dict, optional
         What ``evaluate`` gave before for draws (numbers of seeds, ascending); new ones are added.
-
-    Returns
-    -------
-    dict
-        Arm -> its values, an array (draws that have the arm,).
 
     >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
     >>> mean = lambda table: {"a": table["x"].mean()}

@@ -54,11 +54,8 @@ def counts(table: pd.DataFrame) -> str:
     '2 hold, 1 fails, 0 undecided, 0 not measured.'
     """
     number_of = {verdict: int((table["verdict"] == verdict).sum()) for verdict in VERDICTS}
-    plural = {
-        "holds": "holds" if number_of["holds"] == 1 else "hold",
-        "fails": "fails" if number_of["fails"] == 1 else "fail",
-    }
-    return ", ".join(f"{n} {plural.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
+    words = {kind: kind if number_of[kind] == 1 else kind.removesuffix("s") for kind in ("holds", "fails")}
+    return ", ".join(f"{n} {words.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
 
 
 def chapter_table(
@@ -70,18 +67,7 @@ def chapter_table(
 ) -> str:
     """One chapter's claims as an HTML table, verdict first, with the seeds' numbers folded under each row.
 
-    Parameters
-    ----------
-    chapter : str
-    profile : str, optional
-        Default: every profile, claim by claim.
-    claims_folder, records_folder : path, optional
-        Default: the repository's own.
-
-    Raises
-    ------
-    ParameterError
-        As :func:`filterwise.claims.ledger`.
+    Parameters and errors are those of :func:`filterwise.claims.ledger`.
 
     >>> chapter_table("4-sfp", "quick").count("<tbody>")
     1

@@ -81,24 +81,12 @@ def check_use(name: str, options: Mapping[str, Any], where: str) -> None:
 
 
 def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """Evaluate one quantity; rows whose value is not a number are left out.
-
-    Parameters
-    ----------
-    name : str
-    records : DataFrame
-        One row per run, one chapter and profile.
-    options : mapping, optional
+    """A quantity of records (a row per run, one chapter and profile), without rows that are not a number.
 
     Returns
     -------
     DataFrame
         Columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
-
-    Raises
-    ------
-    ParameterError
-        No quantity has this name.
 
     >>> records = pd.DataFrame({"network": ["n"], "data": ["d"], "labels": [2], "seed": [0]})
     >>> measure("probe_rank_correlation", records).empty  # no layer was measured

@@ -16,9 +16,8 @@ import pandas as pd
 
 from filterwise.claims import intervals
 from filterwise.claims.arms import has, joined, on_all_labels
-from filterwise.claims.registered import Rows, quantity_of, rows_found, values_by_arm
+from filterwise.claims.registered import quantity_of, rows_found, values_by_arm
 from filterwise.claims.schema import Claim, Condition, Rule
-from filterwise.errors import ParameterError
 
 #: quantity and options -> draw of seeds -> arm -> value
 Draws = dict[str, dict[tuple[int, ...], Mapping[str, float]]]
@@ -75,62 +74,42 @@ def estimate(
     A single seed has no interval: ``low`` and ``high`` are not-a-number then. ``known`` remembers what pooled
     quantities were on resampled seeds of these records.
     """
+    pooled = quantity_of(name).pooled
     rows = rows_found(name, records, options)
-    if quantity_of(name).pooled:
-        return _pooled(name, rows, records, options, rule, generator, {} if known is None else known)
+    draws: dict[str, np.ndarray] = {}
+    if pooled and rule.kind == "interval" and max((row["n"] for row in rows), default=0) >= 2:
+        before = {} if known is None else known.setdefault(f"{name} {sorted(options.items(), key=str)}", {})
+        evaluate = partial(values_by_arm, name, options=options)
+        draws = intervals.resampled(records, evaluate, generator, known=before)
     found = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         group = [row for row in rows if row["arm"] == arm]
         values, controls = (
             np.array([row[key] for row in group], dtype=float) for key in ("value", "control")
         )
-        low, high = math.nan, math.nan
-        if len(values) >= 2 and rule.method == "t":
-            low, high = intervals.t_interval(values, rule.level)
-        elif len(values) >= 2:
-            low, high = intervals.bootstrap_interval(values, generator, rule.level)
+        if pooled:
+            n, spread = int(group[0]["n"]), draws.get(arm, np.empty(0))
+            low, high = intervals.pooled_interval(values[0], spread, n, rule.method, rule.level)
+        else:
+            n, spread = len({row["seed"] for row in group}), values
+            low, high = intervals.mean_interval(values, generator, rule.method, rule.level)
         found.append(
             Estimate(
                 quantity=name,
                 arm=arm,
                 value=float(values.mean()),
-                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+                spread=float(spread.std(ddof=1)) if len(spread) > 1 else math.nan,
                 low=low,
                 high=high,
-                n=len({row["seed"] for row in group}),
+                n=n,
                 control=math.nan if np.isnan(controls).all() else float(np.nanmean(controls)),
-                seeds=tuple(int(row["seed"]) for row in group),
-                values=tuple(values.tolist()),
-                controls=tuple(controls.tolist()),
+                seeds=() if pooled else tuple(int(row["seed"]) for row in group),
+                values=() if pooled else tuple(values.tolist()),
+                controls=() if pooled else tuple(controls.tolist()),
                 data=joined(row["data"] for row in group),
                 device=joined(row["device"] for row in group),
             )
         )
-    return tuple(found)
-
-
-def _pooled(
-    name: str,
-    rows: Rows,
-    records: pd.DataFrame,
-    options: Mapping[str, object],
-    rule: Rule,
-    generator: np.random.Generator,
-    known: Draws,
-) -> tuple[Estimate, ...]:
-    draws: dict[str, np.ndarray] = {}
-    if rule.kind == "interval" and max((row["n"] for row in rows), default=0) >= 2:
-        evaluate = partial(values_by_arm, name, options=options)
-        before = known.setdefault(f"{name} {sorted(options.items(), key=str)}", {})
-        draws = intervals.resampled(records, evaluate, generator, known=before)
-    found = []
-    for row in rows:
-        arm, value, n = str(row["arm"]), float(row["value"]), int(row["n"])
-        drawn = draws.get(arm, np.empty(0))
-        low, high = intervals.pooled_interval(value, drawn, n, rule.method, rule.level)
-        spread = float(drawn.std(ddof=1)) if len(drawn) > 1 else math.nan
-        about = float(row["control"]), (), (), (), str(row["data"]), str(row["device"])
-        found.append(Estimate(name, arm, value, spread, low, high, n, *about))
     return tuple(found)
 
 
@@ -195,15 +174,12 @@ def worst(verdicts: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """
     kinds = {verdict for verdict, _ in verdicts}
     if kinds <= {"not measured"}:
-        return "not measured", "; ".join(dict.fromkeys(why for _, why in verdicts))
-    for verdict, members in (
-        ("fails", {"fails"}),
-        ("undecided", {"undecided", "not measured"}),
-        ("holds", {"holds"}),
-    ):
-        if kinds & members:
-            return verdict, "; ".join(dict.fromkeys(why for kind, why in verdicts if kind in members))
-    raise ParameterError(f"verdicts={sorted(kinds)!r} are not known")
+        deciding = ["not measured"]
+    elif "fails" in kinds:
+        deciding = ["fails"]
+    else:
+        deciding = ["holds"] if kinds == {"holds"} else ["undecided", "not measured"]
+    return deciding[0], "; ".join(dict.fromkeys(why for kind, why in verdicts if kind in deciding))
 
 
 def find(

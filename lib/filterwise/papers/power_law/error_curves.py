@@ -116,8 +116,7 @@ def quadratic_p(curve: Curve) -> float:
 
 def row(curve: Curve, value: float, control: float) -> dict[str, Any]:
     """A row of a pooled quantity with one value a curve."""
-    about = {"arm": curve.arm, "n": curve.n, "data": curve.data, "device": curve.device}
-    return {**about, "value": float(value), "control": float(control)}
+    return row_of_all(curve.arm, [curve], value, control)
 
 
 def row_of_all(arm: str, chosen: list[Curve], value: float, control: float) -> dict[str, Any]:
