@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from filterwise import claims
-from filterwise.claims import quantities
+from filterwise.claims.registered import quantity_of
 from filterwise.errors import ParameterError
 
 GOOD = {
@@ -53,7 +53,7 @@ def changed(path, value):
 
 def test_a_good_file_loads(tmp_path):
     (claim,) = claims.load_file(write(tmp_path, GOOD))
-    assert (claim.id, claim.chapter, claim.rule.seeds) == ("T1", "9-test", 2)
+    assert (claim.id, claim.chapter, claim.criterion.rule.seeds) == ("T1", "9-test", 2)
     assert claim.paper.value is None
     assert claim.paper.shown().endswith("(no number)")
 
@@ -66,6 +66,12 @@ CONDITION = (*FIRST, "criterion", "conditions", 0)
     ("path", "value", "words"),
     [
         ((*FIRST, "statment"), "x", ["T1", "unknown key 'statment'", "did you mean 'statement'"]),
+        ((*FIRST, "chapter"), "8-test", ["T1", "unknown key 'chapter'"]),
+        ((*FIRST, "paper"), "0.9", ["T1", "paper='0.9'", "wrong type"]),
+        ((*FIRST, "controls"), [1], ["T1", "controls[0]=1", "wrong type"]),
+        ((*CONDITION, "bnd"), 0.1, ["condition on noise_ratio", "unknown key 'bnd'", "did you mean 'bound'"]),
+        ((*FIRST, "criterion", "rule", "methd"), "t", ["rule", "unknown key 'methd'", "'method'"]),
+        (("claim",), [], ["unknown key 'claim'", "did you mean 'claims'"]),
         ((*FIRST, "where"), "<delete>", ["T1", "where is missing"]),
         ((*FIRST, "paper", "source"), "<delete>", ["T1, paper", "source is missing"]),
         ((*FIRST, "paper", "value"), "0.9", ["T1, paper", "value='0.9'", "wrong type"]),
@@ -113,6 +119,40 @@ def test_ids_are_unique_and_rest_on_known_claims(tmp_path):
         claims.load_file(write(tmp_path, resting))
 
 
+def test_ids_are_unique_in_the_book(tmp_path):
+    write(tmp_path, GOOD)
+    write(tmp_path, GOOD | {"chapter": "8-test"}, "8-test.yml")
+    with pytest.raises(ParameterError, match=r"9-test\.yml, claim T1: the id is used in 8-test\.yml"):
+        claims.load(folder=tmp_path)
+
+
+def test_the_short_profile_has_the_conditions_of_paper_unless_it_has_its_own(tmp_path):
+    content = changed((*CONDITION, "profiles"), ["paper"])
+    (claim,) = claims.load_file(write(tmp_path, content))
+    assert len(claim.criterion.conditions_for("short")) == 1
+    assert claim.criterion.conditions_for("quick") == ()
+    own = content["claims"][0]["criterion"]["conditions"][0] | {"bound": 0.7, "profiles": ["short"]}
+    content["claims"][0]["criterion"]["conditions"].append(own)
+    (claim,) = claims.load_file(write(tmp_path, content))
+    assert [c.bound for c in claim.criterion.conditions_for("short")] == [0.7]
+
+
+def test_only_reading_a_file_needs_pydantic():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['pydantic'] = None\n"
+        "from filterwise import claims\n"
+        "assert 'filterwise.claims.schema' not in sys.modules\n"
+        "claims.Rule('count', seeds=2, of=3); assert 'noise_ratio' in claims.quantities.names()\n"
+        "try: claims.load()\n"
+        "except ImportError: print('needed')\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "needed\n"
+
+
 def test_what_is_no_yaml_is_said_to_be(tmp_path):
     path = tmp_path / "9-test.yml"
     path.write_text("claims: [", encoding="utf-8")
@@ -128,18 +168,20 @@ def test_unknown_chapter_has_a_near_miss():
 def test_committed_files_load_and_name_registered_quantities():
     chosen = claims.load()
     ids = {(claim.chapter, claim.id) for claim in chosen}
+    assert len({claim.id for claim in chosen}) == len(chosen)
+    assert all(("short" in claim.profiles) == ("paper" in claim.profiles) for claim in chosen)
     assert {("4-sfp", f"S{i}") for i in range(1, 9)} <= ids
     assert {("1-pooling", f"P{i}") for i in range(1, 10)} <= ids
     assert {("3-power-law", f"L{i}") for i in range(1, 9)} <= ids
     for claim in chosen:
-        for name in (claim.quantity, *(condition.quantity for condition in claim.conditions)):
-            assert quantities.get(name).says.endswith("."), name
+        for name in (claim.quantity, *(condition.quantity for condition in claim.criterion.conditions)):
+            assert quantity_of(name).says.endswith("."), name
 
 
 def test_comparisons_of_accuracy_carry_the_equal_compute_control():
     """Late pooling costs more operations; the control must be part of the quantity itself."""
     for name in ("accuracy_difference", "late_pooling_gain"):
-        assert "equal compute" in quantities.get(name).control
+        assert "equal compute" in quantity_of(name).control
 
 
 def test_every_quantity_is_empty_without_records():
@@ -151,6 +193,6 @@ def test_every_quantity_is_empty_without_records():
         "straight_variants": {"kind": "ratio"},
     }
     bare = pd.DataFrame({"seed": [0], "network": ["n"], "data": ["d"], "labels": [3], "accuracy": [0.5]})
-    for name in claims.names():
+    for name in claims.quantities.names():
         for records in (pd.DataFrame(), bare):
             assert claims.measure(name, records, needed.get(name)).empty, name

@@ -85,8 +85,8 @@ def test_one_row_per_claim_and_profile(tmp_path):
     assert len(table) == wanted
 
 
-def test_a_missing_paper_number_is_said_to_be_missing():
-    table = claims.ledger()
+def test_a_missing_paper_number_is_said_to_be_missing(tmp_path):
+    table = claims.ledger(records_folder=tmp_path)
     unreadable = table[table["paper_value"].isna()]
     assert len(unreadable) > 0
     assert unreadable["paper"].str.contains(r"\(no number\)$|\d").all()

@@ -8,7 +8,7 @@ import pytest
 
 from filterwise import claims
 from filterwise.claims import intervals
-from filterwise.claims.schema import Claim, Condition, PaperNumber, Rule
+from filterwise.claims.schema import Claim, Condition, Criterion, PaperNumber, Rule
 
 LAYERS = "features.1 features.2 features.3"
 
@@ -127,20 +127,9 @@ def test_report_only_is_never_a_pass(sfp):
     assert finding.headline[0].control == pytest.approx(4.0)
 
 
-def test_clusters_on_label_subsets_are_an_arm_of_their_own():
-    base = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
-    columns = {
-        f"subset_{name}@K{k}": value * k for name, value in (("C_s", 0.1), ("N_c", 0.05)) for k in (5, 10, 30)
-    }
-    (row,) = claims.measure("cluster_growth_with_labels", base.assign(**columns)).to_dict("records")
-    assert row["value"] == pytest.approx(6.0)
-    assert row["control"] == pytest.approx(6.0)
-    assert row["arm"] == "net, label subsets of planted"
-
-
-def planted(**changes):
-    fields = {"rule": Rule("interval", "t", 0.90), "seeds": 3}
-    return Claim("X", "c", "s", PaperNumber(None, "t", "u"), "w", "snr_ratio", "c", **(fields | changes))
+def planted(condition, rule=None, seeds=3):
+    criterion = Criterion("c", (condition,), rule or Rule("interval", "t", 0.90))
+    return Claim("X", "s", PaperNumber(None, "t", "u"), "w", "snr_ratio", criterion, seeds, (), ("quick",))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +145,7 @@ def planted(**changes):
 def test_equivalence(values, expected):
     condition = Condition("snr_ratio", "within", low=0.8, high=1.2)
     records = runs([GOOD_NOISE] * 3, [(1.0, 1.0, value) for value in values])
-    assert verdict(planted(conditions=(condition,)), records) == expected
+    assert verdict(planted(condition), records) == expected
 
 
 def test_bounds_that_depend_on_the_number_of_seeds():
@@ -166,15 +155,15 @@ def test_bounds_that_depend_on_the_number_of_seeds():
     for seeds, expected in ((3, "holds"), (5, "fails")):
         values = 1.1 + 0.001 * np.arange(seeds)
         records = runs([GOOD_NOISE] * seeds, [(1.0, 1.0, value) for value in values])
-        assert verdict(planted(conditions=(condition,)), records) == expected
+        assert verdict(planted(condition), records) == expected
 
 
 def test_estimate_rule_needs_no_interval():
     condition = Condition("snr_ratio", ">=", bound=2.0)
     records = runs([GOOD_NOISE], [(1.0, 1.0, 2.0)])
-    claim = planted(conditions=(condition,), rule=Rule("estimate"), seeds=1)
+    claim = planted(condition, Rule("estimate"), seeds=1)
     assert verdict(claim, records) == "holds"
-    assert verdict(planted(conditions=(condition,), seeds=1), records) == "undecided"
+    assert verdict(planted(condition, seeds=1), records) == "undecided"
 
 
 def test_ordering_of_networks(sfp):
@@ -205,19 +194,45 @@ def test_error_against_labels(sfp):
 def test_t_interval_against_the_table():
     """n = 4, s = 1, t(0.975, 3) = 3.182446."""
     values = np.array([-1.5, -0.5, 0.5, 1.5]) / np.sqrt(5 / 3)
-    low, high = intervals.t_interval(values)
+    low, high = intervals.mean_interval(values, np.random.default_rng(0), "t")
     assert high == pytest.approx(3.182446 / 2, rel=1e-6)
     assert low == pytest.approx(-high)
 
 
 def test_bootstrap_of_three_seeds_reaches_from_smallest_to_largest():
     for seed in range(5):
-        low, high = intervals.bootstrap_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
+        low, high = intervals.mean_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
         assert (low, high) == pytest.approx((0.2, 0.9), abs=1e-12)
 
 
 def test_bootstrap_of_many_seeds_agrees_with_t():
     values = np.random.default_rng(1).normal(size=60)
-    boot = intervals.bootstrap_interval(values, np.random.default_rng(2))
-    assert np.allclose(boot, intervals.t_interval(values), atol=0.06)
+    boot = intervals.mean_interval(values, np.random.default_rng(2))
+    assert np.allclose(boot, intervals.mean_interval(values, np.random.default_rng(0), "t"), atol=0.06)
     assert math.isclose(sum(boot) / 2, values.mean(), abs_tol=0.05)
+
+
+def test_resampled_seeds_are_those_that_are_drawn():
+    """The mean over drawn seeds is the mean over the drawn runs; equal draws are evaluated once."""
+    records = pd.DataFrame({"seed": [3, 3, 5, 8], "x": [1.0, 2.0, 4.0, 8.0]})
+    asked = []
+
+    def evaluate(table):
+        asked.append(tuple(table["seed"]))
+        return {"a": table["x"].mean()} | ({"b": 1.0} if 8 in set(table["seed"]) else {})
+
+    draws = intervals.resampled(records, evaluate, np.random.default_rng(0), resamples=300)
+    drawn = np.sort(np.random.default_rng(0).integers(0, 3, size=(300, 3)), axis=1)
+    runs = [[1.0, 2.0], [4.0], [8.0]]
+    expected = [np.mean(np.concatenate([runs[i] for i in draw])) for draw in drawn]
+    assert np.allclose(draws["a"], expected)
+    assert len(draws["b"]) == sum(2 in draw for draw in drawn)
+    assert len(asked) == len(set(asked)) == 10  # multisets of three out of three
+
+
+def test_an_interval_that_decided_is_the_one_that_is_shown(sfp):
+    records = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
+    finding = claims.find(sfp["S4"], records, "quick", np.random.default_rng(0))
+    shown = finding.estimates()
+    assert [each.quantity for each in shown] == ["noise_ratio", "snr_ratio"]
+    assert shown[0] is finding.parts[0]

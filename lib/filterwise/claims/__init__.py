@@ -6,32 +6,16 @@
 2
 """
 
-from filterwise.claims.ledger import findings, ledger, seed_table
-from filterwise.claims.load import chapters, claims_folder, load, load_file
-from filterwise.claims.page import badge, chapter_table, ledger_page
-from filterwise.claims.quantities import measure, names
-from filterwise.claims.schema import VERDICTS, Claim, Condition, PaperNumber, Rule
-from filterwise.claims.verdict import Estimate, Finding, find
+from filterwise.lazy import attach
 
-__all__ = [
-    "VERDICTS",
-    "Claim",
-    "Condition",
-    "Estimate",
-    "Finding",
-    "PaperNumber",
-    "Rule",
-    "badge",
-    "chapter_table",
-    "chapters",
-    "claims_folder",
-    "find",
-    "findings",
-    "ledger",
-    "ledger_page",
-    "load",
-    "load_file",
-    "measure",
-    "names",
-    "seed_table",
-]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "claim_files": ["chapters", "claims_folder", "load", "load_file"],
+        "ledger_table": ["findings", "ledger", "seed_table"],
+        "page": ["badge", "chapter_table", "ledger_page"],
+        "registered": ["Quantity", "measure", "quantities", "quantity"],
+        "schema": ["VERDICTS", "Claim", "Condition", "Criterion", "PaperNumber", "Rule"],
+        "verdict": ["Estimate", "Finding", "find"],
+    },
+)

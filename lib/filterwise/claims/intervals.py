@@ -2,142 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-
-from filterwise.errors import check_at_least
+from scipy import special
 
 RESAMPLES = 4000
 POOLED_RESAMPLES = 400
 
 
-def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided interval of the mean, ``mean +- t(n-1) s / sqrt(n)``.
+def mean_interval(
+    values: np.ndarray,
+    generator: np.random.Generator,
+    method: str = "bootstrap",
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+) -> tuple[float, float]:
+    """Two-sided interval of the mean of ``values`` (n,); not a number for fewer than two.
 
-    Parameters
-    ----------
-    values : array (n,), n >= 2
-    level : float
+    ``t``: mean +- t(n-1) s / sqrt(n). ``bootstrap``: percentiles of resampled means. With three values a
+    resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the 95 % interval reaches
+    from the smallest value to the largest: a verdict then needs all three seeds.
 
-    Raises
-    ------
-    ParameterError
-        Fewer than two values.
-
-    >>> low, high = t_interval(np.array([1.0, 2.0, 3.0]))
+    >>> mean_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
+    (1.0, 4.0)
+    >>> low, high = mean_interval(np.array([1.0, 2.0, 3.0]), np.random.default_rng(0), "t")
     >>> round(low, 2), round(high, 2)
     (-0.48, 4.48)
     """
-    check_at_least("values", len(values), 2)
-    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
-
-
-def bootstrap_interval(
-    values: np.ndarray, generator: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean.
-
-    With three values a resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the
-    95 % interval reaches from the smallest value to the largest: a verdict then needs all three seeds.
-
-    Parameters
-    ----------
-    values : array (n,), n >= 2
-    generator : numpy Generator
-    level : float
-    resamples : int
-
-    Raises
-    ------
-    ParameterError
-        Fewer than two values.
-
-    >>> bootstrap_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
-    (1.0, 4.0)
-    """
-    check_at_least("values", len(values), 2)
+    if len(values) < 2:
+        return float("nan"), float("nan")
+    if method == "t":
+        quantile = special.stdtrit(len(values) - 1, 0.5 + level / 2)
+        half = quantile * values.std(ddof=1) / np.sqrt(len(values))
+        return float(values.mean() - half), float(values.mean() + half)
     draws = values[generator.integers(0, len(values), size=(resamples, len(values)))]
     # the mean of equal values need not be that value to the last bit, and a verdict at the bound would turn
-    means = np.clip(draws.mean(axis=1), values.min(), values.max())
+    return _percentiles(np.clip(draws.mean(axis=1), values.min(), values.max()), level)
+
+
+def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
     # "inverted_cdf" returns values that occur; interpolation would shrink the interval of three seeds
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     return float(low), float(high)
 
 
 def pooled_interval(
     value: float, draws: np.ndarray, n: int, method: str = "t", level: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of a pooled quantity from its resampled values.
+    """Interval of a pooled quantity of ``n`` seeds from its resampled values ``draws`` (resamples,).
 
     ``t``: value +- t(n-1) sd(draws) sqrt(n / (n-1)), because the spread of resamples of n seeds is too small
-    by that root and few seeds need the wider quantile.  ``bootstrap``: the percentiles of the draws.
-
-    Parameters
-    ----------
-    value : float
-        On the seeds as they are.
-    draws : array (resamples,)
-        From :func:`resampled`; empty gives an interval that is not a number.
-    n : int
-        Seeds.
+    by that root and few seeds need the wider quantile. ``bootstrap``: the percentiles of the draws. Without
+    draws it is not a number.
 
     >>> draws = np.array([1.0, 2.0, 3.0])
     >>> low, high = pooled_interval(2.0, draws, n=3)
-    >>> round(high - 2.0, 3), round(float(stats.t.ppf(0.975, 2) * 1.5**0.5), 3)
+    >>> round(high - 2.0, 3), round(float(special.stdtrit(2, 0.975) * 1.5**0.5), 3)
     (5.27, 5.27)
     """
     if len(draws) == 0 or n < 2:
         return float("nan"), float("nan")
     if method == "bootstrap":
-        low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-        return float(low), float(high)
-    half = stats.t.ppf(0.5 + level / 2, n - 1) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
+        return _percentiles(draws, level)
+    half = special.stdtrit(n - 1, 0.5 + level / 2) * draws.std(ddof=1) * np.sqrt(n / (n - 1))
     return float(value - half), float(value + half)
 
 
 def resampled(
     records: pd.DataFrame,
-    evaluate: Callable[[pd.DataFrame], pd.DataFrame],
+    evaluate: Callable[[pd.DataFrame], Mapping[str, float]],
     generator: np.random.Generator,
     resamples: int = POOLED_RESAMPLES,
-) -> pd.DataFrame:
-    """A pooled quantity evaluated on resampled seeds.
+    known: dict[tuple[int, ...], Mapping[str, float]] | None = None,
+) -> dict[str, np.ndarray]:
+    """A pooled quantity evaluated on resampled seeds: arm -> its values (draws that have the arm,).
 
-    Seeds are drawn with replacement; a seed drawn twice brings its runs twice.
+    Seeds are drawn with replacement; a seed drawn twice brings its runs twice. Few seeds have few different
+    draws, and each is evaluated once.
 
     Parameters
     ----------
     records : DataFrame
         With a column ``seed``.
     evaluate : callable
-        Records -> table with ``arm`` and ``value``.
-    generator : numpy Generator
-    resamples : int
-
-    Returns
-    -------
-    DataFrame
-        Columns ``draw, arm, value``.
+        Records -> arm -> value.
+    known : dict, optional
+        What ``evaluate`` gave before for draws (numbers of seeds, ascending); new ones are added.
 
     >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
-    >>> mean = lambda table: pd.DataFrame({"arm": ["a"], "value": [table["x"].mean()]})
-    >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)
-    >>> len(draws), bool(draws["value"].between(1, 3).all())
+    >>> mean = lambda table: {"a": table["x"].mean()}
+    >>> draws = resampled(records, mean, np.random.default_rng(0), resamples=50)["a"]
+    >>> len(draws), bool(draws.min() >= 1 and draws.max() <= 3)
     (50, True)
     """
-    seeds = records["seed"].unique()
-    by_seed = {seed: records[records["seed"] == seed] for seed in seeds}
-    found: dict[tuple[int, ...], list[Any]] = {}  # few seeds: the same draw comes often
-    rows = []
-    for draw in range(resamples):
-        chosen = tuple(sorted(generator.integers(0, len(seeds), size=len(seeds)).tolist()))
-        if chosen not in found:
-            picked = pd.concat([by_seed[seeds[i]] for i in chosen], ignore_index=True)
-            found[chosen] = evaluate(picked).reindex(columns=["arm", "value"]).to_dict("records")
-        rows += [{"draw": draw, **row} for row in found[chosen]]
-    return pd.DataFrame(rows, columns=["draw", "arm", "value"])
+    seeds = records["seed"].to_numpy()
+    rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
+    drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
+    known = {} if known is None else known
+    found: dict[str, list[float]] = {}
+    for draw in map(tuple, drawn.tolist()):
+        if draw not in known:
+            known[draw] = evaluate(records.iloc[np.concatenate([rows[i] for i in draw])])
+        for arm, value in known[draw].items():
+            found.setdefault(arm, []).append(value)
+    values = {arm: np.array(each) for arm, each in found.items()}
+    return {arm: each[~np.isnan(each)] for arm, each in values.items()}

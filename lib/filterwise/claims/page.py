@@ -10,19 +10,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from filterwise.claims.ledger import findings, number, table_of
-from filterwise.claims.load import chapters
-from filterwise.claims.quantities import get
-from filterwise.claims.schema import PROFILES, VERDICTS, Rule
+from filterwise.claims.claim_files import chapters
+from filterwise.claims.ledger_table import findings, number, table_of
+from filterwise.claims.registered import quantity_of
+from filterwise.claims.schema import VERDICTS, Rule
 from filterwise.claims.verdict import Estimate, Finding
 from filterwise.errors import check_choice
+from filterwise.parameters import PROFILES
 
 SYMBOLS = {"holds": "✔", "fails": "✘", "undecided": "?", "not measured": "–"}
 PROFILE_WORDS = {
     "quick": "quick: embedded data, minutes on two CPU cores",
     "cifar": "cifar: photographs, small networks, CPU scale",
+    "short": "short: the paper's networks, a tenth of the epochs, half an hour of a GPU",
     "paper": "paper: the paper's networks and epochs",
 }
+
+_HEADS = (
+    "claim", "verdict", "statement", "the paper", "here (mean ± sd)", "control", "seeds", "profile", "data",
+)  # fmt: skip
 
 
 def badge(verdict: str) -> str:
@@ -48,11 +54,8 @@ def counts(table: pd.DataFrame) -> str:
     '2 hold, 1 fails, 0 undecided, 0 not measured.'
     """
     number_of = {verdict: int((table["verdict"] == verdict).sum()) for verdict in VERDICTS}
-    plural = {
-        "holds": "holds" if number_of["holds"] == 1 else "hold",
-        "fails": "fails" if number_of["fails"] == 1 else "fail",
-    }
-    return ", ".join(f"{n} {plural.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
+    words = {kind: kind if number_of[kind] == 1 else kind.removesuffix("s") for kind in ("holds", "fails")}
+    return ", ".join(f"{n} {words.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
 
 
 def chapter_table(
@@ -64,18 +67,7 @@ def chapter_table(
 ) -> str:
     """One chapter's claims as an HTML table, verdict first, with the seeds' numbers folded under each row.
 
-    Parameters
-    ----------
-    chapter : str
-    profile : str, optional
-        Default: every profile, claim by claim.
-    claims_folder, records_folder : path, optional
-        Default: the repository's own.
-
-    Raises
-    ------
-    ParameterError
-        As :func:`filterwise.claims.ledger.ledger`.
+    Parameters and errors are those of :func:`filterwise.claims.ledger`.
 
     >>> chapter_table("4-sfp", "quick").count("<tbody>")
     1
@@ -101,18 +93,7 @@ def _table(found: list[Finding]) -> str:
             f"<td>{escape(str(row['profile']))}</td>"
             f"<td>{escape(str(row['data'])) or '–'}</td></tr>"
         )
-    heads = (
-        "claim",
-        "verdict",
-        "statement",
-        "the paper",
-        "here (mean ± sd)",
-        "control",
-        "seeds",
-        "profile",
-        "data",
-    )
-    header = "".join(f"<th scope='col'>{head}</th>" for head in heads)
+    header = "".join(f"<th scope='col'>{head}</th>" for head in _HEADS)
     body = "\n".join(rows)
     return f'<table class="fw-claims">\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
 
@@ -126,7 +107,7 @@ def _details(finding: Finding) -> str:
     """What decided, the pass rule as it was written down, and the numbers seed by seed, folded."""
     claim = finding.claim
     lines = [
-        f"<p><b>Counts as reproduced:</b> {escape(claim.criterion)}</p>",
+        f"<p><b>Counts as reproduced:</b> {escape(claim.criterion.text)}</p>",
         f"<p><b>Decided by:</b> {escape(finding.why)}</p>",
         f"<p><b>In the paper:</b> {escape(claim.where)} (read in: {escape(claim.paper.source)})</p>",
     ]
@@ -134,11 +115,10 @@ def _details(finding: Finding) -> str:
         lines.append(f"<p><b>How it was read:</b> {escape(claim.note)}</p>")
     if claim.controls:
         lines.append(f"<p><b>Controls:</b> {escape('; '.join(claim.controls))}</p>")
-    # a claim's own quantity is often a condition as well; then the condition's interval is what decided
-    parts = {(part.quantity, part.arm): part for part in (*finding.headline, *finding.parts)}
+    parts = finding.estimates()
     if parts:
-        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.rule)}</p>")
-    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts.values()]
+        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.criterion.rule)}</p>")
+    lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts]
     return f"<details><summary>how it was judged, seed by seed</summary>{''.join(lines)}</details>"
 
 
@@ -146,7 +126,7 @@ def _here(finding: Finding, ours: str) -> str:
     """What was found, and under it what it is a number of."""
     if not ours:
         return "–"
-    what = get(finding.claim.quantity).says
+    what = quantity_of(finding.claim.quantity).says
     return f'{escape(ours)}<div class="fw-what">{escape(what)}</div>'
 
 
@@ -169,7 +149,7 @@ def _rule_words(rule: Rule) -> str:
 
 
 def _seed_by_seed(part: Estimate) -> str:
-    about = get(part.quantity)
+    about = quantity_of(part.quantity)
     name = f"<code>{escape(part.quantity)}</code>, {escape(part.arm)}: "
     if part.values:
         pairs = zip(part.seeds, part.values, strict=True)

@@ -1,68 +1,72 @@
-"""What a claim is: the dataclasses behind ``data/claims/<chapter>.yml``.
+"""What a claim is: the entries of ``data/claims/<chapter>.yml``, checked when they are made.
 
-A claim is written down before it is measured.  It names the quantity that is computed from records, the
-conditions that quantity must meet, and the rule by which seeds turn into a verdict.
+A claim is written down before it is measured. It names the quantity that is computed from records, the
+conditions that this quantity must meet, and the rule by which seeds turn into a verdict.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, ClassVar
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.parameters import PROFILES
 
-PROFILES: tuple[str, ...] = ("quick", "cifar", "paper")
 VERDICTS: tuple[str, ...] = ("holds", "fails", "undecided", "not measured")
-NO_NUMBER = "no number"
 
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
     "<=": operator.le,
 }
-
 # A rank correlation of 0.9 is stored as 0.8999999999999999; bounds are met up to this much.
-TOLERANCE = 1e-9
+_TOLERANCE = 1e-9
+
+
+class _Entry:
+    """A mapping of a claim file: no other keys, no other types, no required text that is blank."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        for each in fields(self):  # type: ignore[arg-type]
+            required = each.default is MISSING and each.default_factory is MISSING
+            value = getattr(self, each.name)
+            if required and isinstance(value, str) and not value.strip():
+                raise ParameterError(f"{each.name} is empty")
+
+
+def _check_profiles(profiles: Iterable[str]) -> None:
+    for profile in profiles:
+        check_choice("profile", profile, PROFILES)
 
 
 @dataclass(frozen=True)
-class PaperNumber:
-    """The paper's own number.
+class PaperNumber(_Entry):
+    """The paper's own number."""
 
-    Attributes
-    ----------
-    value : float or None
-        ``None`` where no number could be read or the paper gives none.
-    text : str
-        What the paper says, in words.
-    source : str
-        Where that was read.
-    """
-
-    value: float | None
-    text: str
-    source: str
+    value: float | None  # None where no number could be read or the paper gives none
+    text: str  # what the paper says, in words
+    source: str  # where that was read
 
     def shown(self) -> str:
         """The number and the words; where neither has a number, that is said.
 
         >>> PaperNumber(None, "monotone trend", "abstract").shown()
         'monotone trend (no number)'
-        >>> PaperNumber(None, "0.94 above VGG16, whose value could not be read", "abstract").shown()
-        '0.94 above VGG16, whose value could not be read'
         >>> PaperNumber(0.94, "A-VGG8", "abstract").shown()
         '0.94 (A-VGG8)'
         """
         if self.value is None:
-            return self.text if any(map(str.isdigit, self.text)) else f"{self.text} ({NO_NUMBER})"
+            return self.text if any(map(str.isdigit, self.text)) else f"{self.text} (no number)"
         return f"{self.value:g} ({self.text})"
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(_Entry):
     """How seeds become a verdict.
 
     Attributes
@@ -73,63 +77,66 @@ class Rule:
         ``count``: all conditions are met together in at least ``seeds`` of ``of`` seeds (the same share when
         there are more).
         ``estimate``: the value itself is compared; for exact identities and values that are tests already.
-    method : str
-        ``t`` (means of accuracies) or ``bootstrap`` (bounded or skewed values).  Over three seeds the
-        bootstrap interval reaches from the smallest to the largest seed.
-    level : float
-        Two-sided.  0.90 is the one-sided test at 5 % and the two one-sided tests of an equivalence.
-    seeds, of : int
-        For ``count``.
     """
 
     kind: str = "interval"
-    method: str = "bootstrap"
-    level: float = 0.95
+    method: str = "bootstrap"  # or "t", for means of accuracies
+    level: float = 0.95  # two-sided; 0.90 is the one-sided test at 5 %, and an equivalence by two of them
     seeds: int = 0
     of: int = 0
 
+    _OWN: ClassVar[dict[str, tuple[str, ...]]] = {
+        "interval": ("method", "level"),
+        "count": ("seeds", "of"),
+        "estimate": (),
+    }
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, self._OWN)
+        for each in fields(self)[1:]:
+            if each.name not in self._OWN[self.kind] and getattr(self, each.name) != each.default:
+                raise ParameterError(f"{each.name!r} does not belong to kind {self.kind!r}")
+        check_choice("method", self.method, ("t", "bootstrap"))
+        if not 0.5 <= self.level < 1:
+            raise ParameterError(f"level={self.level} is not in [0.5, 1)")
+        if self.kind == "count" and not 1 <= self.seeds <= self.of:
+            raise ParameterError(f"seeds={self.seeds} of={self.of} must satisfy 1 <= seeds <= of")
+
 
 @dataclass(frozen=True)
-class Condition:
-    """One comparison: ``quantity op bound``, or ``low <= quantity <= high`` for ``within``.
-
-    Attributes
-    ----------
-    quantity : str
-        A name registered in :mod:`filterwise.claims.quantities`.
-    op : str
-        ``>``, ``>=``, ``<``, ``<=`` or ``within``.
-    bound, low, high : float or None
-    options : mapping
-        Keyword arguments of the quantity.
-    profiles : tuple of str
-        Empty means every profile of the claim.
-    rule : Rule or None
-        Takes the place of the claim's rule.
-    fewer_than : int
-        Below this number of seeds ``low`` and ``high`` are replaced by ``low_fewer`` and ``high_fewer``.
-    """
+class Condition(_Entry):
+    """One comparison: ``quantity op bound``, or ``low <= quantity <= high`` for ``within``."""
 
     quantity: str
     op: str
     bound: float | None = None
     low: float | None = None
     high: float | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    profiles: tuple[str, ...] = ()
-    rule: Rule | None = None
-    fewer_than: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the quantity
+    profiles: tuple[str, ...] = ()  # empty means every profile of the claim
+    rule: Rule | None = None  # takes the place of the criterion's
+    fewer_than: int = 0  # below this number of seeds low and high are replaced by these two
     low_fewer: float | None = None
     high_fewer: float | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("op", self.op, [*_OPERATORS, "within"])
+        given = {name for name in ("bound", "low", "high") if getattr(self, name) is not None}
+        needed = {"low", "high"} if self.op == "within" else {"bound"}
+        fewer = {name for name in ("fewer_than", "low_fewer", "high_fewer") if getattr(self, name)}
+        if given != needed or (fewer and self.op != "within"):
+            raise ParameterError(f"op {self.op!r} needs {sorted(needed)} and got {sorted(given | fewer)}")
+        if len(fewer) not in (0, 3):
+            raise ParameterError(f"fewer_than, low_fewer and high_fewer belong together, got {sorted(fewer)}")
+        if self.rule and self.rule.kind == "count":
+            raise ParameterError("a count rule belongs to the criterion, not to one condition")
+        _check_profiles(self.profiles)
+
     def limits(self, n: int) -> tuple[float, float]:
         """The bounds of ``within`` for ``n`` seeds."""
-        if n < self.fewer_than:
-            low, high = self.low_fewer, self.high_fewer
-        else:
-            low, high = self.low, self.high
-        if low is None or high is None:  # the loader refuses such a file
-            raise ParameterError(f"{self.quantity}: within needs low and high")
+        pair = (self.low_fewer, self.high_fewer) if n < self.fewer_than else (self.low, self.high)
+        low, high = (float("nan") if bound is None else bound for bound in pair)
         return low, high
 
     def met(self, value: float, n: int = 0) -> bool:
@@ -140,13 +147,11 @@ class Condition:
         >>> Condition("x", "within", low=-0.1, high=0.1).met(0.2)
         False
         """
-        if self.op == "within":
-            low, high = self.limits(n)
-            return low - TOLERANCE <= value <= high + TOLERANCE
         if self.bound is None:
-            raise ParameterError(f"{self.quantity}: {self.op} needs a bound")
-        slack = TOLERANCE if self.op == ">=" else -TOLERANCE if self.op == "<=" else 0.0
-        return OPERATORS[self.op](value + slack, self.bound)
+            low, high = self.limits(n)
+            return low - _TOLERANCE <= value <= high + _TOLERANCE
+        slack = {">=": _TOLERANCE, "<=": -_TOLERANCE}.get(self.op, 0.0)
+        return _OPERATORS[self.op](value + slack, self.bound)
 
     def words(self, n: int = 0) -> str:
         """The condition as it is read aloud: ``'snr_ratio > 1.5'``."""
@@ -157,59 +162,65 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim of a paper, with what would count as reproducing it.
+class Criterion(_Entry):
+    """What would count as reproducing a claim."""
 
-    Attributes
-    ----------
-    id, chapter, statement : str
-    paper : PaperNumber
-    where : str
-        Where in the paper.
-    quantity : str
-        The headline quantity, shown as "ours".
-    options : mapping
-        Keyword arguments of the headline quantity.
-    criterion : str
-        The pass rule in words.
-    conditions : tuple of Condition
-        Empty when the spec asks for a report only, or when ``claims`` is given.
-    rule : Rule
-    claims : tuple of str
-        This claim holds when these claims hold on the arms that ``at`` picks.
-    at : str
-        ``label extremes``: the arms with the fewest and the most labels.
-    runs : str
-        ``all labels``: only networks trained on all labels of their data set are looked at; label subsets are
-        then the business of a claim with ``at``.  Empty: every run.
-    seeds : int
-        Fewer seeds than this leave the claim undecided.
-    controls : tuple of str
-        What the quantity's control column is.
-    profiles : tuple of str
-        Where the claim can be tested.
-    note : str
-        How a loose wording was read; empty if it needed no reading.
-    """
-
-    id: str
-    chapter: str
-    statement: str
-    paper: PaperNumber
-    where: str
-    quantity: str
-    criterion: str
-    options: Mapping[str, Any] = field(default_factory=dict)
-    conditions: tuple[Condition, ...] = ()
+    text: str  # the pass rule in words
+    conditions: tuple[Condition, ...] = ()  # empty for a report only, or when claims are given
     rule: Rule = field(default_factory=Rule)
-    claims: tuple[str, ...] = ()
-    at: str = ""
-    runs: str = ""
-    seeds: int = 3
-    controls: tuple[str, ...] = ()
-    profiles: tuple[str, ...] = PROFILES
-    note: str = ""
+    claims: tuple[str, ...] = ()  # these claims hold on the arms that ``at`` picks
+    at: str = ""  # "label extremes": the arms with the fewest and the most labels
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.conditions and self.claims:
+            raise ParameterError("criterion has both conditions and claims; give one of them")
+        if bool(self.claims) != bool(self.at):
+            raise ParameterError("criterion needs claims and at together")
+        check_choice("at", self.at or "label extremes", ("label extremes",))
+        if self.rule.kind == "count" and any(c.rule for c in self.conditions):
+            raise ParameterError("under a count rule the conditions are judged together and have no own rule")
 
     def conditions_for(self, profile: str) -> tuple[Condition, ...]:
-        """The conditions that apply at one profile."""
+        """The conditions that apply at one profile; ``short`` has those of ``paper`` unless one names it."""
+        if profile == "short" and not any("short" in c.profiles for c in self.conditions):
+            profile = "paper"
         return tuple(c for c in self.conditions if not c.profiles or profile in c.profiles)
+
+
+@dataclass(frozen=True)
+class Claim(_Entry):
+    """One claim of a paper, with what would count as reproducing it."""
+
+    id: str  # unique in the book
+    statement: str
+    paper: PaperNumber
+    where: str  # in the paper
+    quantity: str  # the headline quantity, shown as "ours"
+    criterion: Criterion
+    seeds: int  # fewer leave the claim undecided
+    controls: tuple[str, ...]  # what the quantity's control column is
+    profiles: tuple[str, ...]  # where the claim can be tested
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the headline quantity
+    # "all labels": only networks trained on all labels of their set are looked at; subsets are then the
+    # business of a claim with ``at``
+    runs: str = ""
+    note: str = ""  # how a loose wording was read
+    chapter: str = ""  # from the file
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least("seeds", self.seeds, 1)
+        if not self.profiles:
+            raise ParameterError("profiles is empty")
+        _check_profiles(self.profiles)
+        check_choice("runs", self.runs or "all labels", ("all labels",))
+
+
+@dataclass(frozen=True)
+class ClaimFile(_Entry):
+    """One chapter's claims; ``papers`` are full references by author and year."""
+
+    chapter: str
+    papers: Mapping[str, str]
+    claims: tuple[Claim, ...]

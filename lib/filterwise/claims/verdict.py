@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from filterwise.claims import intervals, quantities
+from filterwise.claims import intervals
+from filterwise.claims.arms import has, joined, on_all_labels
+from filterwise.claims.registered import quantity_of, rows_found, values_by_arm
 from filterwise.claims.schema import Claim, Condition, Rule
-from filterwise.errors import ParameterError
+
+#: quantity and options -> draw of seeds -> arm -> value
+Draws = dict[str, dict[tuple[int, ...], Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,21 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one claim at one profile.
-
-    Attributes
-    ----------
-    claim : Claim
-    profile, verdict, why : str
-        ``why`` says in words what decided.
-    headline : tuple of Estimate
-        The claim's own quantity, one per arm.
-    parts : tuple of Estimate
-        The conditions' quantities.
-    """
+    """What was found for one claim at one profile."""
 
     claim: Claim
     profile: str
     verdict: str
-    why: str
-    headline: tuple[Estimate, ...] = ()
-    parts: tuple[Estimate, ...] = field(default=())
+    why: str  # what decided, in words
+    headline: tuple[Estimate, ...] = ()  # the claim's own quantity, one per arm
+    parts: tuple[Estimate, ...] = ()  # the conditions' quantities
+
+    def estimates(self) -> list[Estimate]:
+        """Headline and parts, each quantity and arm once.
+
+        A claim's own quantity is often a condition as well; then the condition's interval is what decided.
+        """
+        return list({(each.quantity, each.arm): each for each in (*self.headline, *self.parts)}.values())
 
 
 def estimate(
@@ -67,74 +67,47 @@ def estimate(
     options: Mapping[str, object],
     rule: Rule,
     generator: np.random.Generator,
+    known: Draws | None = None,
 ) -> tuple[Estimate, ...]:
     """One quantity on every arm, with its interval by the rule's method and level.
 
-    A single seed has no interval: ``low`` and ``high`` are not-a-number then.
+    A single seed has no interval: ``low`` and ``high`` are not-a-number then. ``known`` remembers what pooled
+    quantities were on resampled seeds of these records.
     """
-    table = quantities.measure(name, records, options)
-    if quantities.get(name).pooled:
-        return _pooled(name, table, records, options, rule, generator)
+    pooled = quantity_of(name).pooled
+    rows = rows_found(name, records, options)
+    draws: dict[str, np.ndarray] = {}
+    if pooled and rule.kind == "interval" and max((row["n"] for row in rows), default=0) >= 2:
+        before = {} if known is None else known.setdefault(f"{name} {sorted(options.items(), key=str)}", {})
+        evaluate = partial(values_by_arm, name, options=options)
+        draws = intervals.resampled(records, evaluate, generator, known=before)
     found = []
-    for arm, group in table.groupby("arm", sort=False):
-        values = group["value"].to_numpy(dtype=float)
-        low, high = math.nan, math.nan
-        if len(values) >= 2 and rule.method == "t":
-            low, high = intervals.t_interval(values, rule.level)
-        elif len(values) >= 2:
-            low, high = intervals.bootstrap_interval(values, generator, rule.level)
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        group = [row for row in rows if row["arm"] == arm]
+        values, controls = (
+            np.array([row[key] for row in group], dtype=float) for key in ("value", "control")
+        )
+        if pooled:
+            n, spread = int(group[0]["n"]), draws.get(arm, np.empty(0))
+            low, high = intervals.pooled_interval(values[0], spread, n, rule.method, rule.level)
+        else:
+            n, spread = len({row["seed"] for row in group}), values
+            low, high = intervals.mean_interval(values, generator, rule.method, rule.level)
         found.append(
             Estimate(
                 quantity=name,
-                arm=str(arm),
+                arm=arm,
                 value=float(values.mean()),
-                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
+                spread=float(spread.std(ddof=1)) if len(spread) > 1 else math.nan,
                 low=low,
                 high=high,
-                n=group["seed"].nunique(),
-                control=float(pd.to_numeric(group["control"]).mean()),
-                seeds=tuple(int(seed) for seed in group["seed"]),
-                values=tuple(values.tolist()),
-                controls=tuple(pd.to_numeric(group["control"]).astype(float).tolist()),
-                data=quantities.joined(group["data"]),
-                device=quantities.joined(group["device"]),
-            )
-        )
-    return tuple(found)
-
-
-def _pooled(
-    name: str,
-    table: pd.DataFrame,
-    records: pd.DataFrame,
-    options: Mapping[str, object],
-    rule: Rule,
-    generator: np.random.Generator,
-) -> tuple[Estimate, ...]:
-    draws = pd.DataFrame(columns=["draw", "arm", "value"])
-    if len(table) and int(table["n"].max()) >= 2 and rule.kind == "interval":
-        draws = intervals.resampled(records, partial(quantities.measure, name, options=options), generator)
-    found = []
-    for row in table.to_dict("records"):
-        values = draws.loc[draws["arm"] == row["arm"], "value"].to_numpy(dtype=float)
-        low, high = intervals.pooled_interval(
-            float(row["value"]), values, int(row["n"]), rule.method, rule.level
-        )
-        found.append(
-            Estimate(
-                quantity=name,
-                arm=str(row["arm"]),
-                value=float(row["value"]),
-                spread=float(values.std(ddof=1)) if len(values) > 1 else math.nan,
-                low=float(low),
-                high=float(high),
-                n=int(row["n"]),
-                control=float(row["control"]),
-                seeds=(),
-                values=(),
-                controls=(),
-                data=str(row["data"]),
-                device=str(row["device"]),
+                n=n,
+                control=math.nan if np.isnan(controls).all() else float(np.nanmean(controls)),
+                seeds=() if pooled else tuple(int(row["seed"]) for row in group),
+                values=() if pooled else tuple(values.tolist()),
+                controls=() if pooled else tuple(controls.tolist()),
+                data=joined(row["data"] for row in group),
+                device=joined(row["device"] for row in group),
             )
         )
     return tuple(found)
@@ -174,7 +147,7 @@ def count(
     conditions: Sequence[Condition], parts: Mapping[str, Sequence[Estimate]], claim: Claim
 ) -> list[tuple[str, str]]:
     """Verdicts of a count rule, one per arm: all conditions met together in enough seeds."""
-    rule = claim.rule
+    rule = claim.criterion.rule
     by_arm: dict[str, dict[int, list[bool]]] = {}
     for condition in conditions:
         for found in parts[_name(condition)]:
@@ -201,15 +174,12 @@ def worst(verdicts: Sequence[tuple[str, str]]) -> tuple[str, str]:
     """
     kinds = {verdict for verdict, _ in verdicts}
     if kinds <= {"not measured"}:
-        return "not measured", "; ".join(dict.fromkeys(why for _, why in verdicts))
-    for verdict, members in (
-        ("fails", {"fails"}),
-        ("undecided", {"undecided", "not measured"}),
-        ("holds", {"holds"}),
-    ):
-        if kinds & members:
-            return verdict, "; ".join(dict.fromkeys(why for kind, why in verdicts if kind in members))
-    raise ParameterError(f"verdicts={sorted(kinds)!r} are not known")
+        deciding = ["not measured"]
+    elif "fails" in kinds:
+        deciding = ["fails"]
+    else:
+        deciding = ["holds"] if kinds == {"holds"} else ["undecided", "not measured"]
+    return deciding[0], "; ".join(dict.fromkeys(why for kind, why in verdicts if kind in deciding))
 
 
 def find(
@@ -220,47 +190,38 @@ def find(
     others: Mapping[str, Claim] | None = None,
     choose_runs: bool = True,
 ) -> Finding:
-    """Judge one claim on one profile's records.
+    """Judge one claim on one profile's records (one row per run; may be empty).
 
-    Parameters
-    ----------
-    claim : Claim
-    records : DataFrame
-        One row per run; may be empty.
-    profile : str
-    generator : numpy Generator
-        For the bootstrap.
-    others : mapping of id to Claim, optional
-        The chapter's claims, for a claim that rests on others.
-    choose_runs : bool
-        Keep to the claim's ``runs``; ``False`` takes the records as they are.
+    ``generator`` is for the bootstrap, ``others`` are the chapter's claims by id, for a claim that rests on
+    others; ``choose_runs=False`` takes the records as they are instead of the claim's ``runs``.
     """
     if claim.runs and choose_runs:
-        records = quantities.on_all_labels(records)
-    headline_rule = claim.rule if claim.rule.kind == "interval" else Rule()
-    headline = estimate(claim.quantity, records, claim.options, headline_rule, generator)
-    if claim.claims:
+        records = on_all_labels(records)
+    rule = claim.criterion.rule
+    headline_rule = rule if rule.kind == "interval" else Rule()
+    known: Draws = {}
+    headline = estimate(claim.quantity, records, claim.options, headline_rule, generator, known)
+    if claim.criterion.claims:
         verdict, why = _at_extremes(claim, records, profile, generator, others or {})
         return Finding(claim, profile, verdict, why, headline)
-    conditions = claim.conditions_for(profile)
+    conditions = claim.criterion.conditions_for(profile)
     if not conditions:
         if not headline:
             return Finding(claim, profile, "not measured", "no record yet")
         return Finding(claim, profile, "undecided", "reported only: no pass rule was set", headline)
     parts = {
-        _name(c): estimate(c.quantity, records, c.options, c.rule or claim.rule, generator)
+        _name(c): estimate(c.quantity, records, c.options, c.rule or rule, generator, known)
         for c in conditions
     }
     verdicts = [("not measured", f"{c.quantity} not measured") for c in conditions if not parts[_name(c)]]
-    if claim.rule.kind == "count":
+    if rule.kind == "count":
         verdicts += count([c for c in conditions if parts[_name(c)]], parts, claim)
     else:
-        verdicts += [
-            judge(c, e, c.rule or claim.rule, claim.seeds) for c in conditions for e in parts[_name(c)]
-        ]
+        verdicts += [judge(c, e, c.rule or rule, claim.seeds) for c in conditions for e in parts[_name(c)]]
     verdict, why = worst(verdicts)
-    flat = tuple(e for c in conditions for e in parts[_name(c)])
-    return Finding(claim, profile, verdict, why, headline, flat)
+    return Finding(
+        claim, profile, verdict, why, headline, tuple(e for c in conditions for e in parts[_name(c)])
+    )
 
 
 def _at_extremes(
@@ -270,7 +231,7 @@ def _at_extremes(
     generator: np.random.Generator,
     others: Mapping[str, Claim],
 ) -> tuple[str, str]:
-    if not quantities.has(records, "labels", "layers") or records["layers"].isna().all():
+    if not has(records, "labels", "layers") or records["layers"].isna().all():
         return "not measured", "no record yet"
     measured = records[records["layers"].notna()]
     counts = sorted(measured["labels"].dropna().astype(int).unique())
@@ -279,7 +240,7 @@ def _at_extremes(
     verdicts = []
     for labels in (counts[0], counts[-1]):
         part = measured[measured["labels"] == labels]
-        for other in claim.claims:
+        for other in claim.criterion.claims:
             finding = find(others[other], part, profile, generator, others, choose_runs=False)
             verdicts.append((finding.verdict, f"{other} at {labels} labels: {finding.verdict}"))
     return worst(verdicts)

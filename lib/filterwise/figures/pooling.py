@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.quantities_pooling import paired
 from filterwise.figures import style
 from filterwise.figures.tables import layer_number, mean_and_spread, need
+from filterwise.papers.pooling.quantities import paired
 
 _MARKERS = "osD^vPX"
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from filterwise.claims import load, quantities
-from filterwise.claims.quantities import joined
-from filterwise.claims.schema import PROFILES, Claim
+from filterwise.claims.arms import joined
+from filterwise.claims.claim_files import load
+from filterwise.claims.registered import quantity_of
 from filterwise.claims.verdict import Estimate, Finding, find
 from filterwise.errors import check_choice
+from filterwise.parameters import PROFILES
+from filterwise.runs.records import load_records
 
 COLUMNS = (
     "claim", "chapter", "statement", "paper", "quantity", "ours", "control", "n", "verdict", "why", "profile",
@@ -34,10 +36,8 @@ def findings(
 
     Parameters
     ----------
-    chapter : str, optional
-        Such as ``"4-sfp"``; default all that have a claim file.
-    profile : str, optional
-        ``quick``, ``cifar`` or ``paper``; default all.
+    chapter, profile : str, optional
+        Such as ``"4-sfp"`` and ``"quick"``; default all.
     claims_folder, records_folder : path, optional
         Default: the repository's ``data/claims`` and ``data/records``.
     generator : numpy Generator, optional
@@ -49,11 +49,9 @@ def findings(
     ParameterError
         Unknown chapter or profile, or a broken claim file.
     """
-    from filterwise.runs.records import load_records  # brings torch; reading claims alone does not need it
-
     if profile is not None:
         check_choice("profile", profile, PROFILES)
-    chosen = load.load(chapter, claims_folder)
+    chosen = load(chapter, claims_folder)
     for name in dict.fromkeys(claim.chapter for claim in chosen):
         claims = {claim.id: claim for claim in chosen if claim.chapter == name}
         for each in PROFILES if profile is None else (profile,):
@@ -75,39 +73,21 @@ def ledger(
 ) -> pd.DataFrame:
     """What the papers claim and what was measured here, one row per claim and profile.
 
-    Parameters
-    ----------
-    chapter, profile, claims_folder, records_folder, generator
-        As :func:`findings`.
+    Parameters and errors are those of :func:`findings`.
 
     Returns
     -------
     DataFrame
-        ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words, or
-        ``no number``; ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and
-        ``control``; ``n`` seeds (the fewest of the arms); ``verdict``, one of ``holds``, ``fails``,
-        ``undecided``, ``not measured``, and ``why``; ``profile``, ``data``, ``device``; the numbers of the
-        first arm as ``value`` and ``spread``, and ``paper_value``.
+        ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``, ``ours``
+        (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the fewest of the arms);
+        ``verdict``, one of ``holds``, ``fails``, ``undecided``, ``not measured``, and ``why``; ``profile``,
+        ``data``, ``device``; the numbers of the first arm as ``value`` and ``spread``, and ``paper_value``.
 
-    Raises
-    ------
-    ParameterError
-        Unknown chapter or profile, or a broken claim file.
-
-    >>> table = ledger("4-sfp", "quick")
-    >>> table["claim"].tolist()[:3]
+    >>> ledger("4-sfp", "quick")["claim"].tolist()[:3]
     ['S1', 'S2', 'S3']
-    >>> set(table["verdict"]) <= {"holds", "fails", "undecided", "not measured"}
-    True
     """
-    found = findings(
-        chapter,
-        profile,
-        claims_folder=claims_folder,
-        records_folder=records_folder,
-        generator=generator,
-    )
-    return table_of(found)
+    folders = {"claims_folder": claims_folder, "records_folder": records_folder}
+    return table_of(findings(chapter, profile, **folders, generator=generator))
 
 
 def table_of(found: Iterable[Finding]) -> pd.DataFrame:
@@ -140,26 +120,17 @@ def seed_table(
     >>> seed_table("S1", "4-sfp", "quick").columns.tolist()
     ['quantity', 'arm', 'seed', 'value', 'control', 'low', 'high']
     """
-    from filterwise.runs.records import load_records
-
-    claims = {each.id: each for each in load.load(chapter, claims_folder)}
+    claims = {each.id: each for each in load(chapter, claims_folder)}
     check_choice("claim", claim, claims)
     check_choice("profile", profile, claims[claim].profiles)
     records = load_records(chapter, profile, root=records_folder)
     finding = find(claims[claim], records, profile, np.random.default_rng(BOOTSTRAP_SEED), claims)
-    rows: list[dict[str, object]] = []
-    for part in dict.fromkeys((*finding.headline, *finding.parts)):
-        common = {"quantity": part.quantity, "arm": part.arm}
-        interval = {"low": part.low, "high": part.high}
-        per_seed: list[tuple[object, float, float]] = list(
-            zip(part.seeds, part.values, part.controls, strict=True)
-        )
-        for seed, value, control in per_seed or [(None, part.value, part.control)]:
-            rows.append({**common, "seed": seed, "value": value, "control": control} | interval)
-    columns = ["quantity", "arm", "seed", "value", "control", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).drop_duplicates(
-        ["quantity", "arm", "seed", "value"], ignore_index=True
-    )
+    rows: list[tuple[object, ...]] = []
+    for part in finding.estimates():
+        per_seed: list[tuple[object, ...]] = list(zip(part.seeds, part.values, part.controls, strict=True))
+        for each in per_seed or [(None, part.value, part.control)]:
+            rows.append((part.quantity, part.arm, *each, part.low, part.high))
+    return pd.DataFrame(rows, columns=["quantity", "arm", "seed", "value", "control", "low", "high"])
 
 
 def _row(finding: Finding) -> dict[str, object]:
@@ -170,9 +141,9 @@ def _row(finding: Finding) -> dict[str, object]:
         "chapter": claim.chapter,
         "statement": claim.statement,
         "paper": claim.paper.shown(),
-        "quantity": quantities.get(claim.quantity).says,
+        "quantity": quantity_of(claim.quantity).says,
         "ours": "; ".join(shown(each, len(headline) > 1) for each in headline),
-        "control": shown_controls(claim, headline),
+        "control": shown_controls(claim.quantity, headline),
         "n": min((each.n for each in headline), default=0),
         "verdict": finding.verdict,
         "why": finding.why,
@@ -191,7 +162,7 @@ def shown(found: Estimate, with_arm: bool = True) -> str:
     >>> shown(Estimate("noise_ratio", "net", 0.3, 0.012, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu"))
     '0.300 ± 0.012 (net)'
     """
-    about = quantities.get(found.quantity)
+    about = quantity_of(found.quantity)
     text = number(found.value, about.digits)
     if not math.isnan(found.spread):
         text += f" ± {number(found.spread, about.digits)}"
@@ -200,16 +171,14 @@ def shown(found: Estimate, with_arm: bool = True) -> str:
     return f"{text} ({found.arm})" if with_arm else text
 
 
-def shown_controls(claim: Claim, headline: tuple[Estimate, ...]) -> str:
+def shown_controls(quantity: str, headline: tuple[Estimate, ...]) -> str:
     """The control values with what they are; a control that was not run is said to be missing.
 
-    >>> from filterwise.claims.schema import PaperNumber
-    >>> claim = Claim("S4", "4-sfp", "s", PaperNumber(None, "t", "u"), "w", "noise_ratio", "c")
     >>> found = Estimate("noise_ratio", "net", 0.3, 0.01, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu")
-    >>> shown_controls(claim, (found,))
+    >>> shown_controls("noise_ratio", (found,))
     '0.900: the same measurement on a network with untrained convolutions'
     """
-    about = quantities.get(claim.quantity)
+    about = quantity_of(quantity)
     if not about.control or not headline:
         return ""
     values = [

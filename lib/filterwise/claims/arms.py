@@ -1,0 +1,111 @@
+"""What the papers' functions of records share: columns, the names of arms, the runs on all labels."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def has(records: pd.DataFrame, *columns: str) -> bool:
+    """Whether the records carry all these columns."""
+    return set(columns) <= set(records.columns)
+
+
+def numbers(records: pd.DataFrame, column: str) -> list[float]:
+    """One column as numbers; not-a-number where the records do not carry it."""
+    return records[column].astype(float).tolist() if column in records else [np.nan] * len(records)
+
+
+def texts(records: pd.DataFrame, column: str) -> list[str]:
+    """One column as texts; empty where the records do not carry it."""
+    return records[column].astype(str).tolist() if column in records else [""] * len(records)
+
+
+def rows_of(records: pd.DataFrame, *names: str) -> list[Any]:
+    """Some columns as named tuples; ``None`` where the records do not carry one.
+
+    A loop over tens of runs is many times faster than tables of them, and a claim is resampled often.
+
+    >>> rows_of(pd.DataFrame({"seed": [0, 1]}), "seed", "ratio")[1]
+    Row(seed=1, ratio=None)
+    """
+    missing = [None] * len(records)
+    columns = (records[name].tolist() if name in records else missing for name in names)
+    return list(map(_row_type(names)._make, zip(*columns, strict=True)))
+
+
+@cache
+def _row_type(names: tuple[str, ...]) -> Any:
+    return namedtuple("Row", names)
+
+
+def per_run(
+    records: pd.DataFrame, values: Iterable[float], controls: Iterable[float] | None = None
+) -> list[dict[str, Any]]:
+    """Rows of a per-seed quantity with one value, and one control, per run.
+
+    The arm is the network, its data and its number of labels; none without these columns.
+
+    >>> records = pd.DataFrame({"network": ["vgg6"], "data": ["cifar10 (jpeg)"], "labels": [10], "seed": [0]})
+    >>> per_run(records, [0.5])[0]["arm"]
+    'vgg6, cifar10 (jpeg), 10 labels'
+    """
+    if not has(records, "network", "data", "labels", "seed"):
+        return []
+    controls = controls or [np.nan] * len(records)
+    return [
+        {
+            "arm": f"{run.network}, {run.data}, {int(run.labels)} labels",
+            "seed": int(run.seed),
+            "value": value,
+            "control": control,
+            "data": run.data,
+            "device": run.device or "",
+        }
+        for run, value, control in zip(
+            rows_of(records, "network", "data", "labels", "seed", "device"), values, controls, strict=True
+        )
+    ]
+
+
+def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
+    """The runs on all labels of their data set.
+
+    A run on fewer labels than its set has, or than another run on the same set, is left out.
+
+    >>> records = pd.DataFrame({"data": ["cifar10 (jpeg)", "tiny-imagenet-100", "parts", "parts"],
+    ...                         "labels": [10, 3, 3, 40]})
+    >>> on_all_labels(records)["labels"].tolist()
+    [10, 40]
+    """
+    if not has(records, "data", "labels"):
+        return records
+    runs = rows_of(records, "data", "labels")
+    most = {data: max(run.labels for run in runs if run.data == data) for data in {run.data for run in runs}}
+    known = {data: _labels_of_set(data) for data in most}
+    whole = [run.labels == most[run.data] and not run.labels < known[run.data] for run in runs]
+    return records[np.array(whole, dtype=bool)]
+
+
+def _labels_of_set(title: str) -> float:
+    """How many labels a set has by its title in the records; NaN for one made for any number, or unknown."""
+    from filterwise import data
+
+    name = str(title).split(" (")[0]
+    if name not in data.names() or isinstance(data.describe(name).options.get("labels"), int):
+        return np.nan
+    return float(data.describe(name).labels)
+
+
+def joined(values: Iterable[Any]) -> str:
+    """Distinct values in order of appearance, as one text.
+
+    >>> joined(["cpu", "cuda", "cpu"])
+    'cpu; cuda'
+    """
+    return "; ".join(dict.fromkeys(str(value) for value in values))
