@@ -14,6 +14,7 @@ from filterwise.training import checkpoint as checkpoint_file
 from filterwise.training.device import fastest_kernels, own_randomness, threads
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of, mean_row
+from filterwise.training.learning import settle_masks
 from filterwise.training.loop import check_sets, identity_of, signature
 from filterwise.training.numerics import Numerics, resolve
 from filterwise.training.progress import Progress
@@ -106,6 +107,7 @@ def fit_many(
     with own_randomness(0, form.device), threads(form.threads):
         for net in members:
             check_sets(net, train, test, form.device)
+            settle_masks(net)
         if any(ds is not None and ds.labels.is_floating_point() for ds in (train, test)):
             raise ParameterError("members that train together take one label an image; use fit for shares")
         keeper = _Keeper(checkpoints, members, train, test, each, seeds, form)

@@ -96,7 +96,7 @@ def evaluate(
 
 
 def check_labels(what: str, labels: Tensor, outputs: int) -> None:
-    """Refuse labels that a network with this many outputs does not have.
+    """Refuse labels that a network with this many outputs does not have, and images without any.
 
     Raises
     ------
@@ -107,6 +107,8 @@ def check_labels(what: str, labels: Tensor, outputs: int) -> None:
             raise ParameterError(
                 f"{what} has shares of {labels.shape[1]} labels, but the network has {outputs} outputs"
             )
+        if not bool((labels.sum(1) > 0).all()):
+            raise ParameterError(f"{what} has images without any label; leave them out")
     elif int(labels.max()) >= outputs:
         raise ParameterError(
             f"{what} has labels up to {int(labels.max())}, but the network has {outputs} outputs"

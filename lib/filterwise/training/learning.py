@@ -53,12 +53,15 @@ def learning_mode(net: nn.Module, layers: Iterable[str]) -> None:
 
 @torch.no_grad()
 def settle_masks(net: nn.Module) -> None:
-    """Work out masked weights (``torch.nn.utils.prune``) from the newest ones.
+    """Set weights below a mask (``torch.nn.utils.prune``) to 0, where no step moves them, and work out the
+    masked ones anew.
 
-    The masked weight is made in every forward pass; after the last step it is one step old, and hangs on a
-    graph that forbids a deep copy.
+    These are made in every forward pass; after the last step they are one step old, and hang on a graph that
+    forbids a deep copy.
     """
     for module in net.modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, prune.BasePruningMethod):
-                setattr(module, hook._tensor_name, hook.apply_mask(module).detach())
+                name = hook._tensor_name
+                getattr(module, f"{name}_orig").mul_(getattr(module, f"{name}_mask"))
+                setattr(module, name, hook.apply_mask(module).detach())

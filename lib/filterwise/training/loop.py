@@ -102,6 +102,7 @@ def fit(
     with threads(form.threads), only_these_learn(net, learn):
         outputs = check_sets(net, train, test, form.device)
         identity = identity_of(net, train, test, recipe, seed, form, learn, step)
+        settle_masks(net)
         began = checkpoints.weights_digest(net.state_dict()) if checkpoint is not None else ""
         start = checkpoints.load(checkpoint, identity, began) if checkpoint is not None and resume else None
         place(net, form.device, form.layout)

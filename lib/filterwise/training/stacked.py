@@ -64,7 +64,6 @@ class Stack:
 
     def __init__(self, members: list[nn.Module], recipes: list[Recipe], feed: Feed, form: Numerics) -> None:
         self.members, self.recipes, self.feed, self.form = members, recipes, feed, form
-        settle_masks(members[0])  # a masked weight on a graph cannot be copied
         self.net = copy.deepcopy(members[0])
         self.diverged = [""] * len(members)
         trained = {name for name, weight in members[0].named_parameters() if weight.requires_grad}
