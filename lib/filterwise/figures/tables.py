@@ -96,9 +96,8 @@ def need(table: pd.DataFrame, *columns: str) -> None:
     for column in columns:
         if column not in table.columns:
             present = [str(name) for name in table.columns]
-            raise NothingToShow(
-                f"table has no column {column!r}; it has {', '.join(present)}{near_miss(column, present)}"
-            )
+            some = ", ".join(present[:12]) + (", ..." if len(present) > 12 else "")
+            raise NothingToShow(f"table has no column {column!r}; it has {some}{near_miss(column, present)}")
     if table.empty:
         raise NothingToShow("table has no rows; there is nothing to draw")
 
