@@ -1,4 +1,6 @@
-"""The page's own parts: numbers of figures, lines for what is not recorded, headline and scale from records."""
+"""The page's own parts: numbers of figures, lines for what is not recorded, headline and scale."""
+
+import re
 
 import pandas as pd
 import pytest
@@ -58,7 +60,10 @@ def test_show_draws_with_a_caption_that_may_take_numbers_from_the_table() -> Non
     ("table", "line"),
     [
         (TABLE[:0], r"^Not recorded yet. Run `filterwise record 4-sfp --profile cifar`.$"),
-        (TABLE.drop(columns="probe_accuracy"), "table has no column 'probe_accuracy'. Run `filterwise record"),
+        (
+            TABLE.drop(columns="probe_accuracy"),
+            "table has no column 'probe_accuracy'. Run `filterwise record",
+        ),
     ],
 )
 def test_show_says_what_to_record_and_takes_no_number_for_it(table, line) -> None:
@@ -66,8 +71,6 @@ def test_show_says_what_to_record_and_takes_no_number_for_it(table, line) -> Non
     table.attrs["profile"] = "cifar"
     found = one.show(figures.probe_accuracy, table, caption=lambda: 1 / 0, name="fig-a")
     assert isinstance(found, NotYet)
-    import re
-
     assert re.search(line, repr(found))
     assert "Figure 4.1" in one.show(figures.probe_accuracy, TABLE, caption="b", name="fig-b").text
 
@@ -82,12 +85,12 @@ def test_the_headline_takes_verdict_and_numbers_from_the_best_scale_that_is_meas
         Sentence("S1", {"holds": "Noise falls {scale} ({S1.ours}, {S1.seeds}).", "fails": "It does not."}),
         Sentence("S2", "That filters differ {S2.verdict} {scale} ({S2.ours}, {S2.seeds})."),
         Sentence("S3", "Never said."),
-        Sentence("S1", {"fails": "Not at {scale}."}, profiles=("quick",)),
+        Sentence("S1", {"fails": "Not {scale}."}, profiles=("quick",)),
     ).found()
     assert found.text == (
         "Noise falls at the scale “small” (0.9 ± 0.1, 1 seed). "
         "That filters differ is undecided at the scale “toy” (0.5, 3 seeds). "
-        "Not at at the scale “toy”. Not measured yet: S3."
+        "Not at the scale “toy”. Not measured yet: S3."
     )
 
 
@@ -114,7 +117,7 @@ def test_at_a_glance_the_papers_scale_stands_beside_ours(monkeypatch) -> None:
     assert rows["claims"].count("fw-verdict") == 5
     assert "at most at the scale “small”" in html
     assert "The tables." in html
-    assert "nan" not in html.lower().replace("unan", "")
+    assert "nan" not in html.lower()
 
 
 def test_pictures_show_each_label_in_turn_and_say_what_the_set_is() -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from filterwise.errors import ParameterError
 from filterwise.figures import curves, frames
+from filterwise.measure import power_law as fit_power_law
 from filterwise.papers.power_law import figures as power_law
 from filterwise.papers.power_law import width_figures as widths
-from filterwise.measure import power_law as fit_power_law
 
 
 @pytest.fixture

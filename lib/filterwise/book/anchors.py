@@ -1,8 +1,8 @@
-"""What links may lead to besides headings: numbered figures that a cell showed, and entries of the bibliography.
+"""What links may lead to besides headings: numbered figures that a cell showed, and papers.
 
 ``[text](4-sfp.ipynb#fig-noise)`` and ``[text](#fig-noise)`` lead to a figure, and
-``[Tzach et al. (2023)](../book/bibliography.md#tzach-2023-mechanism)`` to a paper; JupyterLab follows the same links
-to the file. A link to what is not there is a warning, and warnings fail the build.
+``[Tzach et al. (2023)](../book/bibliography.md#tzach-2023-mechanism)`` to a paper; JupyterLab
+follows the same links to the file. A link to what is not there is a warning, and warnings fail the build.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What is shown: one look, figures from tables and arrays, explorers that work with and without a kernel.
 
-Every figure function takes measured values (a table or arrays) and returns a figure that shows itself as SVG, with
-a layout of its own for a phone; nothing here trains or measures a network, and nothing knows a paper.
+Every figure function takes measured values (a table or arrays) and returns a figure that shows itself as SVG,
+with a layout of its own for a phone; nothing here trains or measures a network, and nothing knows a paper. A
+function that is given a table raises NothingToShow, a ParameterError, if a column that its docstring names is
+missing or there are no rows.
 """
 
 from filterwise.lazy import attach

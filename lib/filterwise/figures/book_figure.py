@@ -31,8 +31,8 @@ _ON_A_PHONE: ContextVar[bool] = ContextVar("_ON_A_PHONE", default=False)
 class BookFigure(Figure):
     """A matplotlib figure that shows itself as SVG when it is the value of a cell, without pyplot's state.
 
-    What shows it holds two layouts of the same numbers, one for a page and one for a phone with the panels below
-    each other; the browser takes the one that fits. Functions that are :func:`drawn` give figures with both.
+    Shown are two layouts of the same numbers, one for a page and one for a phone with the panels below each
+    other; the browser takes the one that fits. Functions that are :func:`drawn` give figures with both.
     """
 
     #: What a reader who does not see the figure is told.
@@ -75,7 +75,7 @@ class BookFigure(Figure):
 
 
 def _address(figure: BookFigure) -> str:
-    """The figure as an address that holds it; without comments and indents, places to a hundredth of a point."""
+    """An address that holds the figure, without comments and indents, places to a hundredth of a point."""
     unseen = r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|(?<=\n)\s+| id=\"\w+_\d+\""
     text = re.sub(unseen, "", figure.svg(), flags=re.DOTALL)
     text = re.sub(r"(?<=[ \"])-?\d+\.\d{3,}(?=[ \n\"])", lambda found: f"{float(found[0]):.2f}", text)
@@ -134,7 +134,7 @@ def panels(
     phone: int = 1,
     width: float = WIDTH,
     **shared: Any,
-) -> tuple[BookFigure, list[Axes]]:
+) -> tuple[BookFigure, list[Any]]:
     """A figure with ``count`` panels, for functions that are :func:`drawn`.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a page shows around a figure or table: number, caption and description; or that nothing is recorded yet."""
+"""What stands around a figure or table: number, caption, description; or that nothing is recorded yet."""
 
 from __future__ import annotations
 

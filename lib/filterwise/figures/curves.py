@@ -22,11 +22,6 @@ def learning_curves(table: pd.DataFrame) -> BookFigure:
     Parameters
     ----------
     table : one row an epoch; columns ``run`` (a name), ``epoch`` (from 1), ``train_error``, ``test_error``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "run", "epoch", "train_error", "test_error")
     names = list(dict.fromkeys(table["run"]))

@@ -105,11 +105,6 @@ def threshold_robustness(
         columns ``threshold``, ``layer`` and ``quantities``.
     quantities : columns to draw, two pictures a row.
     chosen : the threshold used elsewhere, marked by a line.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "threshold", "layer", *quantities)
     layers = sorted(table["layer"].unique(), key=layer_number)

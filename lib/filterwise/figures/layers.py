@@ -44,11 +44,6 @@ def probe_accuracy(
         ``accuracy``. A column ``network_accuracy`` (the whole network's) is drawn as a dashed line.
     accuracy : the column with the heads' accuracy, 0 to 1.
     chance : accuracy of guessing, drawn as a dotted line.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     figure, (ax,) = panels()
     _lines(ax, table, accuracy)
@@ -75,11 +70,6 @@ def layer_quantities(
     table : one row per network, seed and layer; columns ``network``, ``number`` or ``layer``, and
         ``quantities``.
     quantities : columns to draw, two pictures a row.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     if not quantities:
         raise ParameterError("quantities is empty; give at least one column")

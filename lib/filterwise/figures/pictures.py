@@ -36,7 +36,7 @@ def picture_strip(images: Tensor, names: Sequence[str]) -> BookFigure:
         There is no image, or not a name for each.
     """
     if len(images) == 0 or len(names) != len(images):
-        raise ParameterError(f"{len(images)} images and {len(names)} names; both must be of one number from 1")
+        raise ParameterError(f"{len(images)} images and {len(names)} names; they must be as many, and some")
     figure, axes = panels(len(images), columns=2 * _IN_A_ROW, height=0.95, phone=_IN_A_ROW)
     for ax, image, name in zip(axes, images, names, strict=True):
         ax.imshow(as_picture(image), cmap="gray", vmin=0, vmax=255, interpolation="nearest")

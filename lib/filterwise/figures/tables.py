@@ -13,6 +13,7 @@ import pandas as pd
 from filterwise.errors import ParameterError, near_miss
 from filterwise.figures.captions import Shown
 
+
 class NothingToShow(ParameterError):
     """A table has no rows, or lacks a column that is asked for; a page then says what is to be recorded."""
 
@@ -154,7 +155,9 @@ def shown(table: pd.DataFrame, digits: int | Mapping[str, int] = 3, index: bool 
     >>> cells
     ['20,000', '0.25', '', '4e-05']
     """
-    places = {column: digits if isinstance(digits, int) else digits.get(column, 3) for column in table.columns}
+    places = {
+        column: digits if isinstance(digits, int) else digits.get(column, 3) for column in table.columns
+    }
     if index is None:
         index = any(table.index.names) or not isinstance(table.index, pd.RangeIndex)
     texts = [[_text(value, places[name]) for value in table[name]] for name in table.columns]

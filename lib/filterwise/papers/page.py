@@ -1,4 +1,4 @@
-"""What every chapter's page shows in the same way: headline, scale, numbered figures, tables, pictures, claims."""
+"""What all pages show in the same way: headline, scale, numbered figures, tables, pictures, claims."""
 
 from __future__ import annotations
 
@@ -184,7 +184,9 @@ class Page:
             said.append(f"Not measured yet: {', '.join(open_claims)}.")
         link = '<a href="#claims-of-this-chapter">claim by claim</a>'
         words = " ".join(said)
-        return Shown(f'<p class="fw-found"><strong>Found here:</strong> {marked_up(words)} ({link})</p>', words)
+        return Shown(
+            f'<p class="fw-found"><strong>Found here:</strong> {marked_up(words)} ({link})</p>', words
+        )
 
     def glance(self) -> Shown:
         """The at-a-glance table: the question, the papers' scale beside ours, verdicts, what was not read."""

@@ -1,4 +1,4 @@
-"""Figures of the chapter on pooling: accuracy by depth, order and cost; sparse gradients; routes as pictures."""
+"""Figures on pooling: accuracy by depth, order and cost; sparse gradients; routes as pictures."""
 
 from __future__ import annotations
 
@@ -33,11 +33,6 @@ def accuracy_by_depth(table: pd.DataFrame, references: Mapping[str, float] | Non
     ----------
     table : one row a run; columns ``m``, ``pooling`` (a name), ``network`` (of its look) and ``accuracy``.
     references : name -> accuracy, dotted lines.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "m", "pooling", "network", "accuracy")
     depths = sorted(table["m"].unique())
@@ -64,11 +59,6 @@ def head_orders(table: pd.DataFrame, baseline: pd.DataFrame | None = None) -> Bo
     ----------
     table : one row a run; columns ``order`` and ``accuracy``.
     baseline : runs of the conventional plan at equal epochs; column ``accuracy``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "order", "accuracy")
     means = table.groupby("order")["accuracy"].mean().sort_values(ascending=False)
@@ -100,11 +90,6 @@ def accuracy_against_compute(table: pd.DataFrame) -> BookFigure:
     ----------
     table : one row a run; columns ``arm`` (a name), ``network`` (of its look), ``macs``, ``epochs`` and
         ``accuracy``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     from matplotlib.ticker import LogLocator
 
@@ -135,11 +120,6 @@ def gradient_shares(table: pd.DataFrame) -> BookFigure:
     Parameters
     ----------
     table : one row a network and layer; columns ``name``, ``layer``, ``active``, ``gradient``, ``routes``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "name", "layer", "active", "gradient", "routes")
     names = list(dict.fromkeys(table["name"]))
@@ -166,11 +146,6 @@ def gain_table(table: pd.DataFrame) -> pd.DataFrame:
     ----------
     table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,
         ``accuracy``, ``device``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device")
     rows = []

@@ -144,9 +144,7 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
         width, log = found["d1"].to_numpy(dtype=float), found["mean"].to_numpy()
         bars = found["spread"] / np.sqrt(found["runs"])
         same = {"color": look.color, "marker": look.marker, "capsize": 2.5}
-        left.errorbar(
-            width, 100 * (log - np.log(fit.predict(width).value)), 100 * bars, label=curve, **same
-        )
+        left.errorbar(width, 100 * (log - np.log(fit.predict(width).value)), 100 * bars, label=curve, **same)
         local = -np.diff(log) / np.diff(np.log(width))
         error = np.hypot(bars[1:], bars[:-1].to_numpy()) / np.diff(np.log(width))
         right.errorbar(np.sqrt(width[1:] * width[:-1]), local, error, **same)

@@ -27,11 +27,6 @@ def ratio_scan(table: pd.DataFrame, conserved: float = 2.8) -> BookFigure:
     ----------
     table : one row a run; columns ``ratio``, ``error`` and ``budget`` (multiply-accumulates an image).
     conserved : d2/d1 at which side times depth is the same in both layers.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "ratio", "error", "budget")
     budgets = sorted(table["budget"].unique())
@@ -60,11 +55,6 @@ def train_and_test_error(table: pd.DataFrame) -> BookFigure:
     Parameters
     ----------
     table : one row a run; columns ``curve``, ``network``, ``d1``, ``error`` and ``train_error``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "curve", "network", "d1", "error", "train_error")
     figure, (ax,) = panels(height=3.2)
@@ -132,11 +122,6 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
     ----------
     table : one row a run; columns ``curve``, ``network``, ``d1``, ``error``, ``macs`` (multiply-accumulates
         of one forward pass) and ``parameters`` (weights).
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "curve", "network", "d1", "error", "macs", "parameters")
     names = {"macs": "multiply-accumulates an image (million)", "parameters": "weights (thousand)"}
