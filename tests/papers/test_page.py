@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-import filterwise as fw
 from filterwise import figures
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError
@@ -134,8 +133,11 @@ def test_pictures_show_each_label_in_turn_and_say_what_the_set_is() -> None:
     assert seen == [["a", "b", "c", "a", "b"]]
 
 
-def test_a_real_chapter_has_its_claims_and_records(root) -> None:
-    one = page()
-    assert one.records("cifar").attrs["profile"] == "cifar"
-    assert len(one.records("cifar")) == len(fw.runs.load_records("4-sfp", "cifar"))
-    assert 'class="fw-claims"' in one.claims().html
+def test_a_chapter_of_which_nothing_is_recorded_says_so_everywhere(tmp_path) -> None:
+    one = Page("4-sfp", records_folder=tmp_path)
+    assert len(one.records("cifar")) == 0
+    assert set(one.ledger()["verdict"]) == {"not measured"}
+    glance = one.glance()
+    assert "nothing is recorded yet" in glance.text
+    assert "nan" not in glance.html.lower()
+    assert one.claims().html.count("not measured") == len(one.ledger())

@@ -17,7 +17,7 @@ from filterwise.figures.captions import NotYet, Shown, captioned, marked_up
 from filterwise.figures.pictures import picture_strip
 from filterwise.figures.tables import NothingToShow, counted, seeds_named, shown
 from filterwise.figures.twin import Twin
-from filterwise.papers.chapter import Chapter
+from filterwise.papers.chapter import Chapter, chapter
 from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
@@ -35,17 +35,16 @@ class Page:
 
     Attributes
     ----------
-    chapter : what the chapter says of its papers.
+    chapter : what the chapter says of its papers; may be given by its name.
     folders : ``claims_folder`` and ``records_folder`` for the ledger; empty for the repository's own.
 
-    >>> from filterwise.papers.chapter import Chapter
-    >>> page = Page(Chapter("4-sfp", "Filters", "What does one filter know?", {}))
+    >>> page = Page("4-sfp")
     >>> page.show(shown, pd.DataFrame(), profile="cifar")
     Not recorded yet. Run `filterwise record 4-sfp --profile cifar`.
     """
 
-    def __init__(self, chapter: Chapter, **folders: Any) -> None:
-        self.chapter = chapter
+    def __init__(self, about: Chapter | str, **folders: Any) -> None:
+        self.chapter = chapter(about) if isinstance(about, str) else about
         self.folders = folders
         self._ledger: pd.DataFrame | None = None
         self._numbers: dict[str, int] = {}
