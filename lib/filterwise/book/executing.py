@@ -15,6 +15,7 @@ from typing import Any
 
 from filterwise.book.digest import chapter_key
 from filterwise.book.launcher import ChapterFailed, launch
+from filterwise.book.sections import without_empty_sections
 from filterwise.errors import BookError, ParameterError
 from filterwise.files import atomic
 
@@ -105,6 +106,7 @@ def with_outputs(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict
         merged["cells"].append(cell)
         if "parameters" in cell.get("metadata", {}).get("tags", []):
             merged["cells"].append(copy.deepcopy(next(ran)))
+    merged["cells"] = without_empty_sections(merged["cells"])
     return merged
 
 
