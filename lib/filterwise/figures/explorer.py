@@ -16,7 +16,7 @@ from filterwise.errors import ParameterError
 from filterwise.figures.matrices import filter_matrices
 from filterwise.figures.tables import layer_number
 from filterwise.figures.twin import Twin, page_html, show
-from filterwise.measure import clip
+from filterwise.measure.fields import clip
 
 # Thresholds of the sliders are multiples of 1 / STEPS.
 STEPS = 100

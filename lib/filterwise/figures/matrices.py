@@ -12,7 +12,8 @@ from matplotlib.patches import Patch, Rectangle
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
-from filterwise.measure import clip, clusters, permutation
+from filterwise.measure.clustering import clusters, permutation
+from filterwise.measure.fields import clip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,8 @@ from filterwise.figures import style
 from filterwise.figures.book_figure import WIDTH, BookFigure, drawn, panels, points
 from filterwise.figures.pictures import as_picture
 from filterwise.figures.tables import layer_number, mean_and_spread, need
-from filterwise.measure.routes import routes
-from filterwise.models.pooling import parse_order, shrink
+from filterwise.measure.route_counting import routes
+from filterwise.models.pools import parse_order, shrink
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

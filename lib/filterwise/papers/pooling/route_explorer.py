@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from filterwise.errors import ParameterError
 from filterwise.figures.twin import Twin, page_html, show
-from filterwise.measure import route_maps as measured_routes
-from filterwise.measure.routes import spread
+from filterwise.measure.network_routes import route_maps as measured_routes
+from filterwise.measure.route_counting import spread
 from filterwise.papers.pooling.figures import route_maps
 
 

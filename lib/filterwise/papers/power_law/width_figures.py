@@ -13,7 +13,7 @@ from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.frames import explore_frames
 from filterwise.figures.tables import mean_and_spread, need, shown
 from filterwise.figures.twin import Twin
-from filterwise.measure import PowerLaw
+from filterwise.measure.fitting import PowerLaw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
