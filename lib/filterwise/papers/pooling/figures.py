@@ -12,7 +12,6 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from torch import Tensor
 
-from filterwise.claims.quantities_pooling import paired
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import WIDTH, BookFigure, drawn, panels, points
@@ -20,6 +19,7 @@ from filterwise.figures.pictures import as_picture
 from filterwise.figures.tables import layer_number, mean_and_spread, need
 from filterwise.measure.route_counting import routes
 from filterwise.models.pools import parse_order, shrink
+from filterwise.papers.pooling.quantities import paired
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
