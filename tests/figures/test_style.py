@@ -1,12 +1,14 @@
 """The look: legible on both pages, told apart without full colour vision, no trace left in matplotlib."""
 
+import base64
 import itertools
+import re
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
-from filterwise.figures import style
+from filterwise.figures import book_figure, style
 
 NETWORKS = (
     "vgg6", "vgg8", "vgg11", "vgg13", "vgg14", "vgg16", "avgg6", "avgg8", "avgg13", "avgg14", "avgg16",
@@ -75,11 +77,17 @@ def test_an_unknown_network_keeps_its_look_and_case_does_not_matter() -> None:
     assert style.look("mynet") == style.look("mynet") == style.look("MyNet")
 
 
+@book_figure.drawn
+def line() -> book_figure.BookFigure:
+    figure, (ax,) = book_figure.panels()
+    ax.plot([1, 2, 4], marker="o")
+    figure.alt = "a line that rises"
+    return figure
+
+
 def test_figures_have_no_ground_and_leave_matplotlib_as_it_was() -> None:
     before = {name: value for name, value in mpl.rcParams.items() if name != "backend"}
-    with style.context():
-        figure = style.new()
-        figure.subplots().plot([0, 1], [0, 1])
+    figure = line()
     svg = figure.svg()
     assert {name: mpl.rcParams[name] for name in before} == before
     ground = svg.split('<g id="patch_1">')[1].split("</g>")[0]
@@ -88,14 +96,46 @@ def test_figures_have_no_ground_and_leave_matplotlib_as_it_was() -> None:
 
 
 def test_the_same_numbers_give_the_same_file_and_the_description_travels_with_it() -> None:
-    def draw() -> style.BookFigure:
-        with style.context():
-            figure = style.new()
-            figure.subplots().plot([1, 2, 4], marker="o")
-        figure.alt = "a line that rises"
-        return figure
+    assert line().svg() == line().svg()
+    data = line()._repr_mimebundle_()
+    assert 'alt="a line that rises"' in data["text/html"]
+    assert data["text/plain"] == "a line that rises"
 
-    assert draw().svg() == draw().svg()
-    data, about = draw()._repr_mimebundle_()
-    assert "a line that rises" in data["image/svg+xml"]
-    assert about == {"image/svg+xml": {"alt": "a line that rises"}}
+
+@book_figure.drawn
+def row(count: int = 3) -> book_figure.BookFigure:
+    figure, axes = book_figure.panels(count, columns=3, height=2.0, sharey=True)
+    for place, ax in enumerate(axes):
+        ax.plot([0, 1], [place, 1], label=f"a name of some length, {place}")
+    axes[0].set_ylabel("share")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return figure
+
+
+def test_a_phone_gets_the_same_panels_below_each_other_at_a_size_that_can_be_read() -> None:
+    page = row()
+    assert page.for_phone is not None
+    phone = page.for_phone()
+    for figure in (page, phone):
+        figure.draw_without_rendering()
+    beside, below = ([ax.get_position() for ax in figure.axes] for figure in (page, phone))
+    assert len({round(place.y0, 3) for place in beside}) == 1
+    assert [place.y0 for place in below] == sorted((place.y0 for place in below), reverse=True)
+    assert len({round(place.x0, 3) for place in below}) == 1
+    assert phone.get_figwidth() == book_figure.PHONE_WIDTH
+    assert [ax.get_ylabel() for ax in phone.axes] == ["share"] * 3  # a shared axis is named on each panel
+    drawn = [[line.get_ydata().tolist() for line in ax.lines] for ax in page.axes]
+    assert drawn == [[line.get_ydata().tolist() for line in ax.lines] for ax in phone.axes]
+
+
+def test_both_layouts_are_in_the_page_and_keep_their_places_to_a_hundredth_of_a_point() -> None:
+    html = row().html("three lines")
+    sources = re.findall(r'(?:src|srcset)="data:image/svg\+xml;base64,([^"]+)"', html)
+    widths = [float(re.search(r'width="([\d.]+)pt"', base64.b64decode(text).decode())[1]) for text in sources]
+    assert widths == pytest.approx([72 * book_figure.PHONE_WIDTH, 72 * book_figure.WIDTH], abs=0.01)
+    assert f"(max-width: {book_figure.PHONE_PIXELS}px)" in html
+    assert "scale(0.015625)" in base64.b64decode(sources[1]).decode()  # glyphs are not rounded
+
+
+def test_spare_places_of_a_grid_are_taken_away() -> None:
+    assert [len(figure.axes) for figure in (row(4), row(4).for_phone())] == [4, 4]

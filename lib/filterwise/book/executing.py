@@ -15,6 +15,7 @@ from typing import Any
 
 from filterwise.book.digest import chapter_key
 from filterwise.book.launcher import ChapterFailed, launch
+from filterwise.book.sections import without_empty_sections
 from filterwise.errors import BookError, ParameterError
 from filterwise.files import atomic
 
@@ -101,20 +102,11 @@ def with_outputs(source: Mapping[str, Any], executed: Mapping[str, Any]) -> dict
         if cell["cell_type"] == "code":
             result = next(ran)
             cell["outputs"], cell["execution_count"] = result["outputs"], result["execution_count"]
-            _describe(cell)
         merged["cells"].append(cell)
         if "parameters" in cell.get("metadata", {}).get("tags", []):
             merged["cells"].append(copy.deepcopy(next(ran)))
+    merged["cells"] = without_empty_sections(merged["cells"])
     return merged
-
-
-def _describe(cell: dict[str, Any]) -> None:
-    """Give the page's image the description that the figure brought, unless the author wrote one."""
-    for output in cell["outputs"]:
-        alt = output.get("metadata", {}).get("image/svg+xml", {}).get("alt")
-        if alt:
-            options = cell["metadata"].setdefault("mystnb", {})
-            options.setdefault("image", {}).setdefault("alt", alt)
 
 
 def _machine() -> dict[str, str]:

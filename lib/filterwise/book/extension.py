@@ -24,7 +24,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from filterwise.book import generated
+from filterwise.book import anchors, generated
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
 _MATHJAX = {
@@ -56,6 +56,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("build-finished", _copy_mathjax)
     app.connect("source-read", _fill_in)
     app.connect("env-updated", _number_chapters)
+    anchors.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 

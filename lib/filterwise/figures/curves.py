@@ -9,12 +9,12 @@ import pandas as pd
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.tables import need
 
-_MARKERS = "osD^vPX"
 
-
-def learning_curves(table: pd.DataFrame) -> style.BookFigure:
+@drawn
+def learning_curves(table: pd.DataFrame) -> BookFigure:
     """Error after each share of the epochs: training images as met (dashed) and test images (solid).
 
     Trainings of different length are drawn on one axis, so that a doubled one can be laid over the plain one.
@@ -22,30 +22,18 @@ def learning_curves(table: pd.DataFrame) -> style.BookFigure:
     Parameters
     ----------
     table : one row an epoch; columns ``run`` (a name), ``epoch`` (from 1), ``train_error``, ``test_error``.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "run", "epoch", "train_error", "test_error")
     names = list(dict.fromkeys(table["run"]))
-    with style.context():
-        figure = style.new(height=3.4)
-        ax = figure.subplots()
-        for place, (name, color) in enumerate(zip(names, style.steps(len(names)), strict=True)):
-            run = table[table["run"] == name]
-            share = run["epoch"] / run["epoch"].max()
-            ax.plot(share, run["train_error"], color=color, linestyle="--", linewidth=1.2)
-            ax.plot(share, run["test_error"], color=color, label=f"{name}, {int(run['epoch'].max())} epochs")
-            ax.plot(
-                share.iloc[-1:],
-                run["test_error"].iloc[-1:],
-                color=color,
-                marker=_MARKERS[place % len(_MARKERS)],
-            )
-        ax.set(xlabel="share of the training", ylabel="error")
-        figure.legend(loc="outside upper left", ncols=2)
+    figure, (ax,) = panels(height=3.4)
+    for name, look in zip(names, style.marked(len(names)), strict=True):
+        run = table[table["run"] == name]
+        share = run["epoch"] / run["epoch"].max()
+        ax.plot(share, run["train_error"], color=look.color, linestyle="--", linewidth=1.2)
+        ax.plot(share, run["test_error"], color=look.color, label=f"{name}, {int(run['epoch'].max())} epochs")
+        ax.plot(share.iloc[-1:], run["test_error"].iloc[-1:], color=look.color, marker=look.marker)
+    ax.set(xlabel="share of the training", ylabel="error")
+    figure.legend(loc="outside upper left", ncols=2)
     figure.alt = "Training and test error against the share of training that has passed."
     return figure
 

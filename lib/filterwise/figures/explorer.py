@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from html import escape
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,7 +15,7 @@ from torch import Tensor
 from filterwise.errors import ParameterError
 from filterwise.figures.matrices import filter_matrices
 from filterwise.figures.tables import layer_number
-from filterwise.figures.twin import Twin, show
+from filterwise.figures.twin import Twin, page_html, show
 from filterwise.measure.fields import clip
 
 # Thresholds of the sliders are multiples of 1 / STEPS.
@@ -116,17 +112,7 @@ def twin_html(
         shown = {"name": str(layer), "number": layer_number(layer), "of": len(M)}
         layers.append({**shown, "filters": kept.tolist(), "data": data})
     content = {"labels": list(names), "threshold": round(threshold * STEPS), "layers": layers}
-    text = json.dumps(content).replace("</", "<\\/")
-    name = hashlib.sha256(text.encode()).hexdigest()[:12]
-    static = resources.files("filterwise.figures") / "static"
-    parts = {
-        kind: (static / f"explorer.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")
-    }
-    return (
-        f'<div class="fw-explorer" data-fw-explorer="{escape(name)}">\n<style>\n{parts["css"]}</style>\n'
-        f"{parts['html'].replace('ID', name)}</div>\n"
-        f'<script>\n{parts["js"]}\nwindow.filterwiseExplorer.start("{name}", {text});\n</script>\n'
-    )
+    return page_html("explorer", content)
 
 
 def _widgets(matrices: Mapping[str, Tensor], names: Sequence[str], threshold: float) -> Any:

@@ -11,13 +11,13 @@ from scipy import stats
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.layers import NAMES
 from filterwise.figures.tables import layer_number, mean_and_spread, need
 
-_MARKERS = "osD^vPX"
 
-
-def cluster_sizes(sizes: Mapping[str, Sequence[int]]) -> style.BookFigure:
+@drawn
+def cluster_sizes(sizes: Mapping[str, Sequence[int]]) -> BookFigure:
     """How large the clusters of a layer are: share of clusters of each size, one group of bars per entry.
 
     Parameters
@@ -38,24 +38,23 @@ def cluster_sizes(sizes: Mapping[str, Sequence[int]]) -> style.BookFigure:
     largest = max(int(values.max()) for values in found.values())
     colors = style.steps(len(found)) if len(found) > 1 else [style.BLUE]
     bar = 0.8 / len(found)
-    with style.context():
-        figure = style.new(height=3.2)
-        ax = figure.subplots()
-        for place, ((name, values), color) in enumerate(zip(found.items(), colors, strict=True)):
-            share = np.bincount(values, minlength=largest + 1)[1:] / len(values)
-            at = np.arange(1, largest + 1) + (place - (len(found) - 1) / 2) * bar
-            ax.bar(at, share, width=bar, color=color, label=f"{name}, mean {values.mean():.2f}")
-        ax.set_xticks(range(1, largest + 1) if largest <= 20 else range(1, largest + 1, largest // 10))
-        ax.grid(axis="x", visible=False)
-        ax.set(xlabel="labels in a cluster", ylabel="share of clusters")
-        figure.legend(loc="outside upper right", ncols=3)
+    figure, (ax,) = panels(height=3.2)
+    for place, ((name, values), color) in enumerate(zip(found.items(), colors, strict=True)):
+        share = np.bincount(values, minlength=largest + 1)[1:] / len(values)
+        at = np.arange(1, largest + 1) + (place - (len(found) - 1) / 2) * bar
+        ax.bar(at, share, width=bar, color=color, label=f"{name}, mean {values.mean():.2f}")
+    ax.set_xticks(range(1, largest + 1) if largest <= 20 else range(1, largest + 1, largest // 10))
+    ax.grid(axis="x", visible=False)
+    ax.set(xlabel="labels in a cluster", ylabel="share of clusters")
+    figure.legend(loc="outside upper right", ncols=3)
     figure.alt = f"Share of clusters of each size for {', '.join(found)}."
     return figure
 
 
+@drawn
 def coverage(
     filters: Sequence[float], accuracy: Sequence[float], label_names: Sequence[str] = ()
-) -> style.BookFigure:
+) -> BookFigure:
     """Filters that stand for a label, S_ii: their histogram, and against the label's accuracy.
 
     Parameters
@@ -74,31 +73,30 @@ def coverage(
         raise ParameterError(f"filters has shape {x.shape} and accuracy {y.shape}; both must be (K,), K >= 2")
     if len(label_names) not in (0, len(x)):
         raise ParameterError(f"label_names has {len(label_names)} names for {len(x)} labels")
-    with style.context():
-        figure = style.new(height=3.2)
-        left, right = figure.subplots(1, 2)
-        left.hist(x, bins=_bars(x), color=style.BLUE)
-        left.grid(axis="x", visible=False)
-        left.yaxis.get_major_locator().set_params(integer=True)
-        left.set(xlabel="filters for a label, $S_{ii}$", ylabel="labels")
-        right.scatter(x, y, color=style.BLUE, s=28)
-        if 0 < len(label_names) <= 20:
-            for place, name in enumerate(label_names):
-                right.annotate(
-                    str(name), (x[place], y[place]), xytext=(4, 3), textcoords="offset points", fontsize=8
-                )
-        right.set(xlabel="filters for a label, $S_{ii}$", ylabel="accuracy on the label")
-        if np.ptp(x) > 0 and np.ptp(y) > 0:
-            right.set_title(f"rank correlation {stats.spearmanr(x, y).statistic:.2f}, {len(x)} labels")
+    figure, (left, right) = panels(2, columns=2, height=3.2)
+    left.hist(x, bins=_bars(x), color=style.BLUE)
+    left.grid(axis="x", visible=False)
+    left.yaxis.get_major_locator().set_params(integer=True)
+    left.set(xlabel="filters for a label, $S_{ii}$", ylabel="labels")
+    right.scatter(x, y, color=style.BLUE, s=28)
+    if 0 < len(label_names) <= 20:
+        for place, name in enumerate(label_names):
+            right.annotate(
+                str(name), (x[place], y[place]), xytext=(4, 3), textcoords="offset points", fontsize=8
+            )
+    right.set(xlabel="filters for a label, $S_{ii}$", ylabel="accuracy on the label")
+    if np.ptp(x) > 0 and np.ptp(y) > 0:
+        right.set_title(f"rank correlation {stats.spearmanr(x, y).statistic:.2f}, {len(x)} labels")
     figure.alt = "Number of filters that stand for a label: histogram, and against the accuracy on the label."
     return figure
 
 
+@drawn
 def threshold_robustness(
     table: pd.DataFrame,
     quantities: Sequence[str] = ("N_c", "C_s", "n", "SNR_block"),
     chosen: float = 0.3,
-) -> style.BookFigure:
+) -> BookFigure:
     """How the layer's numbers depend on the clipping threshold, one line per layer.
 
     Parameters
@@ -107,41 +105,27 @@ def threshold_robustness(
         columns ``threshold``, ``layer`` and ``quantities``.
     quantities : columns to draw, two pictures a row.
     chosen : the threshold used elsewhere, marked by a line.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     need(table, "threshold", "layer", *quantities)
     layers = sorted(table["layer"].unique(), key=layer_number)
-    rows = (len(quantities) + 1) // 2
-    with style.context():
-        figure = style.new(height=0.6 + 2.3 * rows)
-        axes = figure.subplots(rows, 2, squeeze=False, sharex=True).ravel()
-        for ax, quantity in zip(axes, quantities, strict=False):
-            for layer, color, marker in zip(
-                layers, style.steps(len(layers)), _cycle(len(layers)), strict=True
-            ):
-                part = mean_and_spread(table[table["layer"] == layer], ["threshold"], quantity)
-                ax.errorbar(
-                    part["threshold"], part["mean"], part["spread"],
-                    color=color, marker=marker, label=f"layer {layer_number(layer)}",
-                )  # fmt: skip
-            ax.axvline(chosen, color=style.INK, linestyle=":", linewidth=1.2)
-            ax.set_title(NAMES.get(quantity, quantity))
-            ax.set_ylim(bottom=0)
-        for ax in axes[len(quantities) :]:
-            ax.set_visible(False)
-        for ax in axes[max(len(quantities) - 2, 0) : len(quantities)]:
-            ax.set_xlabel(r"threshold $\theta$")
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper right", ncols=min(len(layers), 6))
+    figure, axes = panels(len(quantities), columns=2, height=2.3, extra=0.6, sharex=True)
+    for ax, quantity in zip(axes, quantities, strict=True):
+        for layer, look in zip(layers, style.marked(len(layers)), strict=True):
+            part = mean_and_spread(table[table["layer"] == layer], ["threshold"], quantity)
+            points(ax, part["threshold"], part, look, f"layer {layer_number(layer)}", capsize=0)
+        ax.axvline(chosen, color=style.INK, linestyle=":", linewidth=1.2)
+        ax.set_title(NAMES.get(quantity, quantity))
+        ax.set_ylim(bottom=0)
+    for ax in axes[-2:]:
+        ax.set_xlabel(r"threshold $\theta$")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=min(len(layers), 6))
     figure.alt = f"{', '.join(quantities)} against the clipping threshold, one line per layer."
     return figure
 
 
-def error_against_labels(table: pd.DataFrame) -> style.BookFigure:
+@drawn
+def error_against_labels(table: pd.DataFrame) -> BookFigure:
     """Error against the number of labels K, with the straight line fitted to the means.
 
     Parameters
@@ -162,21 +146,17 @@ def error_against_labels(table: pd.DataFrame) -> style.BookFigure:
     table = table if "reading" in table.columns else table.assign(reading="error")
     readings = list(table["reading"].unique())
     colors = [style.BLUE, style.ORANGE, style.MAGENTA, style.GREEN, *style.steps(len(readings))]
-    with style.context():
-        figure = style.new()
-        ax = figure.subplots()
-        for reading, color, marker in zip(readings, colors, _cycle(len(readings)), strict=False):
-            part = mean_and_spread(table[table["reading"] == reading], ["labels"], "error")
-            fit = stats.linregress(part["labels"], part["mean"])
-            ax.errorbar(
-                part["labels"], part["mean"], part["spread"], color=color, marker=marker, linestyle="none",
-                label=f"{reading}: {fit.slope:.4f} a label, r = {fit.rvalue:.3f}",
-            )  # fmt: skip
-            ends = np.array([part["labels"].min(), part["labels"].max()])
-            ax.plot(ends, fit.intercept + fit.slope * ends, color=color, linewidth=1.4)
-        ax.set_ylim(bottom=0)
-        ax.set(xlabel="number of labels $K$", ylabel="error")
-        figure.legend(loc="outside upper left")
+    figure, (ax,) = panels()
+    for reading, color, one in zip(readings, colors, style.marked(len(readings)), strict=False):
+        part = mean_and_spread(table[table["reading"] == reading], ["labels"], "error")
+        fit = stats.linregress(part["labels"], part["mean"])
+        label = f"{reading}: {fit.slope:.4f} a label, r = {fit.rvalue:.3f}"
+        points(ax, part["labels"], part, style.Look(color, one.marker), label, linestyle="none", capsize=0)
+        ends = np.array([part["labels"].min(), part["labels"].max()])
+        ax.plot(ends, fit.intercept + fit.slope * ends, color=color, linewidth=1.4)
+    ax.set_ylim(bottom=0)
+    ax.set(xlabel="number of labels $K$", ylabel="error")
+    figure.legend(loc="outside upper left")
     figure.alt = f"Error against the number of labels with fitted lines: {', '.join(map(str, readings))}."
     return figure
 
@@ -187,7 +167,3 @@ def _bars(x: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.histogram_bin_edges(x, bins=min(20, max(5, len(x) // 2)))
     step = -(-(int(np.ptp(x)) + 1) // 20)
     return np.arange(x.min() - 0.5, x.max() + 0.5 + step, step)
-
-
-def _cycle(count: int) -> str:
-    return (_MARKERS * (count // len(_MARKERS) + 1))[:count]

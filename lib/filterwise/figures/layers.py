@@ -10,6 +10,7 @@ import pandas as pd
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.tables import layer_number, mean_and_spread, need
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ NAMES = {
 _FROM_ZERO = frozenset(NAMES) - {"probe_accuracy"}
 
 
+@drawn
 def probe_accuracy(
     table: pd.DataFrame, accuracy: str = "probe_accuracy", chance: float | None = None
-) -> style.BookFigure:
+) -> BookFigure:
     """Accuracy of a linear head on each layer, one line per network, mean and standard deviation over seeds.
 
     Parameters
@@ -42,31 +44,25 @@ def probe_accuracy(
         ``accuracy``. A column ``network_accuracy`` (the whole network's) is drawn as a dashed line.
     accuracy : the column with the heads' accuracy, 0 to 1.
     chance : accuracy of guessing, drawn as a dotted line.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
-    with style.context():
-        figure = style.new()
-        ax = figure.subplots()
-        _lines(ax, table, accuracy)
-        if "network_accuracy" in table.columns:
-            for network, value in table.groupby("network")["network_accuracy"].mean().items():
-                ax.axhline(float(value), color=style.look(str(network)).color, linestyle="--", linewidth=1.2)
-            ax.plot([], [], color=style.INK, linestyle="--", linewidth=1.2, label="the whole network")
-        if chance is not None:
-            ax.axhline(chance, color=style.INK, linestyle=":", linewidth=1.2, label="chance")
-        ax.set(xlabel="layer $m$", ylabel="test accuracy of the head")
-        figure.legend(loc="outside upper right", ncols=4)
+    figure, (ax,) = panels()
+    _lines(ax, table, accuracy)
+    if "network_accuracy" in table.columns:
+        for network, value in table.groupby("network")["network_accuracy"].mean().items():
+            ax.axhline(float(value), color=style.look(str(network)).color, linestyle="--", linewidth=1.2)
+        ax.plot([], [], color=style.INK, linestyle="--", linewidth=1.2, label="the whole network")
+    if chance is not None:
+        ax.axhline(chance, color=style.INK, linestyle=":", linewidth=1.2, label="chance")
+    ax.set(xlabel="layer $m$", ylabel="test accuracy of the head")
+    figure.legend(loc="outside upper right", ncols=4)
     figure.alt = f"Accuracy of a linear head against the layer, for {_listed(table['network'])}."
     return figure
 
 
+@drawn
 def layer_quantities(
     table: pd.DataFrame, quantities: Sequence[str] = ("N_c", "C_s", "n", "SNR_block")
-) -> style.BookFigure:
+) -> BookFigure:
     """Small pictures, one a quantity, of what a layer's filters are like; lines as in :func:`probe_accuracy`.
 
     Parameters
@@ -74,38 +70,29 @@ def layer_quantities(
     table : one row per network, seed and layer; columns ``network``, ``number`` or ``layer``, and
         ``quantities``.
     quantities : columns to draw, two pictures a row.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
     """
     if not quantities:
         raise ParameterError("quantities is empty; give at least one column")
-    rows = (len(quantities) + 1) // 2
-    with style.context():
-        figure = style.new(height=0.4 + 2.5 * rows)
-        axes = figure.subplots(rows, 2, squeeze=False, sharex=True).ravel()
-        for ax, quantity in zip(axes, quantities, strict=False):
-            _lines(ax, table, quantity)
-            ax.set_title(NAMES.get(quantity, quantity))
-            if quantity in _FROM_ZERO:
-                ax.set_ylim(bottom=0)
-        for ax in axes[len(quantities) :]:
-            ax.set_visible(False)
-        for ax in axes[max(len(quantities) - 2, 0) : len(quantities)]:
-            ax.set_xlabel("layer $m$")
-            ax.tick_params(labelbottom=True)
-        if table["network"].nunique() > 1:
-            handles, names = axes[0].get_legend_handles_labels()
-            figure.legend(handles, names, loc="outside upper right", ncols=4)
+    figure, axes = panels(len(quantities), columns=2, height=2.5, extra=0.4, sharex=True)
+    for ax, quantity in zip(axes, quantities, strict=True):
+        _lines(ax, table, quantity)
+        ax.set_title(NAMES.get(quantity, quantity))
+        if quantity in _FROM_ZERO:
+            ax.set_ylim(bottom=0)
+    for ax in axes[-2:]:
+        ax.set_xlabel("layer $m$")
+        ax.tick_params(labelbottom=True)
+    if table["network"].nunique() > 1:
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper right", ncols=4)
     figure.alt = f"{', '.join(quantities)} against the layer, for {_listed(table['network'])}."
     return figure
 
 
+@drawn
 def commonest_share(
     shares: Mapping[str, Sequence[float]], chance: float | None = None, bins: int = 20
-) -> style.BookFigure:
+) -> BookFigure:
     """Histograms over filters of how often a filter's commonest answer comes (S2), one picture a layer.
 
     Parameters
@@ -121,27 +108,21 @@ def commonest_share(
     """
     if not shares:
         raise ParameterError("shares is empty; give at least one layer")
-    columns = min(len(shares), 3)
-    rows = -(-len(shares) // columns)
     colors = style.steps(len(shares))
     edges = np.linspace(0, 1, bins + 1)
-    with style.context():
-        figure = style.new(height=0.5 + 1.9 * rows)
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-        for ax, (layer, values), color in zip(axes, shares.items(), colors, strict=False):
-            found = np.asarray(values, dtype=float)
-            if found.size == 0 or not ((found >= 0) & (found <= 1)).all():
-                raise ParameterError(f"shares[{layer!r}] must hold numbers from 0 to 1, one a filter")
-            ax.hist(found, bins=edges, color=color)
-            ax.yaxis.get_major_locator().set_params(integer=True)
-            ax.axvline(found.mean(), color=style.INK, linewidth=1.6)
-            if chance is not None:
-                ax.axvline(chance, color=style.INK, linestyle=":", linewidth=1.2)
-            ax.set_title(f"layer {layer_number(layer)}: mean {found.mean():.2f}")
-        for ax in axes[len(shares) :]:
-            ax.set_visible(False)
-        figure.supxlabel("share of inputs with the filter's commonest answer", color=style.INK, fontsize=10.5)
-        figure.supylabel("filters", color=style.INK, fontsize=10.5)
+    figure, axes = panels(len(shares), columns=3, height=1.9, extra=0.5, sharex=True)
+    for ax, (layer, values), color in zip(axes, shares.items(), colors, strict=True):
+        found = np.asarray(values, dtype=float)
+        if found.size == 0 or not ((found >= 0) & (found <= 1)).all():
+            raise ParameterError(f"shares[{layer!r}] must hold numbers from 0 to 1, one a filter")
+        ax.hist(found, bins=edges, color=color)
+        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.axvline(found.mean(), color=style.INK, linewidth=1.6)
+        if chance is not None:
+            ax.axvline(chance, color=style.INK, linestyle=":", linewidth=1.2)
+        ax.set_title(f"layer {layer_number(layer)}: mean {found.mean():.2f}")
+    figure.supxlabel("share of inputs with the filter's commonest answer", color=style.INK, fontsize=10.5)
+    figure.supylabel("filters", color=style.INK, fontsize=10.5)
     figure.alt = f"Histograms over filters of the share of the commonest answer, {len(shares)} layers."
     return figure
 

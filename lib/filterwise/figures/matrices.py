@@ -11,6 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.measure.clustering import clusters, permutation
 from filterwise.measure.fields import clip
 
@@ -53,9 +54,10 @@ def classify(B: NDArray[np.bool_], found: Sequence[Sequence[int]]) -> NDArray[np
     return kinds
 
 
+@drawn
 def filter_matrices(
     fields: Mapping[str, Tensor], label_names: Sequence[str] = (), threshold: float = 0.3
-) -> style.BookFigure:
+) -> BookFigure:
     """A row of three pictures for each filter: fields, clipped fields, clipped fields with clusters first.
 
     Parameters
@@ -71,42 +73,41 @@ def filter_matrices(
     """
     if not fields:
         raise ParameterError("fields is empty; give at least one matrix")
-    with style.context():
-        figure = style.new(height=0.35 + 2.45 * len(fields))
-        axes = figure.subplots(len(fields), 3, squeeze=False)
-        for row, (title, M) in zip(axes, fields.items(), strict=True):
-            labels = len(M)
-            names = [str(name) for name in label_names] or [str(label) for label in range(labels)]
-            if len(names) != labels:
-                raise ParameterError(f"label_names has {len(names)} names for {labels} labels")
-            B = clip(M, threshold).numpy()
-            found = clusters(B)
-            order = permutation(found, labels)
-            image = _fields(row[0], M)
-            kinds = classify(B, found)
-            _kinds(row[1], kinds)
-            _kinds(row[2], kinds[np.ix_(order, order)])
-            _boxes(row[2], found, labels)
-            for ax, shown in zip(row, (range(labels), range(labels), order), strict=True):
-                _label(ax, [names[label] for label in shown])
-            row[0].set_title(title)
-            row[1].set_title(f"clipped at {threshold:g}")
-            row[2].set_title("clusters first")
-            row[0].set_ylabel("input label")
-            bar = figure.colorbar(image, ax=row[0], shrink=0.75, pad=0.02, ticks=[-1, 0, 1])
-            bar.outline.set_visible(False)
-        for ax in axes[-1]:
-            ax.set_xlabel("output label")
-        kinds_shown = (
-            ("in a cluster", style.SIGNAL),
-            ("internal noise", style.INTERNAL),
-            ("external noise", style.EXTERNAL),
-        )
-        figure.legend(
-            handles=[Patch(color=color, label=name) for name, color in kinds_shown],
-            loc="outside upper right",
-            ncols=3,
-        )
+    figure, axes = panels(3 * len(fields), columns=3, height=2.45, extra=0.35)
+    rows = [axes[at : at + 3] for at in range(0, len(axes), 3)]
+    for row, (title, M) in zip(rows, fields.items(), strict=True):
+        labels = len(M)
+        names = [str(name) for name in label_names] or [str(label) for label in range(labels)]
+        if len(names) != labels:
+            raise ParameterError(f"label_names has {len(names)} names for {labels} labels")
+        B = clip(M, threshold).numpy()
+        found = clusters(B)
+        order = permutation(found, labels)
+        image = _fields(row[0], M)
+        kinds = classify(B, found)
+        _kinds(row[1], kinds)
+        _kinds(row[2], kinds[np.ix_(order, order)])
+        _boxes(row[2], found, labels)
+        for ax, shown in zip(row, (range(labels), range(labels), order), strict=True):
+            _label(ax, [names[label] for label in shown])
+        row[0].set_title(title)
+        row[1].set_title(f"clipped at {threshold:g}")
+        row[2].set_title("clusters first")
+        row[0].set_ylabel("input label")
+        bar = figure.colorbar(image, ax=row[0], shrink=0.75, pad=0.02, ticks=[-1, 0, 1])
+        bar.outline.set_visible(False)
+    for ax in rows[-1]:
+        ax.set_xlabel("output label")
+    kinds_shown = (
+        ("in a cluster", style.SIGNAL),
+        ("internal noise", style.INTERNAL),
+        ("external noise", style.EXTERNAL),
+    )
+    figure.legend(
+        handles=[Patch(color=color, label=name) for name, color in kinds_shown],
+        loc="outside upper right",
+        ncols=3,
+    )
     figure.alt = (
         f"Matrices of {len(fields)} filters: fields, clipped at {threshold:g}, and reordered by cluster."
     )

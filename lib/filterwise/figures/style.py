@@ -8,14 +8,9 @@ in all chapters, so that no figure tells networks apart by colour alone.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
 
 # Pages that figures are shown on: the theme's light and dark grounds.
 LIGHT_PAGE, DARK_PAGE = "#ffffff", "#121212"
@@ -42,8 +37,8 @@ _SINGLE = {
 }
 _SPARE = ((RED, "<"), (BLUE, "8"), (GREEN, "p"), (OCHRE, "h"), (TEAL, "d"), (MAGENTA, "*"))
 
-WIDTH = 7.2  # inches: the text column of a page
-_PARAMETERS: dict[str, Any] = {
+#: Matplotlib's settings of the book.
+PARAMETERS: dict[str, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
@@ -146,56 +141,13 @@ def steps(count: int) -> list[str]:
     return [_between(stops[min(int(x), 1)], stops[min(int(x), 1) + 1], x - min(int(x), 1)) for x in places]
 
 
-class BookFigure(Figure):
-    """A matplotlib figure that shows itself as SVG when it is the value of a cell, without pyplot's state."""
+def marked(count: int) -> list[Look]:
+    """Looks for ``count`` lines of an ordered quantity: a colour of :func:`steps` and a marker each.
 
-    #: What a reader who does not see the figure is told.
-    alt: str = ""
-
-    def svg(self) -> str:
-        """The figure as SVG text; the same numbers give the same text."""
-        buffer = io.StringIO()
-        about = {"Date": None, "Creator": None, **({"Title": self.alt} if self.alt else {})}
-        with context():
-            self.savefig(buffer, format="svg", metadata=about)
-        return buffer.getvalue()
-
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, str], dict[str, Any]]:
-        return {"image/svg+xml": self.svg()}, {"image/svg+xml": {"alt": self.alt}} if self.alt else {}
-
-
-@contextmanager
-def context() -> Iterator[None]:
-    """Matplotlib's settings of the book, for the length of a ``with`` block."""
-    with mpl.rc_context(_PARAMETERS):  # type: ignore[arg-type]
-        yield
-
-
-def new(height: float = 3.6, width: float = WIDTH) -> BookFigure:
-    """An empty figure, ``width`` by ``height`` inches; fill it inside :func:`context`.
-
-    >>> with context():
-    ...     figure = new()
-    ...     _ = figure.subplots().plot([1, 2], [3, 4])
-    >>> "<svg" in figure.svg()
-    True
+    >>> len(set(marked(9)))
+    9
     """
-    _only_svg()
-    return BookFigure(figsize=(width, height), layout="constrained")
-
-
-def _only_svg() -> None:
-    """In IPython, keep pyplot's inline backend from adding a PNG of the same figure."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
-    if shell is not None and shell.display_formatter is not None:
-        for kind in ("image/png", "image/jpeg", "application/pdf"):
-            shell.display_formatter.formatters[kind].for_type(BookFigure, lambda figure: None)
+    return [Look(color, "osD^vPX"[place % 7]) for place, color in enumerate(steps(count))]
 
 
 def _luminance(color: str) -> float:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from filterwise.errors import ParameterError, near_miss
+from filterwise.figures.captions import Shown
 
+
+class NothingToShow(ParameterError):
+    """A table has no rows, or lacks a column that is asked for; a page then says what is to be recorded."""
+
+
+_TEXT = ' class="fw-text"'
 _KEPT = ("network", "seed", "data", "labels", "profile")
 
 
@@ -42,7 +52,7 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     DataFrame
         ``network``, ``seed`` and, where the records have them, ``data``, ``labels``, ``profile``;
         ``layer`` (the name), ``number`` (its position) and one column per quantity. Rows without any of them
-        are left out.
+        are left out; no rows where there are no records.
 
     Raises
     ------
@@ -53,6 +63,8 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     >>> by_layer(records, ["n"])[["network", "number", "n"]].values.tolist()
     [['vgg6', 1, 9.0], ['vgg6', 2, 4.0]]
     """
+    if records.empty:
+        return pd.DataFrame(columns=["network", "seed", "layer", "number", *quantities])
     split = {column: column.split("@", 1) for column in records.columns if "@" in column}
     known = sorted({quantity for quantity, _ in split.values()})
     for quantity in quantities:
@@ -79,17 +91,16 @@ def need(table: pd.DataFrame, *columns: str) -> None:
 
     Raises
     ------
-    ParameterError
+    NothingToShow
         Names the missing column and those that there are.
     """
     for column in columns:
         if column not in table.columns:
             present = [str(name) for name in table.columns]
-            raise ParameterError(
-                f"table has no column {column!r}; it has {', '.join(present)}{near_miss(column, present)}"
-            )
+            some = ", ".join(present[:12]) + (", ..." if len(present) > 12 else "")
+            raise NothingToShow(f"table has no column {column!r}; it has {some}{near_miss(column, present)}")
     if table.empty:
-        raise ParameterError("table has no rows; there is nothing to draw")
+        raise NothingToShow("table has no rows; there is nothing to draw")
 
 
 def mean_and_spread(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
@@ -102,3 +113,85 @@ def mean_and_spread(table: pd.DataFrame, by: Sequence[str], value: str) -> pd.Da
     grouped = table.dropna(subset=[value]).groupby(list(by), sort=True)[value]
     found = grouped.agg(mean="mean", spread="std", runs="count").reset_index()
     return found.fillna({"spread": 0.0})
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A number and its noun.
+
+    >>> counted(1, "network"), counted(20000, "picture"), counted(2, "entry", "entries")
+    ('1 network', '20,000 pictures', '2 entries')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def seeds_named(seeds: Sequence[int]) -> str:
+    """Which seeds, in words.
+
+    >>> seeds_named([0]), seeds_named([0, 1, 2]), seeds_named([3, 1])
+    ('seed 0', 'seeds 0 to 2', 'seeds 1 and 3')
+    """
+    found = sorted({int(seed) for seed in seeds})
+    if len(found) == 1:
+        return f"seed {found[0]}"
+    if len(found) > 2 and found == list(range(found[0], found[-1] + 1)):
+        return f"seeds {found[0]} to {found[-1]}"
+    return f"seeds {', '.join(map(str, found[:-1]))} and {found[-1]}"
+
+
+def shown(table: pd.DataFrame, digits: int | Mapping[str, int] = 3, index: bool | None = None) -> Shown:
+    """A table as readers want it: whole numbers whole, thousands apart, nothing where nothing is known.
+
+    A table that is wider than its column scrolls in its own box, with a shadow where there is more.
+
+    Parameters
+    ----------
+    table : any columns; truth values read "yes" and "no".
+    digits : after the point, for all columns or by column (others have 3); a number that would vanish at
+        so many digits gets two significant ones.
+    index : show the index as row heads; by default if it has a name or is not just a count.
+
+    >>> table = pd.DataFrame({"images": [20000.0, None], "error": [0.25, 0.00004]})
+    >>> cells = re.findall("<td[^>]*>(.*?)</td>", shown(table, digits=2).html)
+    >>> cells
+    ['20,000', '0.25', '', '4e-05']
+    """
+    places = {
+        column: digits if isinstance(digits, int) else digits.get(column, 3) for column in table.columns
+    }
+    if index is None:
+        index = any(table.index.names) or not isinstance(table.index, pd.RangeIndex)
+    texts = [[_text(value, places[name]) for value in table[name]] for name in table.columns]
+    heads = [" ".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.columns]
+    number = [all(map(_is_number, table[name].dropna())) for name in table.columns]
+    rows = []
+    for place, label in enumerate(table.index):
+        labels = (label if isinstance(label, tuple) else (label,)) if index else ()
+        cells = [f'<th scope="row">{escape(_text(part, 3))}</th>' for part in labels]
+        for column, numeric in zip(texts, number, strict=True):
+            cells.append(f"<td{'' if numeric else _TEXT}>{escape(column[place])}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    corners = [str(name) if name is not None else "" for name in table.index.names] if index else []
+    above = [f'<th scope="col">{escape(head)}</th>' if head else "<td></td>" for head in [*corners, *heads]]
+    return Shown(
+        '<div class="fw-table" role="region" tabindex="0" aria-label="table"><table class="dataframe">\n'
+        f"<thead><tr>{''.join(above)}</tr></thead>\n<tbody>\n{chr(10).join(rows)}\n</tbody></table></div>",
+        table.to_string(na_rep="", index=index),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_))
+
+
+def _text(value: Any, digits: int) -> str:
+    if value is None or value is pd.NaT or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if not _is_number(value):
+        return str(value)
+    if float(value).is_integer():
+        return f"{int(value):,}".replace("-", "−")
+    if abs(value) < 10.0**-digits:
+        return f"{value:.2g}".replace("-", "−", int(value < 0))
+    return f"{value:,.{digits if abs(value) < 1e4 else 0}f}".replace("-", "−")

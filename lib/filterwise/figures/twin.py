@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import resources
 from typing import Any
 
 
@@ -56,3 +59,23 @@ def show(live: Callable[[], Any], twin: Callable[[], str]) -> Twin:
     '<p>the same numbers, drawn once</p>'
     """
     return Twin(live, twin)
+
+
+def page_html(kind: str, content: Mapping[str, Any], package: str = "filterwise.figures") -> str:
+    """A twin as one piece of HTML: markup, style, script and content; it asks for nothing else.
+
+    Parameters
+    ----------
+    kind : name of the files ``static/<kind>.html``, ``.css``, ``.js`` of ``package``; the script defines
+        ``window.filterwise<Kind>`` with ``start(name, content)``.
+    content : plain values.
+    """
+    text = json.dumps(content).replace("</", "<\\/")
+    name = hashlib.sha256(text.encode()).hexdigest()[:12]
+    static = resources.files(package) / "static"
+    html, css, js = ((static / f"{kind}.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
+    return (
+        f'<div class="fw-{kind}" data-fw-{kind}="{name}">\n<style>\n{css}</style>\n'
+        f"{html.replace('ID', name)}</div>\n"
+        f'<script>\n{js}\nwindow.filterwise{kind.title()}.start("{name}", {text});\n</script>\n'
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +21,45 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Chapter:
-    """What a folder of ``papers`` says of itself.
+class Sentence:
+    """A sentence of the headline, whose words and numbers follow the ledger.
 
     Attributes
     ----------
-    name : of its notebook, its claims and its records, such as ``4-sfp``
+    claim : id of the claim that decides which words are used.
+    text : the sentence; or verdict (``holds``, ``fails``, ``undecided``) -> sentence. In it may stand
+        ``{scale}``, and of a claim ``{S1.verdict}`` (such as "is undecided"), ``{S1.ours}``,
+        ``{S1.control}``, ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
+    profiles : where to look, best first; the first at which the claim is measured is used.
+    """
+
+    claim: str
+    text: str | Mapping[str, str]
+    profiles: tuple[str, ...] = ("paper", "short", "cifar", "quick")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter: what was asked, by whom, and at which scale.
+
+    Attributes
+    ----------
+    name : of notebook, claims file and records, such as ``4-sfp``.
+    title, question : as a reader meets them; the question ends with a question mark.
+    papers : citation key -> how the paper is named in prose, such as ``Tzach et al. (2023)``.
+    paper_scale : of the papers' experiments: ``network``, ``images``, ``epochs``, ``seeds``, ``hardware``,
+        ``time``; a row that is missing could not be read.
+    unread : what could not be read, as a sentence.
+    found : the headline.
     """
 
     name: str
+    title: str = ""
+    question: str = ""
+    papers: Mapping[str, str] = field(default_factory=dict)
+    paper_scale: Mapping[str, str] = field(default_factory=dict)
+    unread: str = ""
+    found: tuple[Sentence, ...] = ()
 
 
 def folders() -> dict[str, str]:

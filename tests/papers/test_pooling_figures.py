@@ -11,8 +11,9 @@ import torch
 
 import filterwise as fw
 from filterwise.errors import ParameterError
-from filterwise.figures import pooling, route_explorer, route_maps
 from filterwise.measure import route_counting as routes
+from filterwise.papers.pooling import figures as pooling
+from filterwise.papers.pooling import route_explorer
 
 STAGES = ((4, 1), (8, 1), (8, 1), (8, 1))
 
@@ -37,7 +38,7 @@ def arms(images):
 
 def test_the_mask_drawn_on_an_image_is_the_librarys_block_by_block():
     x = torch.rand(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    figure = route_maps.operator_routes(x, ["MP2-AP4", "AP4-MP2"])
+    figure = pooling.operator_routes(x, ["MP2-AP4", "AP4-MP2"])
     for axes, order in zip(figure.axes, ("MP2-AP4", "AP4-MP2"), strict=True):
         drawn = np.asarray(axes.images[1].get_array())[..., 3] > 0
         for row in (0, 8):
@@ -49,7 +50,7 @@ def test_the_mask_drawn_on_an_image_is_the_librarys_block_by_block():
 
 
 def test_untied_images_have_no_ties_and_keep_their_order():
-    x = route_maps.untied(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
+    x = pooling.untied(torch.zeros(2, 3, 28, 28, dtype=torch.uint8))
     assert x.shape == (2, 32, 32)
     assert len(x.unique()) == x.numel()
     assert x.max() < 1 / 255
@@ -95,10 +96,10 @@ def test_gains_are_paired_by_seed_and_read_twice():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: route_maps.operator_routes(torch.rand(8, 8), []), "orders is empty"),
-        (lambda: route_maps.operator_routes(torch.rand(12, 12), ["MP8"]), "divides by 8"),
-        (lambda: route_maps.operator_routes(torch.rand(8, 8), ["XP8"]), "order='XP8'"),
-        (lambda: route_maps.route_maps(torch.empty(0), {}), "at least 1"),
+        (lambda: pooling.operator_routes(torch.rand(8, 8), []), "orders is empty"),
+        (lambda: pooling.operator_routes(torch.rand(12, 12), ["MP8"]), "divides by 8"),
+        (lambda: pooling.operator_routes(torch.rand(8, 8), ["XP8"]), "order='XP8'"),
+        (lambda: pooling.route_maps(torch.empty(0), {}), "at least 1"),
         (lambda: pooling.head_orders(pd.DataFrame({"order": []})), "'accuracy'"),
         (lambda: route_explorer.explore_routes([], torch.empty(0), [], []), "arms is empty"),
     ],

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from html import escape
-from importlib import resources
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from filterwise.errors import ParameterError
-from filterwise.figures.route_maps import route_maps
-from filterwise.figures.twin import Twin, show
+from filterwise.figures.twin import Twin, page_html, show
 from filterwise.measure.network_routes import route_maps as measured_routes
 from filterwise.measure.route_counting import spread
+from filterwise.papers.pooling.figures import route_maps
 
 
 @dataclass(frozen=True)
@@ -145,15 +142,7 @@ def twin_html(
             for arm in arms
         ],
     }
-    text = json.dumps(content).replace("</", "<\\/")
-    name = hashlib.sha256(text.encode()).hexdigest()[:12]
-    static = resources.files("filterwise.figures") / "static"
-    parts = {kind: (static / f"routes.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js")}
-    return (
-        f'<div class="fw-routes" data-fw-routes="{escape(name)}">\n<style>\n{parts["css"]}</style>\n'
-        f"{parts['html'].replace('ID', name)}</div>\n"
-        f'<script>\n{parts["js"]}\nwindow.filterwiseRoutes.start("{name}", {text});\n</script>\n'
-    )
+    return page_html("routes", content, "filterwise.papers.pooling")
 
 
 def _widgets(

@@ -10,6 +10,7 @@ import pandas as pd
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.tables import mean_and_spread, need
 from filterwise.measure.fitting import PowerLaw
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 FARTHEST = 64
 
 
+@drawn
 def error_against_width(
     table: pd.DataFrame, fits: Mapping[str, PowerLaw], targets: Mapping[str, float] | None = None
-) -> style.BookFigure:
+) -> BookFigure:
     """Test error against d1 on log-log axes, with A d1^-rho, its 95 % band and the extrapolation dashed.
 
     Parameters
@@ -40,19 +42,17 @@ def error_against_width(
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
     targets = targets or {}
-    with style.context():
-        figure = style.new(height=3.9)
-        ax = figure.subplots()
-        for curve, runs in table.groupby("curve", sort=False):
-            look = style.look(str(runs["network"].iloc[0]))
-            _points(ax, runs, look, str(curve), fits.get(str(curve)))
-            if str(curve) in fits:
-                _line(ax, runs, fits[str(curve)], look.color)
-        if fits:
-            _reach(ax, table, *next(iter(fits.items())), targets)
-        _log_axes(ax, table["d1"])
-        ax.set(xlabel="filters of the first layer, $d_1$", ylabel=r"test error $\epsilon$")
-        figure.legend(loc="outside upper left", ncols=2)
+    figure, (ax,) = panels(height=3.9)
+    for curve, runs in table.groupby("curve", sort=False):
+        look = style.look(str(runs["network"].iloc[0]))
+        _points(ax, runs, look, str(curve), fits.get(str(curve)))
+        if str(curve) in fits:
+            _line(ax, runs, fits[str(curve)], look.color)
+    if fits:
+        _reach(ax, table, *next(iter(fits.items())), targets)
+    _log_axes(ax, table["d1"])
+    ax.set(xlabel="filters of the first layer, $d_1$", ylabel=r"test error $\epsilon$")
+    figure.legend(loc="outside upper left", ncols=2)
     figure.alt = f"Test error against width for {', '.join(map(str, table['curve'].unique()))}, log-log."
     return figure
 
@@ -73,17 +73,9 @@ def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str, fit: Powe
         if part.empty:
             continue
         found = mean_and_spread(part, ["d1"], "error")
-        ax.errorbar(
-            found["d1"],
-            found["mean"],
-            found["spread"],
-            linestyle="none",
-            color=look.color,
-            marker=look.marker,
-            markerfacecolor=look.color if filled else "none",
-            capsize=2.5,
-            label=f"{name}, n = {int(found['runs'].min())}" if filled else "kept out of the fit",
-        )
+        label = f"{name}, n = {int(found['runs'].min())}" if filled else "kept out of the fit"
+        face = look.color if filled else "none"
+        points(ax, found["d1"], found, look, label, linestyle="none", markerfacecolor=face)
 
 
 def _line(ax: Axes, runs: pd.DataFrame, fit: PowerLaw, color: str) -> None:
@@ -127,57 +119,8 @@ def _log_axes(ax: Axes, widths: pd.Series) -> None:
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def error_against_cost(table: pd.DataFrame) -> style.BookFigure:
-    """Test error against operations and against weights, log-log: who is cheaper at equal error.
-
-    Parameters
-    ----------
-    table : one row a run; columns ``curve``, ``network``, ``d1``, ``error``, ``macs`` (multiply-accumulates
-        of one forward pass) and ``parameters`` (weights).
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, or there are no rows.
-    """
-    need(table, "curve", "network", "d1", "error", "macs", "parameters")
-    names = {"macs": "multiply-accumulates an image (million)", "parameters": "weights (thousand)"}
-    with style.context():
-        figure = style.new(height=3.3)
-        axes = figure.subplots(1, 2, sharey=True)
-        for ax, (column, name), unit in zip(axes, names.items(), (1e6, 1e3), strict=True):
-            for curve, runs in table.groupby("curve", sort=False):
-                look = style.look(str(runs["network"].iloc[0]))
-                found = mean_and_spread(runs, [column], "error")
-                ax.errorbar(
-                    found[column] / unit,
-                    found["mean"],
-                    found["spread"],
-                    color=look.color,
-                    marker=look.marker,
-                    linewidth=1.3,
-                    capsize=2.5,
-                    label=f"{curve}, n = {int(found['runs'].min())}",
-                )
-            ax.set(xscale="log", yscale="log", xlabel=name)
-            _plain(ax)
-        axes[0].set_ylabel(r"test error $\epsilon$")
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
-    figure.alt = "Test error against multiply-accumulates and against the number of weights, log-log."
-    return figure
-
-
-def _plain(ax: Axes) -> None:
-    """Decimal numbers on logarithmic axes."""
-    from matplotlib.ticker import FuncFormatter, LogLocator
-
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-
-
-def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> style.BookFigure:
+@drawn
+def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigure:
     """Is the line straight? Residuals of the fit, and local exponents between neighbouring widths.
 
     Parameters
@@ -193,35 +136,32 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> style.Boo
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
     seen = table[~table["held_out"].astype(bool)] if "held_out" in table else table
-    with style.context():
-        figure = style.new(height=3.0)
-        left, right = figure.subplots(1, 2)
-        for curve, fit in fits.items():
-            runs = seen[seen["curve"] == curve]
-            look = style.look(str(runs["network"].iloc[0]))
-            found = mean_and_spread(runs.assign(log=np.log(runs["error"])), ["d1"], "log")
-            width, log = found["d1"].to_numpy(dtype=float), found["mean"].to_numpy()
-            bars = found["spread"] / np.sqrt(found["runs"])
-            drawn = {"color": look.color, "marker": look.marker, "capsize": 2.5}
-            left.errorbar(
-                width, 100 * (log - np.log(fit.predict(width).value)), 100 * bars, label=curve, **drawn
-            )
-            local = -np.diff(log) / np.diff(np.log(width))
-            error = np.hypot(bars[1:], bars[:-1].to_numpy()) / np.diff(np.log(width))
-            right.errorbar(np.sqrt(width[1:] * width[:-1]), local, error, **drawn)
-            right.axhline(fit.exponent, color=look.color, linestyle="--", linewidth=1)
-        left.axhline(0, color=style.INK, linewidth=1)
-        left.set(xlabel="$d_1$", ylabel="distance from the line (%)")
-        right.set(xlabel="$d_1$, between two widths", ylabel=r"local exponent")
-        for ax in (left, right):
-            ax.set_xscale("log", base=2)
-            ax.xaxis.set_major_formatter("{x:g}")
-        figure.legend(loc="outside upper left", ncols=3)
+    figure, (left, right) = panels(2, columns=2, height=3.0)
+    for curve, fit in fits.items():
+        runs = seen[seen["curve"] == curve]
+        look = style.look(str(runs["network"].iloc[0]))
+        found = mean_and_spread(runs.assign(log=np.log(runs["error"])), ["d1"], "log")
+        width, log = found["d1"].to_numpy(dtype=float), found["mean"].to_numpy()
+        bars = found["spread"] / np.sqrt(found["runs"])
+        same = {"color": look.color, "marker": look.marker, "capsize": 2.5}
+        left.errorbar(width, 100 * (log - np.log(fit.predict(width).value)), 100 * bars, label=curve, **same)
+        local = -np.diff(log) / np.diff(np.log(width))
+        error = np.hypot(bars[1:], bars[:-1].to_numpy()) / np.diff(np.log(width))
+        right.errorbar(np.sqrt(width[1:] * width[:-1]), local, error, **same)
+        right.axhline(fit.exponent, color=look.color, linestyle="--", linewidth=1)
+    left.axhline(0, color=style.INK, linewidth=1)
+    left.set(xlabel="$d_1$", ylabel="distance from the line (%)")
+    right.set(xlabel="$d_1$, between two widths", ylabel=r"local exponent")
+    for ax in (left, right):
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
+    figure.legend(loc="outside upper left", ncols=3)
     figure.alt = "Residuals of the power law and local exponents between neighbouring widths."
     return figure
 
 
-def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None = None) -> style.BookFigure:
+@drawn
+def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None = None) -> BookFigure:
     """The exponent of every curve with its 95 % interval, one row a curve, the first one's as a line.
 
     Parameters
@@ -236,20 +176,18 @@ def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None =
     """
     if not fits:
         raise ParameterError("fits is empty; give at least one curve")
-    with style.context():
-        figure = style.new(height=0.9 + 0.34 * len(fits))
-        ax = figure.subplots()
-        for row, (curve, fit) in enumerate(fits.items()):
-            look = style.look((networks or {}).get(curve, "lenet5"))
-            low, high = fit.exponent_interval
-            ends = [[fit.exponent - low], [high - fit.exponent]]
-            filled = "none" if fit.curved else look.color
-            ax.errorbar(
-                [fit.exponent], [row], xerr=ends, color=look.color, marker=look.marker, capsize=3, mfc=filled
-            )
-        ax.axvline(next(iter(fits.values())).exponent, color=style.INK, linestyle=":", linewidth=1.2)
-        ax.set_yticks(range(len(fits)), list(fits))
-        ax.set_ylim(len(fits) - 0.5, -0.5)
-        ax.set_xlabel(r"exponent $\rho$ (hollow: curvature is significant)")
+    figure, (ax,) = panels(height=0.9 + 0.34 * len(fits))
+    for row, (curve, fit) in enumerate(fits.items()):
+        look = style.look((networks or {}).get(curve, "lenet5"))
+        low, high = fit.exponent_interval
+        ends = [[fit.exponent - low], [high - fit.exponent]]
+        filled = "none" if fit.curved else look.color
+        ax.errorbar(
+            [fit.exponent], [row], xerr=ends, color=look.color, marker=look.marker, capsize=3, mfc=filled
+        )
+    ax.axvline(next(iter(fits.values())).exponent, color=style.INK, linestyle=":", linewidth=1.2)
+    ax.set_yticks(range(len(fits)), list(fits))
+    ax.set_ylim(len(fits) - 0.5, -0.5)
+    ax.set_xlabel(r"exponent $\rho$ (hollow: curvature is significant)")
     figure.alt = f"Exponents with 95 percent intervals of {len(fits)} curves."
     return figure

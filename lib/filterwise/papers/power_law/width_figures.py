@@ -1,0 +1,201 @@
+"""What stands behind a point of an error-against-width curve: training, d2/d1, train and test error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from filterwise.errors import ParameterError
+from filterwise.figures import style
+from filterwise.figures.book_figure import BookFigure, drawn, panels, points
+from filterwise.figures.frames import explore_frames
+from filterwise.figures.tables import mean_and_spread, need, shown
+from filterwise.figures.twin import Twin
+from filterwise.measure.fitting import PowerLaw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@drawn
+def ratio_scan(table: pd.DataFrame, conserved: float = 2.8) -> BookFigure:
+    """Test error against d2/d1, one line a budget of multiply-accumulates; the conserved ratio as a line.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``ratio``, ``error`` and ``budget`` (multiply-accumulates an image).
+    conserved : d2/d1 at which side times depth is the same in both layers.
+    """
+    need(table, "ratio", "error", "budget")
+    budgets = sorted(table["budget"].unique())
+    figure, (ax,) = panels(height=3.3)
+    for budget, look in zip(budgets, style.marked(len(budgets)), strict=True):
+        found = mean_and_spread(table[table["budget"] == budget], ["ratio"], "error")
+        label = f"{budget / 1e6:.3g} million MACs, n = {int(found['runs'].min())}"
+        points(ax, found["ratio"], found, look, label)
+    ax.axvline(conserved, color=style.INK, linestyle=":", linewidth=1.4)
+    ax.annotate(
+        f"{conserved:g}", (conserved, 1), (3, -10), ("data", "axes fraction"), textcoords="offset points"
+    )
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(table["ratio"].unique()))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set(xlabel="$d_2/d_1$ at a fixed cost", ylabel=r"test error $\epsilon$")
+    figure.legend(loc="outside upper left", ncols=2)
+    figure.alt = "Test error against the ratio of the two layers' filters, at fixed multiply-accumulates."
+    return figure
+
+
+@drawn
+def train_and_test_error(table: pd.DataFrame) -> BookFigure:
+    """Error on the training images, not augmented, and on the test images against width, and their gap.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``curve``, ``network``, ``d1``, ``error`` and ``train_error``.
+    """
+    need(table, "curve", "network", "d1", "error", "train_error")
+    figure, (ax,) = panels(height=3.2)
+    for curve, runs in table.groupby("curve", sort=False):
+        look = style.look(str(runs["network"].iloc[0]))
+        for column, dashes, filled, name in (
+            ("error", "-", True, "test"),
+            ("train_error", "--", False, "training"),
+        ):
+            found = mean_and_spread(runs, ["d1"], column)
+            face = look.color if filled else "none"
+            label = f"{curve}, {name} images"
+            points(ax, found["d1"], found, look, label, linestyle=dashes, markerfacecolor=face)
+    _widths(ax, table["d1"])
+    ax.set(xlabel="filters of the first layer, $d_1$", ylabel="error", ylim=(0, None))
+    figure.legend(loc="outside upper left", ncols=2)
+    figure.alt = "Training and test error against width."
+    return figure
+
+
+@drawn
+def side_and_depth(layers: Mapping[str, tuple[int, int]]) -> BookFigure:
+    """Convolutional layers as boxes: height is the side of a map, width the number of filters.
+
+    Parameters
+    ----------
+    layers : name -> (side H, filters d), bottom to top of the network, drawn from left to right.
+
+    Raises
+    ------
+    ParameterError
+        There is no layer, or one without side or filters.
+    """
+    if not layers or any(side < 1 or depth < 1 for side, depth in layers.values()):
+        raise ParameterError(
+            f"layers={dict(layers)!r} must hold (side, filters) of at least 1 for each layer"
+        )
+    tallest = max(side for side, _ in layers.values())
+    widest = max(depth for _, depth in layers.values())
+    figure, (ax,) = panels(height=2.6)
+    left = 0.0
+    for (name, (side, depth)), color in zip(layers.items(), style.steps(len(layers)), strict=True):
+        width = max(depth / widest, 0.02)
+        ax.bar(left, side / tallest, width=width, align="edge", color=color, alpha=0.75)
+        label = f"{name}\n{side} × {side}, {depth} filters\nside × depth = {side * depth}"
+        ax.text(left + width / 2, -0.06, label, ha="center", va="top", fontsize=9)
+        left += max(width, 0.55) + 0.25
+    ax.set(xlim=(-0.35, left + 0.1), ylim=(-0.5, 1.05))
+    ax.axis("off")
+    figure.alt = "; ".join(f"{name}: side {side}, {depth} filters" for name, (side, depth) in layers.items())
+    return figure
+
+
+def _widths(ax: Axes, widths: pd.Series) -> None:
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sorted(set(widths)))
+    ax.xaxis.set_major_formatter("{x:g}")
+
+
+@drawn
+def error_against_cost(table: pd.DataFrame) -> BookFigure:
+    """Test error against operations and against weights, log-log: who is cheaper at equal error.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``curve``, ``network``, ``d1``, ``error``, ``macs`` (multiply-accumulates
+        of one forward pass) and ``parameters`` (weights).
+    """
+    need(table, "curve", "network", "d1", "error", "macs", "parameters")
+    names = {"macs": "multiply-accumulates an image (million)", "parameters": "weights (thousand)"}
+    figure, axes = panels(2, columns=2, height=3.3, sharey=True)
+    for ax, (column, name), unit in zip(axes, names.items(), (1e6, 1e3), strict=True):
+        for curve, runs in table.groupby("curve", sort=False):
+            look = style.look(str(runs["network"].iloc[0]))
+            found = mean_and_spread(runs, [column], "error")
+            label = f"{curve}, n = {int(found['runs'].min())}"
+            points(ax, found[column] / unit, found, look, label, linewidth=1.3)
+        ax.set(xscale="log", yscale="log", xlabel=name)
+        _plain(ax)
+    axes[0].set_ylabel(r"test error $\epsilon$")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    figure.alt = "Test error against multiply-accumulates and against the number of weights, log-log."
+    return figure
+
+
+def _plain(ax: Axes) -> None:
+    """Decimal numbers on logarithmic axes."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+
+
+def explore_targets(
+    fits: Mapping[str, PowerLaw], macs: Mapping[str, Callable[[int], int]], errors: Sequence[float]
+) -> Twin:
+    """What width, and how many operations, the fitted lines promise for an error of the reader's choice.
+
+    Parameters
+    ----------
+    fits : curve -> its fit.
+    macs : curve -> multiply-accumulates of an image's forward pass at a width.
+    errors : positions of the slider, the first is shown at the start.
+
+    Raises
+    ------
+    ParameterError
+        No curve, no error, or a curve whose operations are not given.
+    """
+    if not fits or not errors:
+        raise ParameterError("fits and errors must hold at least one curve and one error")
+    for curve in fits:
+        if curve not in macs:
+            raise ParameterError(f"macs has no {curve!r}; it has {', '.join(map(repr, macs))}")
+
+    def frame(place: int) -> str:
+        return shown(_promise(fits, macs, errors[place])).html
+
+    return explore_frames("error", [f"{error:g}" for error in errors], frame)
+
+
+# Beyond this width the line is so far from any measurement that a number would say nothing.
+_LARGEST = 1e6
+
+
+def _promise(
+    fits: Mapping[str, PowerLaw], macs: Mapping[str, Callable[[int], int]], error: float
+) -> pd.DataFrame:
+    rows = {}
+    for curve, fit in fits.items():
+        ends = [float(number) for number in fit.solve(error)]
+        cost = [
+            f"{macs[curve](max(1, round(end))) / 1e6:.3g}" if end <= _LARGEST else "beyond" for end in ends
+        ]
+        width = [f"{end:.3g}" if end <= _LARGEST else "beyond" for end in ends]
+        rows[curve] = {
+            "d1*": width[0],
+            "95 %": f"{width[1]} to {width[2]}",
+            "million MACs": cost[0],
+            "95 % ": f"{cost[1]} to {cost[2]}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
