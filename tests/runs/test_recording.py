@@ -71,12 +71,14 @@ def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
     assert again.equals(table)
 
 
-def test_a_stopped_call_has_paid_for_what_is_finished(tmp_path):
-    def stops(result):
-        raise KeyboardInterrupt
+@measurements("tiny.stops")
+def stops(result):
+    raise KeyboardInterrupt
 
+
+def test_a_stopped_call_has_paid_for_what_is_finished(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        call(tmp_path, [JOBS[2], Job("stops", JOBS[1].run, stops, cost_seconds=20)])
+        call(tmp_path, [JOBS[2], Job("stops", JOBS[1].run, "tiny.stops", cost_seconds=20)])
     assert load_records("4-sfp", "quick", tmp_path / "records")["name"].tolist() == ["seed 2"]
     assert states(tmp_path) == {"seed 1": "trained", "seed 0": "missing", "seed 2": "done"}
     assert not list((tmp_path / "runs").glob(".record-*"))

@@ -121,7 +121,8 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
 
 
 def _grid(model: str, data: str, recipe: str, axes: dict[str, list[Any]]) -> list[Run]:
-    from filterwise.runs.specification import Run, grid
+    from filterwise.runs.combinations import grid
+    from filterwise.runs.specification import Run
     from filterwise.training.recipe import RECIPES
 
     check_choice("recipe", recipe, RECIPES)

@@ -13,6 +13,7 @@ from filterwise.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "combinations": ["grid"],
         "finding": ["Paused", "result"],
         "jobs": ["Job"],
         "measuring": ["Measured", "measured", "measurements"],
@@ -20,7 +21,7 @@ __getattr__, __dir__, __all__ = attach(
         "recording": ["Recorded", "record"],
         "records": ["COLUMNS", "arrays", "load_records", "write_record"],
         "rows": ["row"],
-        "specification": ["Keys", "Run", "grid"],
+        "specification": ["Keys", "Run"],
         "store": ["Result", "runs_root"],
         "sweeping": ["Failure", "SweepResult", "describe", "queue", "sweep"],
     },

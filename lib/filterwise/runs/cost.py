@@ -27,7 +27,7 @@ _LONG = 30.0  # seconds; a shorter training, whose time is half overhead, counts
 def macs(run: Run, data_root: str | Path | None = None) -> int:
     """Multiply-accumulates of one image through a run's network, before it is edited."""
     train, _ = run.sets(data_root)
-    return _macs(run.model, run.model_options, train.labels_count, train.shape)  # type: ignore[arg-type]
+    return _macs(run.model, run.model_options, train.labels_count, train.shape)
 
 
 @functools.lru_cache(maxsize=64)

@@ -20,6 +20,7 @@ from filterwise.errors import RunError, check_at_least
 from filterwise.models.counting import macs, parameter_count
 from filterwise.runs import cost, store
 from filterwise.runs.networks import beginning
+from filterwise.runs.plain import named
 from filterwise.runs.specification import Keys, Run
 from filterwise.training import loop
 from filterwise.training.device import pick_device
@@ -127,7 +128,7 @@ def result(
         start = result(run.start, folder, **same) if run.start is not None else None
         check_time(deadline)
         train, test = run.sets(where)
-        net = beginning(run, train, start, device)
+        net, step = beginning(run, train, start, device), named("step", run.step)
         history = loop.fit(
             net,
             train,
@@ -136,7 +137,7 @@ def result(
             seed=run.seed,
             device=device,
             learn=run.train,
-            step=(run.step[0], dict(run.step[1])) if run.step else None,  # type: ignore[arg-type]
+            step=(step[0], dict(step[1])) if step else None,
             checkpoint=partial_folder(folder, keys),
             checkpoint_every=checkpoint_every,
             progress=progress,

@@ -82,7 +82,7 @@ def _read(path: Path, code: str) -> Measured | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         kept = json.loads(str(arrays.pop(_ROW)))
         return Measured(kept["row"], arrays, float(kept["seconds"]), code)

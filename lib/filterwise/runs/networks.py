@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from filterwise.models.building import build
+from filterwise.runs.plain import named
 from filterwise.training.edits import Given, edits
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def beginning(run: Run, train: ImageSet, start: Result | None = None, device: st
             run.model, labels=train.labels_count, channels=channels, size=size, seed=run.seed,
             **run.model_kwargs,
         )  # fmt: skip
-    if run.edit is None:
+    edit = named("edit", run.edit)
+    if edit is None:
         return net
-    name, options = run.edit
     given = Given(train=train, seed=run.seed, device=device, start=start)
-    edited = edits.get(name).function(net, given, **dict(options))
+    edited = edits.get(edit[0]).function(net, given, **dict(edit[1]))
     return net if edited is None else edited

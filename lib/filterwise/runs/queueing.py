@@ -73,14 +73,14 @@ def _pending(
         if not old:
             return Pending(job, "done", 0.0, 0.0)
     left = [_left(run, folder, data_root, device) for run in job.all_runs]
-    whole = sum(seconds for seconds, _ in left)
+    whole = sum(seconds for seconds, _ in left) / (1 - _DEFAULT_OF_MEASURE)
     if job.cost_seconds is not None and not cost.measured(job.run.model, finding.device_type(device)):
-        whole = job.cost_seconds * (1 - _DEFAULT_OF_MEASURE)
+        whole = job.cost_seconds
     past = table[(table["network"] == job.run.model) | (table["measure"] == job.measure)]["measure_seconds"]
     measure = float(past.median()) if len(past) else _DEFAULT_OF_MEASURE * whole
     share = sum(seconds * open_ for seconds, open_ in left) / max(sum(s for s, _ in left), 1e-9)
     status = "trained" if share == 0 else "missing" if share == 1 else "resumes"
-    return Pending(job, "stale" if old else status, whole * share + measure, measure)
+    return Pending(job, "stale" if old else status, max(whole - measure, 0) * share + measure, measure)
 
 
 def _left(run: Run, folder: Path, data_root: str | Path | None, device: str) -> tuple[float, float]:

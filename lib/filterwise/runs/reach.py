@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def code_digest(*parts: str | Callable[..., Any]) -> str:
     own = [part for part in parts if not isinstance(part, str) and _file(part.__module__) is None]
     modules = {part if isinstance(part, str) else part.__module__ for part in parts if part not in own}
     # a function typed into a notebook has no file; its own source stands for it
-    typed = tuple(normalised(inspect.cleandoc(inspect.getsource(function))) for function in own)
+    typed = tuple(normalised(textwrap.dedent(inspect.getsource(function))) for function in own)
     return _digest(tuple(sorted(modules)), typed)
 
 

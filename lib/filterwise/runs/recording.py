@@ -169,9 +169,9 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     how["deadline"] = task.deadline - min(measuring, left / 2)
     try:
         if len(job.all_runs) == 1:
-            results = (stacks.result(job.run, task.group, task.root, **how),)
+            results = [stacks.result(job.run, task.group, task.root, **how)]
         else:
-            results = tuple(finding.result(run, task.root, **how) for run in job.all_runs)
+            results = [finding.result(run, task.root, **how) for run in job.all_runs]
     except finding.Paused as pause:
         flag.touch()
         return "paused", {"why": str(pause)}, {}

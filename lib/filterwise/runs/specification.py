@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +13,7 @@ from filterwise.data import catalog
 from filterwise.errors import ParameterError, check_at_least, check_choice, near_miss
 from filterwise.models import building
 from filterwise.runs import datasets
-from filterwise.runs.plain import Named, Options, Plain, canonical, digest, named, options, plain
+from filterwise.runs.plain import Named, Options, canonical, digest, named, options, plain
 from filterwise.runs.reach import code_digest
 from filterwise.training.edits import edits
 from filterwise.training.numerics import resolve
@@ -235,7 +234,8 @@ class Run:
 
     def _code(self) -> list[Any]:
         used: list[Any] = [*TRAINING_CODE, building.models.get(self.model).function]
-        for given, registry in ((self.edit, edits), (self.step, steps)):
+        for name, registry in (("edit", edits), ("step", steps)):
+            given = named(name, getattr(self, name))
             if given is not None:
                 used.append(registry.get(given[0]).function)
         return used
@@ -286,34 +286,3 @@ def _check_model_options(model: str, given: Mapping[str, Any]) -> None:
 def _check_integer(parameter: str, value: object) -> None:
     if type(value) is not int:
         raise ParameterError(f"{parameter}={value!r} is a {type(value).__name__}; it must be an int")
-
-
-def grid(run: Run, **axes: Iterable[Any]) -> list[Run]:
-    """All combinations of values, the last axis running fastest.
-
-    Parameters
-    ----------
-    run
-        What all have in common.
-    axes
-        A name of :class:`Run` and its values; a dotted name reaches inside (``"recipe.lr"``,
-        ``"model_options.d1"``).
-
-    Raises
-    ------
-    ParameterError
-        For a name that is not known or an axis without values.
-
-    >>> runs = grid(Run("lenet5", "parts", Recipe()), seed=range(2), **{"model_options.d1": [6, 12]})
-    >>> [(run.seed, run.model_kwargs["d1"]) for run in runs]
-    [(0, 6), (0, 12), (1, 6), (1, 12)]
-    """
-    listed: list[list[Plain]] = []
-    for name, given in axes.items():
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise ParameterError(f"{name}={given!r} must be a list of values")
-        listed.append([plain(name, value) for value in given])
-        if not listed[-1]:
-            raise ParameterError(f"{name}=[] has no values")
-    # all values of a combination at once: one of them alone may not be allowed
-    return [run.replace(**dict(zip(axes, values, strict=True))) for values in itertools.product(*listed)]

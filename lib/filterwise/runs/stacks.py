@@ -8,6 +8,7 @@ last bits from a network's alone.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,11 @@ def result(
         found = store.read(folder / keys[run].key, run, device, where)
         if found is None:
             finding.check_time(deadline)
+            partial = [finding.partial_folder(folder, keys[member]) for member in group]
+            if len({finding.done_epochs(folder, each) for each in keys.values()}) > 1:
+                # some were stored, or broke off, before others: a stack is trained as a whole
+                for each in partial:
+                    shutil.rmtree(each, ignore_errors=True)
             train, test = run.sets(where)
             nets = [beginning(member, train) for member in group]
             histories = ensemble.fit_many(
@@ -116,7 +122,7 @@ def result(
                 [member.recipe for member in group],
                 [member.seed for member in group],
                 device,
-                checkpoints=[finding.partial_folder(folder, keys[member]) for member in group],
+                checkpoints=partial,
                 checkpoint_every=checkpoint_every,
                 progress=False,
                 after_epoch=finding.stop_in_time(run.recipe.epochs, deadline) if deadline else None,

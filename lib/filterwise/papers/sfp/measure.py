@@ -75,14 +75,14 @@ def read_study(measured: Measured) -> SfpStudy:
         return pd.read_json(io.StringIO(str(measured.arrays[name])), orient="split", precise_float=True)
 
     def per_layer(name: str) -> dict[str, torch.Tensor]:
-        return {layer: torch.from_numpy(measured.arrays[f"{name}@{layer}"]) for layer in layers}
+        return {layer: torch.from_numpy(measured.arrays[f"{name}@{layer}"]) for layer in names}
 
-    layers = str(measured.row["layers"]).split()
+    names = str(measured.row["layers"]).split()
     weights, per_label = per_layer("W"), per_layer("per_label")
-    accuracies = {layer: float(measured.row[f"probe_accuracy@{layer}"]) for layer in layers}
+    accuracies = {layer: float(measured.row[f"probe_accuracy@{layer}"]) for layer in names}
     heads = {
         layer: Head(layer, weights[layer], accuracies[layer], per_label[layer], pd.DataFrame())
-        for layer in layers
+        for layer in names
     }
     return SfpStudy(
         table("table").set_index("layer"),

@@ -65,7 +65,7 @@ def page_jobs(
     check_at_least("seed", seed, 0)
     check_at_least("seeds", seeds, 1)
     first = jobs(profile, data_root)[0]
-    options = {name: value for name, value in first.options if name != "counts"}
+    options = {name: value for name, value in dict(first.options).items() if name != "counts"}
     stem = first.name.rpartition(", seed ")[0]
     return [
         Job(
@@ -111,7 +111,8 @@ def _cifar() -> list[Job]:
 
 def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Job]:
     """The papers' networks; ``share`` of the papers' epochs, which the estimates follow."""
-    hundred, listed = hundred_labels(data_root), []
+    hundred = hundred_labels(data_root)
+    listed: list[Job] = []
     for model, seconds in (("vgg6", 1200), ("vgg16", 3000), ("avgg16", 7000)):
         for seed in SEEDS:
             run = Run(model, "cifar10", recipe, seed)
