@@ -24,6 +24,7 @@ def test_a_killed_worker_of_a_cluster_loses_no_run(tmp_path):
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
+        client.wait_for_workers(2)
         client.run(tiny_runs.kill_once, str(flag))
         assert not workers.on_cluster()
         with parallel_config(backend="dask", client=client):
