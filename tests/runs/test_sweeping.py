@@ -5,7 +5,7 @@ import pytest
 from tiny_runs import CIRCUMSTANCES, RUN
 
 from filterwise.errors import ParameterError, RunError
-from filterwise.runs import Run, bar, describe, finding, grid, queue, result, sweep
+from filterwise.runs import Run, describe, finding, grid, queue, result, sweep
 from filterwise.training import Recipe
 
 RUNS = grid(RUN, seed=range(2), **{"model_options.d1": [2, 3]})
@@ -89,14 +89,3 @@ def test_wrong_lists_are_refused():
 
 def test_a_run_in_words():
     assert describe(RUN) == "lenet5 d1=2 fc=(8, 8) on parts, seed 0"
-
-
-def test_the_time_left_is_estimated_and_corrected_by_what_runs_took():
-    with bar.Bar([10.0, 10.0, 40.0], workers=2, text="x", show=False) as shown:
-        assert shown.remaining() == 40  # the longest cannot be divided
-        shown.done(0, seconds=20.0)  # twice the estimate
-        assert shown.remaining() == 80
-        shown.done(2, seconds=None)  # it failed and says nothing about speed
-        assert shown.remaining() == 20 == 2 * 10
-        shown.done(1, seconds=20.0)
-        assert shown.remaining() == 0

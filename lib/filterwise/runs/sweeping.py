@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from filterwise.errors import FilterwiseError, ParameterError, RunError
 from filterwise.runs import cost, finding, stacks, store, workers
-from filterwise.runs.bar import Bar
 from filterwise.runs.specification import Run
 
 _METRICS = ("accuracy", "loss", "best_accuracy", "best_epoch", "train_accuracy", "train_loss", "epochs")
@@ -151,15 +151,14 @@ def sweep(
     asked = list(waiting)
     same = (str(folder), str(data_root) if data_root else None, checkpoint_every)
     tasks = [_Task(asked[turn], group, *same) for turn, group in stacks.turns(asked, together)]
-    hopes = [_hope(task.run, device, data_root) for task in tasks] if progress else []
-    with Bar(hopes, count, "sweep", progress) as bar:
-        for outcome in workers.outcomes(_train, tasks, count, place, folder) if tasks else ():
-            for index in waiting[tasks[outcome.index].run]:
-                if outcome.answer is not None:
-                    rows[index] = outcome.answer
-                else:
-                    failures[index] = Failure(listed[index], outcome.error, outcome.traceback)
-            bar.done(outcome.index, (outcome.answer or {}).get("seconds"))
+    ended = workers.outcomes(_train, tasks, count, place, folder) if tasks else iter(())
+    hidden = not (progress and tasks)
+    for outcome in tqdm(ended, "sweep", len(tasks), unit="run", disable=hidden, dynamic_ncols=True):
+        for index in waiting[tasks[outcome.index].run]:
+            if outcome.answer is not None:
+                rows[index] = outcome.answer
+            else:
+                failures[index] = Failure(listed[index], outcome.error, outcome.traceback)
     for index, failure in failures.items():
         rows[index] = {"status": "failed", "error": failure.error}
     table = _columns_of(listed).join(pd.DataFrame([rows[index] for index in range(len(listed))]))
@@ -185,13 +184,6 @@ def queue(
         hope = 0.0 if found else cost.seconds(run, finding.device_type(device), data_root)
         rows.append({"status": status, "estimated_seconds": hope, "key": keys.key})
     return _columns_of(listed).join(pd.DataFrame(rows))
-
-
-def _hope(run: Run, device: str, data_root: str | Path | None) -> float:
-    try:
-        return cost.seconds(run, finding.device_type(device), data_root)
-    except FilterwiseError:
-        return 0.0  # a network that cannot be built fails in its own turn
 
 
 def describe(run: Run) -> str:
