@@ -12,6 +12,7 @@ import pandas as pd
 
 from filterwise.errors import ParameterError, near_miss
 from filterwise.figures.captions import Shown
+from filterwise.runs.layer_columns import split
 
 
 class NothingToShow(ParameterError):
@@ -65,8 +66,8 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     """
     if records.empty:
         return pd.DataFrame(columns=["network", "seed", "layer", "number", *quantities])
-    split = {column: column.split("@", 1) for column in records.columns if "@" in column}
-    known = sorted({quantity for quantity, _ in split.values()})
+    parts_of = [split(str(column)) for column in records.columns]
+    known = sorted({quantity for quantity, part in parts_of if part})
     for quantity in quantities:
         if quantity not in known:
             raise ParameterError(
@@ -74,7 +75,9 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
                 f"{', '.join(known) or 'none per layer'}{near_miss(quantity, known)}"
             )
     kept = [column for column in _KEPT if column in records.columns]
-    layers = sorted({layer for quantity, layer in split.values() if quantity in quantities}, key=layer_number)
+    layers = sorted(
+        {part for quantity, part in parts_of if part and quantity in quantities}, key=layer_number
+    )
     parts = []
     for layer in layers:
         part = records[kept].copy()

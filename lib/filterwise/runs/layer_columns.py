@@ -62,24 +62,3 @@ def by_layer(records: pd.DataFrame, quantity: str) -> list[dict[str, float]]:
         {layer: values[layer] for layer in str(order).split() if layer in values}
         for order, values in zip(orders, values_of(records, quantity), strict=True)
     ]
-
-
-def tidy(records: pd.DataFrame) -> pd.DataFrame:
-    """Per-layer quantities as a long table: what is not per layer, and ``layer``, ``quantity``, ``value``.
-
-    Columns named ``quantity@layer`` turn into rows; empty cells (a layer that this network does not have) go.
-    The order is that of the records, then of the columns.
-
-    >>> wide = pd.DataFrame({"name": ["a"], "probe@features.1": [0.4], "probe@features.2": [0.6]})
-    >>> tidy(wide)[["name", "layer", "quantity", "value"]].values.tolist()
-    [['a', 'features.1', 'probe', 0.4], ['a', 'features.2', 'probe', 0.6]]
-    """
-    parts = {column: split(str(column)) for column in records.columns if split(str(column))[1]}
-    others = [column for column in records.columns if column not in parts]
-    rows = records.reset_index(drop=True).reset_index(names="_record")
-    long = rows.melt(["_record", *others], list(parts), "_column").dropna(subset=["value"])
-    order = long["_column"].map({column: position for position, column in enumerate(parts)})
-    long = long.assign(_order=order).sort_values(["_record", "_order"], kind="stable", ignore_index=True)
-    both = [parts[column] for column in long["_column"]]
-    long = long.assign(quantity=[quantity for quantity, _ in both], layer=[layer for _, layer in both])
-    return long[[*others, "layer", "quantity", "value"]]
