@@ -43,10 +43,7 @@ def near_miss(value: object, choices: Iterable[object]) -> str:
 def check_choice(parameter: str, value: object, choices: Iterable[object]) -> None:
     """Raise unless ``value`` is one of ``choices``.
 
-    Raises
-    ------
-    ParameterError
-        Names the parameter, the value, the choices and the near miss.
+    Raises ParameterError: names the parameter, the value, the choices and the near miss.
 
     >>> check_choice("plan", "L4", ["V", "L3", "L2"])
     Traceback (most recent call last):
@@ -63,10 +60,7 @@ def check_choice(parameter: str, value: object, choices: Iterable[object]) -> No
 def check_at_least(parameter: str, value: float, least: float) -> None:
     """Raise unless ``value >= least``.
 
-    Raises
-    ------
-    ParameterError
-        Names the parameter, the value and the bound.
+    Raises ParameterError: names the parameter, the value and the bound.
 
     >>> check_at_least("epochs", 0, 1)
     Traceback (most recent call last):

@@ -50,11 +50,8 @@ def build(
     work : folder that Sphinx works in; ``root/_build/book`` when not given.
     say : is given a line for each step.
 
-    Raises
-    ------
-    BookError
-        There is no book, or something else in ``out``; a chapter failed (named with its cell); or Sphinx
-        warned (each warning is in the message).
+    Raises BookError: there is no book, or something else in ``out``; a chapter failed (named with its cell);
+    or Sphinx warned (each warning is in the message).
     """
     root = Path(root or checkout() or Path.cwd()).resolve()
     out = Path(out).resolve() if out else root / "_build" / "html"

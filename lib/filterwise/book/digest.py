@@ -64,10 +64,7 @@ def chapter_key(root: Path, chapter: Path, parameters: Mapping[str, Any], around
     parameters : what it is run with.
     around : the answer of :func:`surroundings`, which is the same for all chapters.
 
-    Raises
-    ------
-    BookError
-        The file is no notebook.
+    Raises BookError: the file is no notebook.
     """
     name = chapter.relative_to(root).as_posix()
     try:

@@ -57,11 +57,8 @@ def execute(
     cell_timeout : seconds that one cell may take.
     say : is given one line at the start and at the end.
 
-    Raises
-    ------
-    BookError
-        The chapter is missing or no notebook, has no such parameter, or one of its cells failed; the
-        notebook as far as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.
+    Raises BookError: the chapter is missing or no notebook, has no such parameter, or one of its cells
+    failed; the notebook as far as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.
     """
     source = root / chapter
     if not source.is_file():

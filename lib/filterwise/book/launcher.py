@@ -35,10 +35,7 @@ class ChapterFailed(BookError):
 def chapter_path(chapter: str, folder: str | Path | None = None) -> Path:
     """A chapter's notebook, by its name (``4-sfp``) or by its path.
 
-    Raises
-    ------
-    ParameterError
-        With the near miss, if there is no such chapter.
+    Raises ParameterError: with the near miss, if there is no such chapter.
     """
     if chapter.endswith(".ipynb"):
         return Path(chapter)
@@ -74,14 +71,9 @@ def launch(
     cell_timeout : seconds that one cell may take.
     environment : variables to set for the kernel.
 
-    Raises
-    ------
-    ParameterError
-        For a parameter that is not allowed, before a kernel starts; or if ``output`` is the notebook itself.
-    RunError
-        If papermill is not installed.
-    ChapterFailed
-        One line that names the cell and its error.
+    Raises ParameterError for a parameter that is not allowed, before a kernel starts; or if ``output`` is the
+    notebook itself; RunError if papermill is not installed; ChapterFailed: one line that names the cell and
+    its error.
     """
     check_values(read(notebook), values)
     if importlib.util.find_spec("papermill") is None:

@@ -20,10 +20,7 @@ _IGNORED = {".ipynb_checkpoints", "__pycache__"}
 def pages(root: Path) -> list[str]:
     """The files that ``_toc.yml`` names, in reading order and with their endings.
 
-    Raises
-    ------
-    BookError
-        There is no ``_toc.yml``, it is not YAML, or it names a file that is missing.
+    Raises BookError: there is no ``_toc.yml``, it is not YAML, or it names a file that is missing.
     """
     toc = root / "_toc.yml"
     try:

@@ -43,10 +43,7 @@ def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[
 
     ``folder`` is by default the repository's ``data/claims``.
 
-    Raises
-    ------
-    ParameterError
-        Names the file and the claim, what is wrong, and the near miss.
+    Raises ParameterError: names the file and the claim, what is wrong, and the near miss.
 
     >>> [claim.id for claim in load("4-sfp")][:2]
     ['S1', 'S2']

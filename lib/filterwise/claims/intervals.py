@@ -84,12 +84,9 @@ def resampled(
 
     Parameters
     ----------
-    records : DataFrame
-        With a column ``seed``.
-    evaluate : callable
-        Records -> arm -> value.
-    known : dict, optional
-        What ``evaluate`` gave before for draws (numbers of seeds, ascending); new ones are added.
+    records : with a column ``seed``
+    evaluate : records -> arm -> value
+    known : what ``evaluate`` gave before for draws (numbers of seeds, ascending); new ones are added
 
     >>> records = pd.DataFrame({"seed": [0, 1, 2], "x": [1.0, 2.0, 3.0]})
     >>> mean = lambda table: {"a": table["x"].mean()}

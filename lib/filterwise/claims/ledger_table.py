@@ -36,18 +36,12 @@ def findings(
 
     Parameters
     ----------
-    chapter, profile : str, optional
-        Such as ``"4-sfp"`` and ``"quick"``; default all.
-    claims_folder, records_folder : path, optional
-        Default: the repository's ``data/claims`` and ``data/records``.
-    generator : numpy Generator, optional
-        For the bootstrap; by default seeded alike for each claim, so that its verdict does not depend on
-        which other claims are judged.
+    chapter, profile : such as ``"4-sfp"`` and ``"quick"``; default all
+    claims_folder, records_folder : default: the repository's ``data/claims`` and ``data/records``
+    generator : numpy Generator, optional; for the bootstrap; by default seeded alike for each claim, so that
+        its verdict does not depend on which other claims are judged
 
-    Raises
-    ------
-    ParameterError
-        Unknown chapter or profile, or a broken claim file.
+    Raises ParameterError: unknown chapter or profile, or a broken claim file.
     """
     if profile is not None:
         check_choice("profile", profile, PROFILES)
@@ -75,13 +69,11 @@ def ledger(
 
     Parameters and errors are those of :func:`findings`.
 
-    Returns
-    -------
-    DataFrame
-        ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``, ``ours``
-        (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the fewest of the arms);
-        ``verdict``, one of ``holds``, ``fails``, ``undecided``, ``not measured``, and ``why``; ``profile``,
-        ``data``, ``device``; the numbers of the first arm as ``value`` and ``spread``, and ``paper_value``.
+    Returns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``,
+    ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the fewest of the
+    arms); ``verdict``, one of ``holds``, ``fails``, ``undecided``, ``not measured``, and ``why``;
+    ``profile``, ``data``, ``device``; the numbers of the first arm as ``value`` and ``spread``, and
+    ``paper_value``.
 
     >>> ledger("4-sfp", "quick")["claim"].tolist()[:3]
     ['S1', 'S2', 'S3']
@@ -105,17 +97,11 @@ def seed_table(
 ) -> pd.DataFrame:
     """The numbers behind one verdict, seed by seed.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``quantity, arm, seed, value, control, low, high``: one row per seed for quantities that have
-        a value per seed, one row (without a seed) for those fitted to all seeds.  ``low`` and ``high`` are
-        the interval of the mean.
+    Returns columns ``quantity, arm, seed, value, control, low, high``: one row per seed for quantities that
+    have a value per seed, one row (without a seed) for those fitted to all seeds.  ``low`` and ``high`` are
+    the interval of the mean.
 
-    Raises
-    ------
-    ParameterError
-        Unknown claim, chapter or profile.
+    Raises ParameterError: unknown claim, chapter or profile.
 
     >>> seed_table("S1", "4-sfp", "quick").columns.tolist()
     ['quantity', 'arm', 'seed', 'value', 'control', 'low', 'high']

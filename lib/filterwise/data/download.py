@@ -51,13 +51,9 @@ def fetch_archive(archive: Archive, folder: Path, mirror: str | None = None) -> 
     mirror : address of a folder that has the same files; else the environment variable FILTERWISE_MIRROR,
         else where they were published
 
-    Raises
-    ------
-    DataError
-        pooch is missing, or the server cannot be reached, answers with an error, stops early or sends other
-        bytes than expected; the message names the address and what else can be done. Nothing is left behind.
-    ParameterError
-        The mirror is not an http or https address.
+    Raises DataError: pooch is missing, or the server cannot be reached, answers with an error, stops early or
+    sends other bytes than expected; the message names the address and what else can be done. Nothing is left
+    behind; ParameterError: the mirror is not an http or https address.
     """
     base = (mirror or os.environ.get(MIRROR_VARIABLE) or archive.base).rstrip("/") + "/"
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):

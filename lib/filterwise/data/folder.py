@@ -63,10 +63,7 @@ class FolderSet(Selectable):
         ----------
         workers : threads that decode; by default one for each processor, at most 8
 
-        Raises
-        ------
-        DataError
-            A file cannot be read or decoded, or is too large; the message names it.
+        Raises DataError: a file cannot be read or decoded, or is too large; the message names it.
         """
         check_at_least("batch_size", batch_size, 1)
         threads = min(8, os.cpu_count() or 1) if workers is None else workers
@@ -115,12 +112,8 @@ def load_folder(
     shorter_side : that images are resized to before; by default size * 256 / 224
     name : of the set; by default the folder's own
 
-    Raises
-    ------
-    DataError
-        The folder is missing, has no label folders, or one of them has no image.
-    ParameterError
-        ``size`` is below 1 or ``shorter_side`` below ``size``.
+    Raises DataError: the folder is missing, has no label folders, or one of them has no image;
+    ParameterError: ``size`` is below 1 or ``shorter_side`` below ``size``.
     """
     check_at_least("size", size, 1)
     shorter = shorter_side_for(size) if shorter_side is None else shorter_side

@@ -30,10 +30,7 @@ class ImageSet(Selectable):
     digest : hexadecimal SHA-256 of the content; computed when not given
     title : the name to report results under: ``cifar10 (jpeg)`` for a JPEG copy of CIFAR-10
 
-    Raises
-    ------
-    ParameterError
-        Types, shapes or labels do not fit together.
+    Raises ParameterError: types, shapes or labels do not fit together.
 
     >>> ds = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
     >>> len(ds), ds.shape, ds.labels_count

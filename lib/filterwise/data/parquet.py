@@ -40,11 +40,8 @@ def fill(folder: Path, files: Sequence[Path], info: SetInfo, split: str, size: i
 
     ``size`` is the side that sets of photographs are resized and cropped to.
 
-    Raises
-    ------
-    DataError
-        Names file and row: a broken or empty file, a missing column, a label out of range, an image that
-        cannot be decoded, is too large, or is not of the size of the first.
+    Raises DataError: names file and row: a broken or empty file, a missing column, a label out of range, an
+    image that cannot be decoded, is too large, or is not of the size of the first.
     """
     opened = [_open(file) for file in files]
     label_names = _label_names(opened, info)

@@ -42,10 +42,8 @@ def wavelets(atoms: int = 8) -> np.ndarray:
 def label_parts(labels: int, atoms: int = 8, parts: int = 3) -> np.ndarray:
     """Which parts make up each label, int64 (labels, parts): the first of one fixed shuffle of all sets.
 
-    Raises
-    ------
-    ParameterError
-        More labels than there are sets of ``parts`` out of ``atoms``, or more parts than cells.
+    Raises ParameterError: more labels than there are sets of ``parts`` out of ``atoms``, or more parts than
+    cells.
 
     >>> (label_parts(20)[:10] == label_parts(10)).all()
     np.True_

@@ -57,10 +57,7 @@ class Selectable:
     def subset(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """The images at ``indices`` (integers from 0, or a mask of N booleans), in that order.
 
-        Raises
-        ------
-        ParameterError
-            No index, one out of range, or a mask of another length.
+        Raises ParameterError: no index, one out of range, or a mask of another length.
         """
         chosen = torch.as_tensor(indices).cpu()
         if chosen.dtype == torch.bool and chosen.shape == (len(self),):
@@ -82,10 +79,7 @@ class Selectable:
         The labels take turns, so that every prefix is balanced too, and with the same ``seed`` a smaller draw
         is a prefix of a larger one.
 
-        Raises
-        ------
-        ParameterError
-            ``n`` is no multiple of the number of labels, or a label has too few images.
+        Raises ParameterError: ``n`` is no multiple of the number of labels, or a label has too few images.
         """
         check_at_least("n", n, 1)
         each, rest = divmod(n, self.labels_count)
@@ -105,10 +99,7 @@ class Selectable:
     def only_labels(self, labels: Sequence[int | str]) -> Self:
         """The images of these labels (numbers or names), relabelled 0, 1, ... in the order given.
 
-        Raises
-        ------
-        ParameterError
-            No label, one that is unknown, or one given twice.
+        Raises ParameterError: no label, one that is unknown, or one given twice.
         """
         for label in labels:
             if isinstance(label, str):
@@ -129,10 +120,7 @@ class Selectable:
     def split_off(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """(rest, held out): a random ``fraction`` of the images held out, both parts in the set's order.
 
-        Raises
-        ------
-        ParameterError
-            ``fraction`` leaves one of the parts empty.
+        Raises ParameterError: ``fraction`` leaves one of the parts empty.
         """
         held = round(fraction * len(self)) if 0 < fraction < 1 else 0
         if not 0 < held < len(self):

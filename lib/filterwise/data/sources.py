@@ -57,12 +57,9 @@ def load(
     **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each
         label; ``labels``: only these labels, relabelled (for ``parts``: how many); ``size`` of photographs
 
-    Raises
-    ------
-    ParameterError
-        An unknown name, split or option (with the near miss), or an option's value that cannot be.
-    DataError
-        The set is nowhere to be found (the message lists where it was looked for), or its source is broken.
+    Raises ParameterError: an unknown name, split or option (with the near miss), or an option's value that
+    cannot be; DataError: the set is nowhere to be found (the message lists where it was looked for), or its
+    source is broken.
 
     >>> load("parts", split="test", n=20, labels=5)
     ImageSet(parts, test: 20 images (1, 16, 16), 5 labels, embedded (procedural), digest d29ee7cdb632)
@@ -93,12 +90,8 @@ def load(
 def fetch(name: str, cache: Place = None, mirror: str | None = None) -> list[ImageSet]:
     """Download a set and decode all its splits into the cache; what is already there is kept.
 
-    Raises
-    ------
-    ParameterError
-        The set is unknown or cannot be downloaded.
-    DataError
-        The download fails or is not what was expected.
+    Raises ParameterError: the set is unknown or cannot be downloaded; DataError: the download fails or is not
+    what was expected.
     """
     info = describe(name)
     check_choice("name", name, [known.name for known in CATALOG.values() if known.downloadable])

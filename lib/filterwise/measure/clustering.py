@@ -27,10 +27,8 @@ class Noise(NamedTuple):
 def as_bool(name: str, B: object, ndim: tuple[int, ...]) -> NDArray[np.bool_]:
     """A clipped matrix or stack of them as a numpy array of bool.
 
-    Raises
-    ------
-    ParameterError
-        Not boolean (integers are taken if all are 0 or 1), not square, or of another number of dimensions.
+    Raises ParameterError: not boolean (integers are taken if all are 0 or 1), not square, or of another
+    number of dimensions.
     """
     array = B.detach().cpu().numpy() if isinstance(B, torch.Tensor) else np.asarray(B)
     if array.ndim not in ndim or array.shape[-1] != array.shape[-2] or array.shape[-1] == 0:
@@ -64,16 +62,12 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
     Parameters
     ----------
     B : bool (K, K), from ``clip``
-    order
-        A permutation of the labels to visit instead of 0, 1, 2, ... (a test of robustness: D and the
+    order : a permutation of the labels to visit instead of 0, 1, 2, ... (a test of robustness: D and the
         total number of ones do not depend on it, the split into blocks and noise does).
 
     Returns the clusters in the order found, members in ascending order.
 
-    Raises
-    ------
-    ParameterError
-        B is no boolean square matrix, or order no permutation.
+    Raises ParameterError: B is no boolean square matrix, or order no permutation.
 
     >>> B = torch.eye(4, dtype=torch.bool)
     >>> B[0, 2] = B[2, 0] = B[1, 3] = True

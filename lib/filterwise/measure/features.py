@@ -56,10 +56,7 @@ class Features:
     def class_means(self) -> dict[str, Tensor]:
         """As the function ``class_means``, from the stored features: (K, F, P) by layer, float32, CPU.
 
-        Raises
-        ------
-        DataError
-            A label without images.
+        Raises DataError: a label without images.
         """
         sums = ClassSums(len(self.label_names))
         for outputs, labels in self.batches(500):
@@ -83,20 +80,13 @@ def frozen_features(
 
     Parameters
     ----------
-    net, layers, ds, batch, device, pool
-        As in ``class_means``.
-    dtype
-        ``float16`` halves the memory and rounds each activation to 11 bits (relative error up to 5e-4; values
-        above 65,504 do not fit and are refused); ``float32`` keeps it.
-    memory
-        Bytes that the features may take: N * F * P * 2 or 4 bytes, summed over the layers.
+    net, layers, ds, batch, device, pool : as in ``class_means``
+    dtype : ``float16`` halves the memory and rounds each activation to 11 bits (relative error up to 5e-4;
+        values above 65,504 do not fit and are refused); ``float32`` keeps it
+    memory : bytes that the features may take: N * F * P * 2 or 4 bytes, summed over the layers
 
-    Raises
-    ------
-    ParameterError
-        Features beyond ``memory``; an unknown layer or dtype; activations that are not finite in ``dtype``.
-    DataError
-        A set without images.
+    Raises ParameterError: features beyond ``memory``; an unknown layer or dtype; activations that are not
+    finite in ``dtype``; DataError: a set without images.
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("digit-pairs", split="test", n=200)

@@ -18,11 +18,8 @@ def split_head(mean: Tensor, head_weight: Tensor | nn.Module | object) -> tuple[
 
     ``head_weight`` may be (K, F*P) as in ``nn.Linear``, (K, F, P), a bias-free linear module or a ``Head``.
 
-    Raises
-    ------
-    ParameterError
-        A shape that does not fit, or a module with a bias: that would add the same column offset to every
-        filter's matrix, so it has to be dropped knowingly by passing ``head.weight``.
+    Raises ParameterError: a shape that does not fit, or a module with a bias: that would add the same column
+    offset to every filter's matrix, so it has to be dropped knowingly by passing ``head.weight``.
     """
     weight = getattr(head_weight, "weight", head_weight)
     if getattr(head_weight, "bias", None) is not None:
@@ -57,21 +54,13 @@ def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tens
 
     Parameters
     ----------
-    mean
-        Class means (K, F, P), from ``class_means``.
-    head_weight
-        (K, F*P) or (K, F, P), or a bias-free ``nn.Linear`` or ``Head``.
+    mean : class means (K, F, P), from ``class_means``
+    head_weight : (K, F*P) or (K, F, P), or a bias-free ``nn.Linear`` or ``Head``
 
-    Returns
-    -------
-    Tensor
-        (F, K, K): row = label of the input, column = output label. For K = 1,000 a filter takes 4 MB in
-        float32: use :func:`field_chunks` to go through the filters in parts.
+    Returns (F, K, K): row = label of the input, column = output label. For K = 1,000 a filter takes 4 MB in
+    float32: use :func:`field_chunks` to go through the filters in parts.
 
-    Raises
-    ------
-    ParameterError
-        Shapes that do not fit.
+    Raises ParameterError: shapes that do not fit.
 
     >>> mean = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])       # 2 labels, 1 filter, 2 positions
     >>> label_fields(mean, torch.tensor([[3.0, 0.0], [0.0, 5.0]]))
@@ -92,22 +81,13 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
 
     Parameters
     ----------
-    mu
-        Class means (K, d) of the d nodes that the classifier reads: all heads' outputs, concatenated.
-    W
-        Weights (K, d) of the bias-free classifier.
-    heads
-        H, a divisor of d.
+    mu : class means (K, d) of the d nodes that the classifier reads: all heads' outputs, concatenated
+    W : weights (K, d) of the bias-free classifier
+    heads : H, a divisor of d
 
-    Returns
-    -------
-    Tensor
-        (H, K, K): row = label of the input, column = output label.
+    Returns (H, K, K): row = label of the input, column = output label.
 
-    Raises
-    ------
-    ParameterError
-        Shapes that do not fit, or d nodes that cannot be shared among the heads.
+    Raises ParameterError: shapes that do not fit, or d nodes that cannot be shared among the heads.
 
     >>> head_fields(torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 5.0]]), heads=2).tolist()
     [[[3.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]]
@@ -143,10 +123,7 @@ def field_chunks(
 def check_matrices(name: str, matrices: object) -> Tensor:
     """``matrices`` as a tensor of shape (..., K, K) without NaN.
 
-    Raises
-    ------
-    ParameterError
-        Not square in the last two dimensions, or not finite.
+    Raises ParameterError: not square in the last two dimensions, or not finite.
     """
     tensor = torch.as_tensor(matrices)
     if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] == 0:
@@ -166,20 +143,12 @@ def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
 
     Parameters
     ----------
-    M
-        (F, K, K) or (K, K).
-    threshold
-        theta, in [0, 1); the comparison is strict.
+    M : (F, K, K) or (K, K)
+    threshold : theta, in [0, 1); the comparison is strict
 
-    Returns
-    -------
-    Tensor
-        bool, of the shape of ``M``.
+    Returns bool, of the shape of ``M``.
 
-    Raises
-    ------
-    ParameterError
-        A threshold outside [0, 1), a matrix that is not square or not finite.
+    Raises ParameterError: a threshold outside [0, 1), a matrix that is not square or not finite.
 
     >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int()
     tensor([[[1, 0],

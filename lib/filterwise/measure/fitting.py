@@ -35,14 +35,13 @@ class PowerLaw:
     exponent, exponent_interval : rho, above 0 if y falls, and its 95 % interval
     prefactor, prefactor_interval : A
     r2 : weighted R^2 of log y on log x, over the means at each x
-    curved
-        True if a plateau or a bend is significant (at 5 % for both tests together); then rho depends on the
-        range of x and an extrapolation is not to be trusted. Also False where there is too little to test.
+    curved : True if a plateau or a bend is significant (at 5 % for both tests together); then rho depends on
+        the range of x and an extrapolation is not to be trusted. Also False where there is too little to
+        test.
     curvature_p : p-values of ``quadratic`` and ``plateau``; NaN where there is too little to test
     floor : c of the best y = c + A x^-rho, c >= 0
-    aic
-        Akaike's criterion of ``power``, ``plateau``, ``quadratic`` (in log-log) and ``logarithm``
-        (y = a - b log x), lower is better.
+    aic : Akaike's criterion of ``power``, ``plateau``, ``quadratic`` (in log-log) and ``logarithm`` (y = a -
+        b log x), lower is better
     points : number of different x
     """
 
@@ -124,10 +123,8 @@ def power_law(
     sigma : standard error of each y, in units of y; one number or one for each y
     seed, bootstraps : of the bootstrap
 
-    Raises
-    ------
-    ParameterError
-        Values that are not positive or not finite, lengths that differ, fewer than 3 different x.
+    Raises ParameterError: values that are not positive or not finite, lengths that differ, fewer than 3
+    different x.
 
     >>> fit = power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)
     >>> round(fit.exponent, 2), fit.curved

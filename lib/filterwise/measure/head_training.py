@@ -51,12 +51,9 @@ class HeadTrainer:
 
     Parameters
     ----------
-    shapes
-        (F, P) by layer.
-    labels
-        K.
-    recipe
-        Schedule, momentum, weight decay, label smoothing and number of epochs; the rest is the caller's.
+    shapes : (F, P) by layer
+    labels : K
+    recipe : schedule, momentum, weight decay, label smoothing and number of epochs; the rest is the caller's
     """
 
     def __init__(
@@ -86,10 +83,7 @@ class HeadTrainer:
     ) -> None:
         """Run all epochs; ``epoch_batches(epoch)`` gives that epoch's batches.
 
-        Raises
-        ------
-        TrainingDiverged
-            A loss stopped being finite; names the layer and the epoch.
+        Raises TrainingDiverged: a loss stopped being finite; names the layer and the epoch.
         """
         for epoch in range(self.recipe.epochs):
             begin = time.perf_counter()

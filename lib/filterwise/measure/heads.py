@@ -79,38 +79,21 @@ def probe_heads(
 
     Parameters
     ----------
-    net, layers, pool
-        As in ``class_means``.
-    train, test
-        Image sets with the same labels.
-    recipe
-        Its ``flip`` and ``shift`` say whether the images are augmented.
-    seed
-        Of the heads' first weights, the order of images and the augmentation.
-    cache
-        Compute each training image's features once and keep them (see ``frozen_features``): many times
-        faster, but without augmentation, so the recipe has to say ``flip=False, shift=0``.
-    cache_dtype, memory
-        float16 or float32, and the bytes that the cached features may take.
-    progress
-        Called with the number of finished epochs.
-    watch
-        Called with every batch of test images, to read more off the same pass: the trained weights (K, F, P)
-        by layer, the outputs (N, F, P) by layer, and the labels (N,).
+    net, layers, pool : as in ``class_means``
+    train, test : image sets with the same labels
+    recipe : its ``flip`` and ``shift`` say whether the images are augmented
+    seed : of the heads' first weights, the order of images and the augmentation
+    cache : compute each training image's features once and keep them (see ``frozen_features``): many times
+        faster, but without augmentation, so the recipe has to say ``flip=False, shift=0``
+    cache_dtype, memory : float16 or float32, and the bytes that the cached features may take
+    progress : called with the number of finished epochs
+    watch : called with every batch of test images, to read more off the same pass: the trained weights (K, F,
+        P) by layer, the outputs (N, F, P) by layer, and the labels (N,)
 
-    Returns
-    -------
-    dict of Head
-        By layer, in the order given.
+    Returns by layer, in the order given.
 
-    Raises
-    ------
-    ParameterError
-        Unknown layer, labels that differ, a cache with augmentation or beyond ``memory``.
-    DataError
-        A set without images.
-    TrainingDiverged
-        A loss stopped being finite.
+    Raises ParameterError: unknown layer, labels that differ, a cache with augmentation or beyond ``memory``;
+    DataError: a set without images; TrainingDiverged: a loss stopped being finite.
 
     >>> import filterwise as fw
     >>> data = fw.data.load("digit-pairs", split="test", n=400)

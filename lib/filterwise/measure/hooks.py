@@ -21,10 +21,7 @@ class _StopForward(BaseException):
 def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
     """The layer names as a list, each checked to be a submodule of ``net``.
 
-    Raises
-    ------
-    ParameterError
-        A name is unknown (the near miss is suggested), given twice, or the list is empty.
+    Raises ParameterError: a name is unknown (the near miss is suggested), given twice, or the list is empty.
 
     >>> check_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1")
     ['1']
@@ -51,10 +48,8 @@ def as_fields(output: object, layer: str, pool: int | None = None) -> Tensor:
     have P = 1. With ``pool``, maps with a side above ``2 * pool`` are average-pooled to pool x pool first
     (an option for size only: the head then has to be trained with the same ``pool``).
 
-    Raises
-    ------
-    ParameterError
-        The output is no tensor (a tuple, say), has no such number of dimensions, or no floating-point type.
+    Raises ParameterError: the output is no tensor (a tuple, say), has no such number of dimensions, or no
+    floating-point type.
 
     >>> as_fields(torch.zeros(5, 8, 4, 4), "features.3").shape
     torch.Size([5, 8, 16])
@@ -126,14 +121,10 @@ class Capture:
 
     Parameters
     ----------
-    net, layers, pool
-        See :func:`as_fields` for ``pool`` and the shapes.
+    net, layers, pool : see :func:`as_fields` for ``pool`` and the shapes
 
-    Raises
-    ------
-    ParameterError
-        Unknown layer; a layer that the forward pass never runs, or runs more than once (then it is
-        unclear which output is meant: a shared ``nn.ReLU``, say).
+    Raises ParameterError: unknown layer; a layer that the forward pass never runs, or runs more than once
+    (then it is unclear which output is meant: a shared ``nn.ReLU``, say).
 
     >>> net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     >>> with measuring(net), Capture(net, ["1"]) as capture:

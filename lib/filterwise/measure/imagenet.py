@@ -42,22 +42,13 @@ def imagenet_network(
 
     Parameters
     ----------
-    name
-        ``vgg16_bn`` or ``efficientnet_b0``.
-    weights
-        Path of a torchvision ``.pth`` or a ``.safetensors`` file; ``imagenet`` for its own download;
-        ``random`` for a network that has not learned anything.
-    labels, size
-        Outputs of the network, and side of the images.
+    name : ``vgg16_bn`` or ``efficientnet_b0``
+    weights : path of a torchvision ``.pth`` or a ``.safetensors`` file; ``imagenet`` for its own download;
+        ``random`` for a network that has not learned anything
+    labels, size : outputs of the network, and side of the images
 
-    Raises
-    ------
-    ParameterError
-        An unknown name, or weights that are no such file.
-    DataError
-        A file that does not fit the network.
-    TorchvisionMissing
-        There is no torchvision.
+    Raises ParameterError: an unknown name, or weights that are no such file; DataError: a file that does not
+    fit the network; TorchvisionMissing: there is no torchvision.
 
     >>> imagenet_network("vgg16", "random")
     Traceback (most recent call last):

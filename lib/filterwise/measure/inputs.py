@@ -114,22 +114,13 @@ def input_fields(
 
     Parameters
     ----------
-    net, ds, batch, device
-        As in ``class_means``.
-    heads
-        By layer: a ``Head``, or weights (K, F, P).
-    pool
-        As in ``class_means``; heads that know their own need no other.
+    net, ds, batch, device : as in ``class_means``
+    heads : by layer: a ``Head``, or weights (K, F, P)
+    pool : as in ``class_means``; heads that know their own need no other
 
-    Returns
-    -------
-    dict of InputFields
-        By layer.
+    Returns by layer.
 
-    Raises
-    ------
-    ParameterError
-        Weights that do not fit their layer, or heads trained with another ``pool``.
+    Raises ParameterError: weights that do not fit their layer, or heads trained with another ``pool``.
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("digit-pairs", split="test", n=200)

@@ -44,28 +44,17 @@ def label_fields_of(
 
     Parameters
     ----------
-    net, layer
-        Any module, and the name of one of its submodules, as in ``class_means``.
-    data
-        An ``ImageSet``, a ``DataLoader`` of (inputs, labels), or one such pair of tensors. uint8 inputs are
-        scaled to [-1, 1], floating-point inputs are passed on as they are. Labels are 0, ..., K - 1.
-    head
-        A ``Head``, weights (K, F*P) or (K, F, P), or a bias-free ``nn.Linear``. By default what the network
-        itself does between the layer and its K outputs, if that is linear: an average pool, a flattening and
-        one or more ``nn.Linear``, say. This is checked on every input.
+    net, layer : any module, and the name of one of its submodules, as in ``class_means``
+    data : an ``ImageSet``, a ``DataLoader`` of (inputs, labels), or one such pair of tensors. uint8 inputs
+        are scaled to [-1, 1], floating-point inputs are passed on as they are. Labels are 0, ..., K - 1.
+    head : a ``Head``, weights (K, F*P) or (K, F, P), or a bias-free ``nn.Linear``. By default what the
+        network itself does between the layer and its K outputs, if that is linear: an average pool, a
+        flattening and one or more ``nn.Linear``, say. This is checked on every input.
 
-    Returns
-    -------
-    Tensor
-        (F, K, K), row = label of the input, column = output; on the CPU.
+    Returns (F, K, K), row = label of the input, column = output; on the CPU.
 
-    Raises
-    ------
-    ParameterError
-        No head is given and the outputs are not linear in the layer; a layer or a head that does not fit;
-        data of another kind.
-    DataError
-        A label without inputs, or out of range.
+    Raises ParameterError: no head is given and the outputs are not linear in the layer; a layer or a head
+    that does not fit; data of another kind; DataError: a label without inputs, or out of range.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
     >>> inputs, labels = torch.rand(9, 1, 4, 4), torch.arange(9) % 3

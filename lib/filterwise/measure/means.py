@@ -52,10 +52,8 @@ def check_memory(what: str, shapes: Mapping[str, tuple[int, ...]], size: int, me
 def label_counts(ds: ImageSet, complete: bool = True) -> Tensor:
     """Number of images of each label, (K,).
 
-    Raises
-    ------
-    DataError
-        The set is empty, a label is out of range, or, if ``complete``, a label has no image (and no mean).
+    Raises DataError: the set is empty, a label is out of range, or, if ``complete``, a label has no image
+    (and no mean).
     """
     labels, names = ds.labels, ds.label_names
     if len(labels) == 0:
@@ -103,31 +101,19 @@ def class_means(
 
     Parameters
     ----------
-    net, layers
-        Any module, and the dotted name of a submodule, or a list of names (then one pass serves all).
-        Maps (N, F, H, W), tokens (N, T, F) and vectors (N, F) are understood.
-    ds
-        The images; the paper measures on test images.
-    batch
-        Images in one forward pass, at most; see :func:`float_batches`.
-    pool
-        Average-pool maps with a side above ``2 * pool`` to pool x pool; 7 for 224x224 pictures.
-    memory
-        Bytes that the running sums may take. They need 8 * K * F * P bytes a layer (float64); beside them
-        live one batch of activations and :data:`SLICE_BYTES`.
+    net, layers : any module, and the dotted name of a submodule, or a list of names (then one pass serves
+        all). Maps (N, F, H, W), tokens (N, T, F) and vectors (N, F) are understood.
+    ds : the images; the paper measures on test images
+    batch : images in one forward pass, at most; see :func:`float_batches`
+    pool : average-pool maps with a side above ``2 * pool`` to pool x pool; 7 for 224x224 pictures
+    memory : bytes that the running sums may take. They need 8 * K * F * P bytes a layer (float64); beside
+        them live one batch of activations and :data:`SLICE_BYTES`.
 
-    Returns
-    -------
-    Tensor or dict of Tensor
-        (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
-        float32 (float64 for a float64 network); by layer name if a list was given.
+    Returns (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
+    float32 (float64 for a float64 network); by layer name if a list was given.
 
-    Raises
-    ------
-    ParameterError
-        Unknown layer, an output that has no filters, or sums beyond ``memory``.
-    DataError
-        A label without images.
+    Raises ParameterError: unknown layer, an output that has no filters, or sums beyond ``memory``; DataError:
+    a label without images.
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("digit-pairs", split="test", n=200)
@@ -160,10 +146,7 @@ class ClassSums:
     def add(self, outputs: Mapping[str, Tensor], labels: Tensor) -> None:
         """Add outputs (N, F, P) by layer of inputs with labels (N,).
 
-        Raises
-        ------
-        ParameterError
-            The sums do not fit the memory.
+        Raises ParameterError: the sums do not fit the memory.
         """
         if not self._sums:
             self._make(outputs)

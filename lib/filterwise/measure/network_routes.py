@@ -64,15 +64,10 @@ def route_maps(
 
     Parameters
     ----------
-    images : Tensor (N, C, H, W)
-        uint8 images are scaled to [-1, 1], as in training.
-    layer : str, optional
-        Another measurable layer. Its activations are taken before its pool.
+    images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
+    layer : another measurable layer. Its activations are taken before its pool.
 
-    Raises
-    ------
-    ParameterError
-        On an unknown layer.
+    Raises ParameterError on an unknown layer.
 
     >>> from filterwise import models
     >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP2-MP4")
@@ -100,20 +95,13 @@ def gradient_sparsity(
 
     Parameters
     ----------
-    images : Tensor (N, C, H, W)
-        uint8 images are scaled to [-1, 1], as in training.
+    images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
     labels : Tensor int64 (N,)
 
-    Returns
-    -------
-    DataFrame
-        layer; active: share of units with an activation; gradient: share that the pools above pass a gradient
-        to; routes: share with both, where the gradient goes on.
+    Returns layer; active: share of units with an activation; gradient: share that the pools above pass a
+    gradient to; routes: share with both, where the gradient goes on.
 
-    Raises
-    ------
-    ParameterError
-        If there are no images, or not one label for each.
+    Raises ParameterError if there are no images, or not one label for each.
 
     >>> from filterwise import models
     >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP4-MP2")

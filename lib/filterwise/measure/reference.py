@@ -31,10 +31,7 @@ def silence_and_rerun(
     of each label. ``label_fields`` gives the same numbers from one pass in all. Returns float32 (number of
     ``filters``, by default all, K, K): row = label of the input, column = output label.
 
-    Raises
-    ------
-    ParameterError
-        Head weights that do not fit the layer, or a filter out of range.
+    Raises ParameterError: head weights that do not fit the layer, or a filter out of range.
 
     >>> import filterwise as fw
     >>> from filterwise.measure import class_means, label_fields

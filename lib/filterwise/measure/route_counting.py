@@ -52,10 +52,7 @@ def routes(x: Tensor, order: str) -> Routes:
     x : floating-point maps (..., s, s); s is what the order divides by
     order : for instance "MP2-AP4"
 
-    Raises
-    ------
-    ParameterError
-        On an unknown order, or maps that it does not pool to one number.
+    Raises ParameterError on an unknown order, or maps that it does not pool to one number.
 
     >>> x = torch.arange(16.0).reshape(4, 4)
     >>> found = routes(x, "MP2-AP2")
@@ -110,10 +107,7 @@ def order_gap(x: Tensor, average: int, maximum: int) -> Tensor:
     mean of maxima is at least the maximum of means" holds map by map where both take the same groups, that is
     for an average over the pixels at the same place of all blocks.)
 
-    Raises
-    ------
-    ParameterError
-        If the sizes are below 2, or the maps are not s x s.
+    Raises ParameterError if the sizes are below 2, or the maps are not s x s.
 
     >>> bright = torch.zeros(4, 4)
     >>> bright[:2, :2] = 1
@@ -131,15 +125,9 @@ def route_table(
 
     All orders see the same maps.
 
-    Returns
-    -------
-    DataFrame
-        order, mean_output, routes, spread (pixels), and the standard errors mean_output_se, spread_se.
+    Returns order, mean_output, routes, spread (pixels), and the standard errors mean_output_se, spread_se.
 
-    Raises
-    ------
-    ParameterError
-        On an unknown order or one that does not pool ``size`` to one; fewer than 2 draws.
+    Raises ParameterError on an unknown order or one that does not pool ``size`` to one; fewer than 2 draws.
 
     >>> route_table(["MP8", "AP4-MP2"], draws=50)[["order", "routes"]].values.tolist()
     [['MP8', 1.0], ['AP4-MP2', 16.0]]

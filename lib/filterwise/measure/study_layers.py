@@ -37,15 +37,13 @@ class SfpStudy:
 
     Attributes
     ----------
-    table : DataFrame
-        One row per layer, bottom to top, indexed by its name: ``probe_accuracy``; what ``layer_summary``
+    table : one row per layer, bottom to top, indexed by its name: ``probe_accuracy``; what ``layer_summary``
         gives at the study's threshold, ``no_cluster`` being the share of filters without; ``filters`` F,
         ``positions`` P; ``preferred_share``, ``active_share`` (of inputs that the filter answers at all),
         ``single_filter_accuracy`` and ``rank_one_share``, means over filters; ``N_c_shuffled`` and
-        ``C_s_shuffled``, means over greedy orders drawn at random.
+        ``C_s_shuffled``, means over greedy orders drawn at random
     thresholds : the same averages at other thresholds, columns ``layer, threshold, N_c, ...``
-    matrices
-        By layer M (F, K, K), row = input label; of the first filters only where F K K is large.
+    matrices : by layer M (F, K, K), row = input label; of the first filters only where F K K is large
     coverage : by layer S (K, K), S_ij = how many filters raise output j when label i is shown
     per_label : by layer (K,), the probe head's accuracy for each label
     preferred : by layer (F,), each filter's share of its commonest answer
@@ -88,27 +86,17 @@ def study(
 
     Parameters
     ----------
-    train, test
-        Heads are trained on ``train``; all else is measured on ``test``.
-    layers
-        Bottom to top; by default all that ``models.layer_names`` names.
-    threshold, thresholds
-        theta of the clipping, 0.3 in the papers' script, and others to show that little hangs on it.
-    recipe
-        Of the heads, equal for all layers. Features are kept, not made anew, if it does not augment.
-    seed
-        Of the heads' weights, the order of images and the shuffled greedy orders.
-    shuffles
-        Random greedy orders; they change N_c and C_s, not D.
-    pool, device
-        As in ``class_means``.
+    train, test : heads are trained on ``train``; all else is measured on ``test``
+    layers : bottom to top; by default all that ``models.layer_names`` names
+    threshold, thresholds : theta of the clipping, 0.3 in the papers' script, and others to show that little
+        hangs on it
+    recipe : of the heads, equal for all layers. Features are kept, not made anew, if it does not augment.
+    seed : of the heads' weights, the order of images and the shuffled greedy orders
+    shuffles : random greedy orders; they change N_c and C_s, not D
+    pool, device : as in ``class_means``
 
-    Raises
-    ------
-    ParameterError
-        Unknown layers, ``train`` and ``test`` with other labels, or fewer than no shuffles.
-    DataError
-        A label without images.
+    Raises ParameterError: unknown layers, ``train`` and ``test`` with other labels, or fewer than no
+    shuffles; DataError: a label without images.
 
     >>> import filterwise as fw
     >>> from filterwise.training import Recipe

@@ -55,35 +55,23 @@ def error_against_labels(
 
     Parameters
     ----------
-    net, layer, device, pool
-        As in ``class_means``.
-    train, test
-        Image sets with the same labels.
-    counts
-        The numbers of labels K, each from 2 to the number there is.
-    draws
-        Random label sets for each K; one where K is all labels.
-    recipe
-        Of the heads; ``flip`` and ``shift`` have to be off, because features are computed once. Every head
-        gets as many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more epochs.
-    threshold
-        theta of ``clip``.
-    dtype, memory
-        Of the stored features, see ``frozen_features``; ``memory`` is for training and test images each.
+    net, layer, device, pool : as in ``class_means``
+    train, test : image sets with the same labels
+    counts : the numbers of labels K, each from 2 to the number there is
+    draws : random label sets for each K; one where K is all labels
+    recipe : of the heads; ``flip`` and ``shift`` have to be off, because features are computed once. Every
+        head gets as many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more
+        epochs.
+    threshold : theta of ``clip``
+    dtype, memory : of the stored features, see ``frozen_features``; ``memory`` is for training and test
+        images each
 
-    Returns
-    -------
-    DataFrame
-        One row a head: ``labels`` (K), ``draw``, ``error`` (1 - accuracy), ``largest_label_error`` (largest
-        error of one of the K labels), ``N_c``, ``C_s``, ``n``, ``n_per_K2`` (n / K^2: n grows like K^2 at
-        fixed quality), the three SNRs, ``share_without_cluster``, ``epochs``, ``steps``.
+    Returns one row a head: ``labels`` (K), ``draw``, ``error`` (1 - accuracy), ``largest_label_error``
+    (largest error of one of the K labels), ``N_c``, ``C_s``, ``n``, ``n_per_K2`` (n / K^2: n grows like K^2
+    at fixed quality), the three SNRs, ``share_without_cluster``, ``epochs``, ``steps``.
 
-    Raises
-    ------
-    ParameterError
-        A K that is not possible, labels that differ, augmentation, features beyond ``memory``.
-    DataError
-        A label without test images.
+    Raises ParameterError: a K that is not possible, labels that differ, augmentation, features beyond
+    ``memory``; DataError: a label without test images.
 
     >>> import filterwise as fw
     >>> train, test = (fw.data.load("parts", split, labels=4, n=40) for split in ("train", "test"))
@@ -159,12 +147,9 @@ def _head_on(
 def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Both readings of "maximal error rate at K labels", from the rows of :func:`error_against_labels`.
 
-    Returns
-    -------
-    DataFrame
-        Indexed by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
-        (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the
-        label sets.
+    Returns indexed by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
+    (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the label
+    sets.
 
     >>> rows = {"labels": [3, 3], "error": [0.1, 0.3], "largest_label_error": [0.2, 0.4]}
     >>> maximal_errors(pd.DataFrame(rows)).round(3).loc[3].tolist()
@@ -186,13 +171,9 @@ def error_line(errors: pd.Series) -> Line:
 
     Parameters
     ----------
-    errors
-        Indexed by K, such as ``maximal_errors(table)["largest_error"]``; at least 3 values of K.
+    errors : indexed by K, such as ``maximal_errors(table)["largest_error"]``; at least 3 values of K
 
-    Raises
-    ------
-    ParameterError
-        Fewer than 3 different K, or values that are not finite.
+    Raises ParameterError: fewer than 3 different K, or values that are not finite.
 
     >>> line = error_line(pd.Series({3: 0.1, 5: 0.2, 7: 0.3}))
     >>> round(line.slope, 6), round(line.r, 6)

@@ -117,17 +117,11 @@ def layer_summary(M: object, threshold: float = 0.3, order: Sequence[int] | None
 
     Parameters
     ----------
-    M
-        Fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used).
-    threshold
-        theta of ``clip``.
-    order
-        Visiting order of the labels, see ``clusters``.
+    M : fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used)
+    threshold : theta of ``clip``
+    order : visiting order of the labels, see ``clusters``
 
-    Raises
-    ------
-    ParameterError
-        M is not (F, K, K) or not finite; a threshold outside [0, 1).
+    Raises ParameterError: M is not (F, K, K) or not finite; a threshold outside [0, 1).
 
     >>> import torch
     >>> B = torch.eye(4, dtype=torch.bool).repeat(2, 1, 1)

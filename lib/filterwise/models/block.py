@@ -46,13 +46,11 @@ class FilterNet(nn.Module):
     Parameters
     ----------
     blocks : list of Block
-    classifier : nn.Sequential
-        Reads the last block's maps flattened filter by filter: (N, F * P).
+    classifier : reads the last block's maps flattened filter by filter: (N, F * P)
 
     Attributes
     ----------
-    layer_names : tuple of str
-        The measurable layers, bottom to top.
+    layer_names : the measurable layers, bottom to top
     """
 
     def __init__(self, blocks: list[Block], classifier: nn.Sequential) -> None:

@@ -42,10 +42,7 @@ def names() -> tuple[str, ...]:
 def options(name: str) -> dict[str, Any]:
     """A network's own options and their defaults.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such network.
+    Raises ParameterError if there is no such network.
 
     >>> options("lenet5")["kernel"]
     5
@@ -71,34 +68,20 @@ def build(
 
     Parameters
     ----------
-    name : str
-        One of :func:`names`.
-    labels : int
-        Outputs K, at least 2.
-    width : float
-        Factor on all layers' numbers of filters.
-    channels, size : int
-        The images: (channels, size, size).
-    seed : int
-        Of the generator that draws the weights. Equal seeds give bit-equal weights in every pool plan.
-    init : {"torch", "he"}
-        PyTorch's own distributions (a torchvision network: torchvision's own), or He normal with biases 0.
-    **chosen
-        The network's own options, see :func:`options`.
+    name : one of :func:`names`
+    labels : outputs K, at least 2
+    width : factor on all layers' numbers of filters
+    channels, size : the images: (channels, size, size)
+    seed : of the generator that draws the weights. Equal seeds give bit-equal weights in every pool plan.
+    init : "torch", PyTorch's own distributions (a torchvision network: torchvision's own), or "he", He normal
+        with biases 0
+    **chosen : the network's own options, see :func:`options`
 
-    Returns
-    -------
-    nn.Module
-        On the CPU, float32, in training mode, with ``layer_names``.
+    Returns a network on the CPU, float32, in training mode, with ``layer_names``.
 
-    Raises
-    ------
-    ParameterError
-        On an unknown name or option (with the near miss), or a value that gives no network.
-    DataError
-        If pretrained weights were asked for and cannot be had or do not fit.
-    TorchvisionMissing
-        If the network is torchvision's and there is none.
+    Raises ParameterError on an unknown name or option (with the near miss), or a value that gives no network;
+    DataError if pretrained weights were asked for and cannot be had or do not fit; TorchvisionMissing if the
+    network is torchvision's and there is none.
 
     >>> net = build("avgg8", labels=10, width=0.25, order="AP2-MP4")
     >>> net.features[4].pool[1].kernel_size

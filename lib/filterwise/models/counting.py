@@ -19,10 +19,7 @@ def layer_names(net: nn.Module) -> list[str]:
     Networks of this library carry them. For another one set ``net.layer_names = ("block1", "block2")``, names
     out of ``dict(net.named_modules())``.
 
-    Raises
-    ------
-    ParameterError
-        If the network does not say its layers, or says one that it does not have.
+    Raises ParameterError if the network does not say its layers, or says one that it does not have.
 
     >>> from filterwise import models
     >>> layer_names(models.build("lenet5"))
@@ -60,10 +57,8 @@ def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
     counted, as in the papers' tables. Half of what ``torch.utils.flop_counter`` counts in one forward pass on
     the meta device, where nothing is computed.
 
-    Raises
-    ------
-    ParameterError
-        If ``shape`` is not three positive integers, or the network cannot read such an image.
+    Raises ParameterError if ``shape`` is not three positive integers, or the network cannot read such an
+    image.
 
     >>> from filterwise import models
     >>> macs(models.build("lenet5"))

@@ -57,25 +57,15 @@ def efficientnet_b0(
 
     Parameters
     ----------
-    width : float
-        torchvision's width factor: filters are rounded to multiples of 8, at least 8.
-    weights : "random", "imagenet" or path
-        "imagenet" takes torchvision's file, downloading it if need be; a path one of the user's
-        (.safetensors, .pth). The last layer is taken over if it has ``labels`` outputs.
-    first_strides : {1, 2}, optional
-        The strides of the first convolution and of stage 3. None: 1 for images of side up to 64, else 2, as
-        in the paper of the network. The weights are the same.
-    dropout, stochastic_depth : float
-        In training both draw from torch's global generator.
+    width : torchvision's width factor: filters are rounded to multiples of 8, at least 8
+    weights : "random"; "imagenet" takes torchvision's file, downloading it if need be; a path one of the
+        user's (.safetensors, .pth). The last layer is taken over if it has ``labels`` outputs
+    first_strides : strides of the first convolution and of stage 3, 1 or 2. None: 1 for images of side up to
+        64, else 2, as in the paper of the network. The weights are the same
+    dropout, stochastic_depth : in training both draw from torch's global generator
 
-    Raises
-    ------
-    ParameterError
-        On a value outside these choices.
-    DataError
-        If the weights cannot be had or do not fit.
-    TorchvisionMissing
-        If there is no torchvision.
+    Raises ParameterError on a value outside these choices; DataError if the weights cannot be had or do not
+    fit; TorchvisionMissing if there is no torchvision.
     """
     check_share("dropout", dropout)
     check_share("stochastic_depth", stochastic_depth)

@@ -78,10 +78,7 @@ def initialise(net: nn.Module, seed: int, init: str = "torch") -> None:
 
     ``init="torch"`` draws the same numbers as the plain layers do after ``torch.manual_seed(seed)``.
 
-    Raises
-    ------
-    ParameterError
-        If a layer holds weights or buffers that no rule is known for.
+    Raises ParameterError if a layer holds weights or buffers that no rule is known for.
 
     >>> plain = torch.nn.Linear(3, 2)
     >>> initialise(plain, seed=0, init="he")

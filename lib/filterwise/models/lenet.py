@@ -38,23 +38,16 @@ def lenet5(
 
     Parameters
     ----------
-    d1 : int, optional
-        Filters of the first layer. None: 6 * width, rounded.
-    d2, ratio : int, float, optional
-        Filters of the second layer, or d2/d1 (d2 is rounded). Neither: 16 d1 / 6, rounded, a half upwards.
-    fc : (int, int) or "scaled"
-        Nodes of the two hidden FC layers; "scaled" multiplies 120 and 84 by d1/6 and rounds.
-    kernel : {5, 3}
-        Side of the kernels.
-    padding : int, optional
-        None: 0 for kernel 5, as in LeNet, and 1 for kernel 3, so that all maps can be halved.
-    pool : {"max", "average"}
-        The 2x2 pool of both layers.
+    d1 : filters of the first layer. None: 6 * width, rounded.
+    d2, ratio : filters of the second layer, or d2/d1 (d2 is rounded). Neither: 16 d1 / 6, rounded, a half
+        upwards
+    fc : nodes of the two hidden FC layers, or "scaled": 120 and 84 times d1/6, rounded
+    kernel : side of the kernels, 5 or 3
+    padding : by default 0 for kernel 5, as in LeNet, and 1 for kernel 3, so that all maps can be halved
+    pool : the 2x2 pool of both layers, "max" or "average"
 
-    Raises
-    ------
-    ParameterError
-        On a value outside these choices, a layer without filters, or maps that cannot be halved.
+    Raises ParameterError on a value outside these choices, a layer without filters, or maps that cannot be
+    halved.
     """
     check_choice("kernel", kernel, (5, 3))
     check_choice("pool", pool, _POOLS)

@@ -29,10 +29,7 @@ class Pool(NamedTuple):
 def parse_order(order: str) -> tuple[Pool, ...]:
     """The steps of an order such as ``"MP2-AP4"``; the papers' arrow, ``"MP2→AP4"``, is read too.
 
-    Raises
-    ------
-    ParameterError
-        If a step is not MP or AP with a size of at least 2.
+    Raises ParameterError if a step is not MP or AP with a size of at least 2.
 
     >>> parse_order("MP2→AP4")
     (Pool(kind='MP', size=2), Pool(kind='AP', size=4))
@@ -108,11 +105,8 @@ def pool_series(order: str | tuple[Pool, ...]) -> nn.Module:
 def inner_stages(stages: int, plan: str | None, inner: tuple[int, ...] | None) -> tuple[int, ...]:
     """The stages (1-based) that keep a 2x2 max pool at their end, by plan or written out in ``inner``.
 
-    Raises
-    ------
-    ParameterError
-        On an unknown plan, one with more inner pools than the network has stages below the head, a stage that
-        does not exist, or both a plan and ``inner``.
+    Raises ParameterError on an unknown plan, one with more inner pools than the network has stages below the
+    head, a stage that does not exist, or both a plan and ``inner``.
 
     >>> inner_stages(5, "L2", None), inner_stages(4, "V", None), inner_stages(4, None, (2,))
     ((1, 2), (1, 2, 3, 4), (2,))
@@ -145,10 +139,7 @@ def head_steps(total: int, order: str | None) -> tuple[Pool, ...]:
 
     Without an order: average 2x2 windows, then one maximum over the rest ("AP2-MP4" for a total of 8).
 
-    Raises
-    ------
-    ParameterError
-        If the order's total is another one, or there is an order and nothing left to pool.
+    Raises ParameterError if the order's total is another one, or there is an order and nothing left to pool.
 
     >>> order_name(head_steps(8, None)), head_steps(1, None)
     ('AP2-MP4', ())

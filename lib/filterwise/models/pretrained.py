@@ -35,20 +35,13 @@ def vgg16_bn(
 
     Parameters
     ----------
-    weights : "imagenet", "random" or path
-        Must be given. "imagenet" takes torchvision's file, downloading it if need be. The last layer is taken
-        over if it has ``labels`` outputs.
-    dropout : float
-        Between the FC layers, in training only; draws from torch's global generator.
+    weights : "imagenet", "random" or a path; must be given. "imagenet" takes torchvision's file, downloading it
+        if need be. The last layer is taken over if it has ``labels`` outputs.
+    dropout : between the FC layers, in training only; draws from torch's global generator
 
-    Raises
-    ------
-    ParameterError
-        On a value outside these choices; on images below 32x32, which five pools do not leave a pixel of.
-    DataError
-        If the weights cannot be had or do not fit.
-    TorchvisionMissing
-        If there is no torchvision.
+    Raises ParameterError on a value outside these choices; on images below 32x32, which five pools do not
+    leave a pixel of; DataError if the weights cannot be had or do not fit; TorchvisionMissing if there is no
+    torchvision.
     """
     if width != 1.0:
         raise refused("width", width, "'vgg16_bn_imagenet' has one width, so it must be 1.0")

@@ -51,29 +51,18 @@ def named(
 
     Parameters
     ----------
-    m, advanced : int, bool
-        Which of :data:`LAYOUTS`, and whether it is the A-VGG; the name says both.
-    plan : {"V", "L3", "L2", "L1", "L0"}
-        Which lower stages keep a 2x2 max pool: all, or 3, 2, 1, 0. The rest is pooled after the last layer,
-        so that the total is 32 (16 for m = 11) and the weights are the same in every plan. None: "V", and
-        "L2" in the A-VGGs.
-    order : str, optional
-        The pooling series after the last layer, e.g. "AP2-MP4". None: AP2, then MP of the rest.
-    inner : tuple of int, optional
-        Instead of ``plan``: the stages that keep their pool, e.g. (1, 3).
-    d1 : int, optional
-        Instead of ``width``: the filters of the first stage.
-    fc_width : int, optional
-        Nodes h of the two hidden FC layers, if m has three. None: 64 * d, that is 4096 at d = 64.
-    fc_activation : {"linear", "relu"}
-        What is between FC layers. The last one has no bias.
-    batch_norm : bool
-        Batch norm after each convolution.
+    m, advanced : which of :data:`LAYOUTS`, and whether it is the A-VGG; the name says both
+    plan : which lower stages keep a 2x2 max pool: all ("V"), or 3, 2, 1, 0 ("L3" to "L0"). The rest is pooled
+        after the last layer, so that the total is 32 (16 for m = 11) and the weights are the same
+        in every plan. None: "V", and "L2" in the A-VGGs.
+    order : the pooling series after the last layer, e.g. "AP2-MP4". None: AP2, then MP of the rest.
+    inner : instead of ``plan``: the stages that keep their pool, e.g. (1, 3).
+    d1 : instead of ``width``: the filters of the first stage
+    fc_width : nodes h of the two hidden FC layers, if m has three. None: 64 * d, that is 4096 at d = 64.
+    fc_activation : what is between FC layers, "linear" or "relu". The last one has no bias.
+    batch_norm : batch norm after each convolution
 
-    Raises
-    ------
-    ParameterError
-        On a value outside these choices, or pools that do not fit the image.
+    Raises ParameterError on a value outside these choices, or pools that do not fit the image.
     """
     if advanced and plan is None and inner is None:
         plan = "L2"
@@ -113,10 +102,7 @@ def free(
     The filters are multiplied by ``width`` and rounded. ``fc`` holds the nodes of hidden FC layers, none by
     default. The other options are those of :func:`named`.
 
-    Raises
-    ------
-    ParameterError
-        On a value outside these choices, or pools that do not fit the image.
+    Raises ParameterError on a value outside these choices, or pools that do not fit the image.
     """
     example = "such as ((16, 2), (32, 2), (64, 2))"
     if not isinstance(stages, (tuple, list)) or not stages:

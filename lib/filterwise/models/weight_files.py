@@ -23,10 +23,7 @@ _FILES = (".safetensors", ".pth", ".pt")
 def check_weights(weights: Weights, words: tuple[str, ...]) -> None:
     """Raise unless ``weights`` is one of ``words`` or an existing file of a known kind.
 
-    Raises
-    ------
-    ParameterError
-        Says what is allowed.
+    Raises ParameterError: says what is allowed.
 
     >>> check_weights("imagenett", ("random", "imagenet"))
     Traceback (most recent call last):
@@ -66,11 +63,8 @@ def read(net: nn.Module, name: str, weights: Weights, published: str) -> None:
     "imagenet" takes the file that torchvision's enumeration ``published`` names. The last linear layer stays
     as it is if the file's has another number of outputs. All else must fit.
 
-    Raises
-    ------
-    DataError
-        If the file cannot be had or read, or a weight is missing, superfluous or of another shape. The
-        network is then left as it was.
+    Raises DataError if the file cannot be had or read, or a weight is missing, superfluous or of another
+    shape. The network is then left as it was.
     """
     if weights in (None, "random"):
         return

@@ -64,10 +64,7 @@ def take(
 ) -> Checkpoint:
     """A copy of the state as it is now; later steps do not change it.
 
-    Raises
-    ------
-    RunError
-        Optimiser or step remember something that is neither a tensor nor a plain value.
+    Raises RunError: optimiser or step remember something that is neither a tensor nor a plain value.
     """
     parts = [
         {name: _copy(part, name, value) for name, value in state.items()}
@@ -133,10 +130,7 @@ def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Check
     A file that is broken (cut short, bytes changed) is set aside as ``checkpoint.broken`` with a warning, and
     counts as none: the training begins anew, which costs time but never a wrong number.
 
-    Raises
-    ------
-    RunError
-        The checkpoint is that of another training; the first difference is named.
+    Raises RunError: the checkpoint is that of another training; the first difference is named.
     """
     path = Path(folder) / FILE
     if not path.exists():

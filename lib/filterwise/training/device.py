@@ -18,10 +18,7 @@ DEVICE_TYPES = ("cpu", "cuda", "mps")
 def pick_device(device: str | torch.device = "auto") -> torch.device:
     """The device to compute on; ``"auto"`` takes CUDA, then MPS, then the CPU.
 
-    Raises
-    ------
-    ParameterError
-        The device is of an unknown type, or this machine does not have it.
+    Raises ParameterError: the device is of an unknown type, or this machine does not have it.
 
     >>> pick_device("cpu")
     device(type='cpu')

@@ -45,10 +45,7 @@ def new_head(net: nn.Module, given: Given) -> None:
 
     Weights and biases are drawn from U(-b, b), b = 1 / sqrt(inputs), as torch does for a linear layer.
 
-    Raises
-    ------
-    ParameterError
-        The network has no linear layer.
+    Raises ParameterError: the network has no linear layer.
 
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 10))
     >>> ds = ImageSet(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))

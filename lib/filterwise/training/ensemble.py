@@ -68,20 +68,14 @@ def fit_many(
     progress : as in `fit`; a row shows the means over the members
     after_epoch : as in `fit`, called with the means over the members that are sound
 
-    Returns
-    -------
-    One history a member. A member whose loss is no longer finite ends there, its reason in ``diverged``; the
-    others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is the member's share.
+    Returns one history a member. A member whose loss is no longer finite ends there, its reason in
+    ``diverged``; the others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is
+    the member's share.
 
-    Raises
-    ------
-    ParameterError
-        The members differ in more than they may, a network has random layers such as dropout, whose draws
-        cannot be kept apart, the recipe asks for AdamW or for augmentation that batches share, or what `fit`
-        refuses.
-    RunError
-        The checkpoints are of other trainings, other numerics or different epochs: begin anew, in other
-        folders.
+    Raises ParameterError: the members differ in more than they may, a network has random layers such as
+    dropout, whose draws cannot be kept apart, the recipe asks for AdamW or for augmentation that batches
+    share, or what `fit` refuses; RunError: the checkpoints are of other trainings, other numerics or
+    different epochs: begin anew, in other folders.
 
     >>> from filterwise import data
     >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))

@@ -78,10 +78,7 @@ def train_epoch(
     epoch : counted from 0
     learn : layers in training mode, all others in evaluation mode; none: all are
 
-    Raises
-    ------
-    TrainingDiverged
-        A loss is not finite.
+    Raises TrainingDiverged: a loss is not finite.
     """
     recipe, steps = feed.recipe, feed.steps
     tally, rates = Tally(), []
@@ -137,10 +134,7 @@ def close_epoch(
     After the last of ``epochs`` the network is brought into contiguous memory first, so that a later
     `evaluate` computes what the last row says, to the bit.
 
-    Raises
-    ------
-    TrainingDiverged
-        The network is no longer finite.
+    Raises TrainingDiverged: the network is no longer finite.
     """
     final = row["epoch"] == epochs
     if final:
@@ -154,9 +148,7 @@ def close_epoch(
 def check_finite(net: nn.Module, row: dict[str, Any], weights: bool) -> None:
     """Refuse a network that the epoch's last step broke: by its test loss, and if asked by its weights.
 
-    Raises
-    ------
-    TrainingDiverged
+    Raises TrainingDiverged.
     """
     finite = math.isfinite(row["test_loss"]) or math.isnan(row["test_accuracy"])
     if finite and weights:

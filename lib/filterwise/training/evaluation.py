@@ -45,14 +45,9 @@ def logits(
 ) -> Tensor:
     """The network's answers to all images, in their order; by one thread, as in training.
 
-    Returns
-    -------
-    float32 (N, K) on the device; ``net`` is moved there and otherwise left as it was.
+    Returns float32 (N, K) on the device; ``net`` is moved there and otherwise left as it was.
 
-    Raises
-    ------
-    ParameterError
-        Device or batch are not allowed.
+    Raises ParameterError: device or batch are not allowed.
     """
     check_at_least("batch", batch, 1)
     where = pick_device(device)
@@ -67,10 +62,7 @@ def evaluate(
 ) -> Evaluation:
     """Loss, accuracy and accuracy per label of ``net`` on all images of ``ds``, without augmentation.
 
-    Raises
-    ------
-    ParameterError
-        The labels do not fit the network's, or device or batch are not allowed.
+    Raises ParameterError: the labels do not fit the network's, or device or batch are not allowed.
 
     >>> from filterwise.data import ImageSet
     >>> ds = ImageSet(torch.zeros(4, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
@@ -98,9 +90,7 @@ def evaluate(
 def check_labels(what: str, labels: Tensor, outputs: int) -> None:
     """Refuse labels that a network with this many outputs does not have, and images without any.
 
-    Raises
-    ------
-    ParameterError
+    Raises ParameterError.
     """
     if labels.is_floating_point():
         if labels.shape[1] != outputs:

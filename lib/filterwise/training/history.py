@@ -45,10 +45,7 @@ class History:
     def final(self) -> dict[str, Any]:
         """The last epoch's row: what this book reports.
 
-        Raises
-        ------
-        TrainingDiverged
-            There is no last epoch, because the training broke off.
+        Raises TrainingDiverged: there is no last epoch, because the training broke off.
         """
         if self.diverged:
             raise TrainingDiverged(self.diverged)
@@ -60,10 +57,7 @@ class History:
 
         Higher than `final` by selection, and shown only beside it.
 
-        Raises
-        ------
-        TrainingDiverged
-            There is no row, because the first epoch broke off.
+        Raises TrainingDiverged: there is no row, because the first epoch broke off.
         """
         if self.table.empty:
             raise TrainingDiverged(self.diverged)

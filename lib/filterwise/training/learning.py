@@ -16,10 +16,7 @@ from filterwise.errors import ParameterError, check_choice
 def only_these_learn(net: nn.Module, layers: Iterable[str]) -> Iterator[None]:
     """Freeze all parameters outside of these layers while the block runs; no layers: nothing is changed.
 
-    Raises
-    ------
-    ParameterError
-        A layer is unknown (the near miss is named), or nothing is left that learns.
+    Raises ParameterError: a layer is unknown (the near miss is named), or nothing is left that learns.
     """
     if isinstance(layers, str):
         raise ParameterError(f"learn={layers!r} is one name; give a tuple of names, such as ({layers!r},)")

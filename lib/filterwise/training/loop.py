@@ -72,16 +72,10 @@ def fit(
     resume : go on from the folder's checkpoint; False begins anew
     after_epoch : called with each new row of the history; what it raises ends the training, resumable
 
-    Raises
-    ------
-    ParameterError
-        A parameter, or the images' or labels' shape or range, is not allowed.
-    TrainingDiverged
-        The loss is no longer finite; epoch, learning rate and last finite loss are named.
-    RunError
-        The checkpoint is that of another training, or of other numerics.
-    TorchvisionMissing
-        The recipe asks for an augmentation of torchvision's, which is not installed.
+    Raises ParameterError: a parameter, or the images' or labels' shape or range, is not allowed;
+    TrainingDiverged: the loss is no longer finite; epoch, learning rate and last finite loss are named;
+    RunError: the checkpoint is that of another training, or of other numerics; TorchvisionMissing: the recipe
+    asks for an augmentation of torchvision's, which is not installed.
 
     >>> from filterwise import data
     >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
@@ -158,9 +152,7 @@ def check_sets(
     """The number of the network's outputs; images that it does not take and labels that it has no output for
     are refused.
 
-    Raises
-    ------
-    ParameterError
+    Raises ParameterError.
     """
     if not isinstance(train, ImageSet):
         raise ParameterError("train must lie in memory; a folder of pictures gets there by its in_memory()")

@@ -37,10 +37,7 @@ def rand_augment(images: Tensor, magnitude: int) -> Tensor:
     torchvision draws the operations once a call. The images are given in groups of 8, each with a draw of
     its own; one call an image would take eight times as long.
 
-    Raises
-    ------
-    TorchvisionMissing
-        Says what to install.
+    Raises TorchvisionMissing: says what to install.
     """
     if images.shape[1] not in (1, 3):
         raise ParameterError(f"rand_augment={magnitude} needs 1 or 3 channels, not {images.shape[1]}")
@@ -58,10 +55,7 @@ def mixer(recipe: Recipe, outputs: int) -> Mix | None:
     ----------
     outputs : K
 
-    Raises
-    ------
-    TorchvisionMissing
-        Says what to install.
+    Raises TorchvisionMissing: says what to install.
     """
     if not (recipe.random_erasing or recipe.mixup or recipe.cutmix):
         return None

@@ -76,10 +76,7 @@ def resolve(
     ----------
     engine : ``"single"``, or ``"stacked-S"``, which has no memory format but ``"contiguous"``
 
-    Raises
-    ------
-    ParameterError
-        The device is unknown or absent, or the engine does not do what the recipe fixes.
+    Raises ParameterError: the device is unknown or absent, or the engine does not do what the recipe fixes.
 
     >>> resolve(Recipe(precision="float32"), "cpu")
     Numerics(device=device(type='cpu'), precision='float32', memory_format='channels_last',

@@ -71,10 +71,8 @@ class Recipe:
     random_erasing : probability that a rectangle of an image becomes noise, after scaling
     rand_augment : magnitude, to 30, of two random operations on the bytes of the images; 0 for none
 
-    Raises
-    ------
-    ParameterError
-        A value is of the wrong type, out of its range, or set although the schedule does not use it.
+    Raises ParameterError: a value is of the wrong type, out of its range, or set although the schedule does
+    not use it.
 
     >>> Recipe(epochs=40).learning_rate(step=20 * 500, steps_per_epoch=500)
     0.006
@@ -186,10 +184,7 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """A recipe from plain values; what is left out keeps its default.
 
-        Raises
-        ------
-        ParameterError
-            A name is unknown (the near miss is named), or a value is not allowed.
+        Raises ParameterError: a name is unknown (the near miss is named), or a value is not allowed.
 
         >>> Recipe.from_dict(Recipe(epochs=3).to_dict()) == Recipe(epochs=3)
         True

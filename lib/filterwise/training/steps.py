@@ -137,10 +137,7 @@ def identity_of_step(step: AnyStep) -> str | list[Any]:
 def make_step(step: AnyStep, recipe: Recipe, form: Numerics) -> Step:
     """The step to train with; a step of the user's own runs under autocast where the form says so.
 
-    Raises
-    ------
-    ParameterError
-        No step has this name, or it does not take these options.
+    Raises ParameterError: no step has this name, or it does not take these options.
     """
     named = _named(step)
     if named is None:
