@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from filterwise.data import augment, draw, flip_and_shift, scale
+from filterwise.data import augment, draw, scale
 from filterwise.errors import ParameterError
 
 
@@ -34,7 +34,6 @@ def test_scale_is_the_formula_and_reaches_both_ends_exactly() -> None:
     assert torch.equal(scale(pixels), pixels.float() / 255 * 2 - 1)
     assert scale(pixels)[0] == -1
     assert scale(pixels)[-1] == 1
-    assert scale(pixels, torch.bfloat16).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -45,9 +44,7 @@ def test_equals_the_loop(shape: tuple[int, ...], flip: bool, shift: int, layout:
     before = images.clone()
     expected = one_by_one(scale(before), torch.Generator().manual_seed(3), flip, shift)
     fused = augment(images, torch.Generator().manual_seed(3), flip, shift)
-    apart = flip_and_shift(scale(images), torch.Generator().manual_seed(3), flip, shift)
     assert torch.equal(fused, expected)
-    assert torch.equal(apart, expected)
     assert torch.equal(images, before)
     if shape[1] > 1:
         assert fused.is_contiguous(memory_format=layout)
@@ -58,17 +55,6 @@ def test_a_view_of_a_larger_set_is_read_at_its_own_place() -> None:
     for view in (images[5:9], images[::3], images[:, :, 1:7, 2:], images[:, :2]):
         expected = one_by_one(scale(view), torch.Generator().manual_seed(1), True, 2)
         assert torch.equal(augment(view, torch.Generator().manual_seed(1), True, 2), expected)
-
-
-def test_requested_type_and_memory_format() -> None:
-    images = random_images(4, 3, 8, 8)
-    plain = augment(images, torch.Generator().manual_seed(0))
-    other = augment(
-        images, torch.Generator().manual_seed(0), dtype=torch.bfloat16, memory_format=torch.channels_last
-    )
-    assert other.dtype == torch.bfloat16
-    assert other.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(other, plain.to(torch.bfloat16))
 
 
 def test_draws_are_uniform_independent_and_from_the_generator_alone() -> None:
@@ -99,8 +85,6 @@ def test_wrong_input_is_refused() -> None:
     generator = torch.Generator()
     with pytest.raises(ParameterError, match=r"torch\.float32; torch\.uint8 pixels are expected"):
         augment(torch.zeros(1, 3, 4, 4), generator)
-    with pytest.raises(ParameterError, match=r"scaled floating images are expected"):
-        flip_and_shift(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), generator)
     with pytest.raises(ParameterError, match=r"\(3, 4, 4\); \(N, C, H, W\) is expected"):
         augment(torch.zeros(3, 4, 4, dtype=torch.uint8), generator)
     with pytest.raises(ParameterError, match="shift=-1 is too small"):

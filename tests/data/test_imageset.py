@@ -127,14 +127,6 @@ def test_batches_cover_the_set_in_order() -> None:
         next(ds.batches(0))
 
 
-def test_to_keeps_the_digest_and_takes_a_memory_format() -> None:
-    ds = numbered()
-    moved = ds.to("cpu", memory_format=torch.channels_last)
-    assert moved.images.is_contiguous(memory_format=torch.channels_last)
-    assert moved.digest == ds.digest
-    assert torch.equal(moved.images, ds.images)
-
-
 def test_what_does_not_fit_together_is_refused() -> None:
     images = torch.zeros(4, 3, 2, 2, dtype=torch.uint8)
     labels = torch.tensor([0, 1, 2, 3])

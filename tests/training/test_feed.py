@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from filterwise.data import flip_and_shift, scale
+from filterwise.data import augment
 from filterwise.training import Feed, Recipe, epoch_seed
 from filterwise.training import feed as feed_module
 
@@ -20,7 +20,7 @@ RECIPES = [
 @pytest.mark.parametrize("memory_format", FORMATS, ids=["contiguous", "channels_last"])
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: f"batch{r.batch}-flip{r.flip:d}-shift{r.shift}")
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 6, 10)], ids=str)
-def test_batches_are_flip_and_shift_of_the_scaled_images(memory_format, recipe, shape, monkeypatch):
+def test_batches_are_the_augmented_images(memory_format, recipe, shape, monkeypatch):
     monkeypatch.setattr(feed_module, "_TOGETHER", 20)  # so that an epoch has several parts
     images = torch.randint(
         0, 256, (45, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -32,7 +32,7 @@ def test_batches_are_flip_and_shift_of_the_scaled_images(memory_format, recipe, 
 
     generator = torch.Generator().manual_seed(epoch_seed(3, 4))
     order = torch.randperm(45, generator=generator)
-    want = flip_and_shift(scale(images[order]), generator, recipe.flip, recipe.shift)
+    want = augment(images[order], generator, recipe.flip, recipe.shift)
     assert torch.equal(torch.cat([batch for batch, _ in batches]), want)
     assert torch.equal(torch.cat([chosen for _, chosen in batches]), order)
     assert all(batch.is_contiguous(memory_format=memory_format) for batch, _ in batches)

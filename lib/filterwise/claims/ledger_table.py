@@ -38,7 +38,7 @@ def findings(
     ----------
     chapter, profile : such as ``"4-sfp"`` and ``"quick"``; default all
     claims_folder, records_folder : default: the repository's ``data/claims`` and ``data/records``
-    generator : numpy Generator, optional; for the bootstrap; by default seeded alike for each claim, so that
+    generator : for the bootstrap; by default seeded alike for each claim, so that
         its verdict does not depend on which other claims are judged
 
     Raises ParameterError: unknown chapter or profile, or a broken claim file.
@@ -69,7 +69,7 @@ def ledger(
 
     Parameters and errors are those of :func:`findings`.
 
-    Returns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``,
+    Returns columns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``,
     ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the fewest of the
     arms); ``verdict``, one of ``holds``, ``fails``, ``undecided``, ``not measured``, and ``why``;
     ``profile``, ``data``, ``device``; the numbers of the first arm as ``value`` and ``spread``, and
@@ -100,7 +100,6 @@ def seed_table(
     Returns columns ``quantity, arm, seed, value, control, low, high``: one row per seed for quantities that
     have a value per seed, one row (without a seed) for those fitted to all seeds.  ``low`` and ``high`` are
     the interval of the mean.
-
     Raises ParameterError: unknown claim, chapter or profile.
 
     >>> seed_table("S1", "4-sfp", "quick").columns.tolist()

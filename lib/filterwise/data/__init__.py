@@ -9,7 +9,7 @@ from filterwise.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "augmentation": ["augment", "draw", "flip_and_shift", "scale"],
+        "augmentation": ["augment", "draw", "scale"],
         "catalog": ["SetInfo", "describe", "names"],
         "folder": ["FolderSet", "load_folder"],
         "imageset": ["ImageSet"],

@@ -90,12 +90,9 @@ class ImageSet(Selectable):
         for start in range(0, len(self), batch_size):
             yield self.images[start : start + batch_size], self.labels[start : start + batch_size]
 
-    def to(
-        self, device: torch.device | str, memory_format: torch.memory_format = torch.preserve_format
-    ) -> ImageSet:
-        """The same set with images and labels on ``device``, and the images in ``memory_format``."""
-        images = self.images.to(device, memory_format=memory_format)
-        return replace(self, images=images, labels=self.labels.to(device))
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same set with images and labels on ``device``."""
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def _take(self, indices: Tensor, labels: Tensor, label_names: tuple[str, ...], digest: str) -> ImageSet:
         images = self.images.index_select(0, indices.to(self.images.device))

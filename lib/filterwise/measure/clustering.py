@@ -66,7 +66,6 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
         total number of ones do not depend on it, the split into blocks and noise does).
 
     Returns the clusters in the order found, members in ascending order.
-
     Raises ParameterError: B is no boolean square matrix, or order no permutation.
 
     >>> B = torch.eye(4, dtype=torch.bool)

@@ -59,7 +59,6 @@ def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tens
 
     Returns (F, K, K): row = label of the input, column = output label. For K = 1,000 a filter takes 4 MB in
     float32: use :func:`field_chunks` to go through the filters in parts.
-
     Raises ParameterError: shapes that do not fit.
 
     >>> mean = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])       # 2 labels, 1 filter, 2 positions
@@ -86,7 +85,6 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
     heads : H, a divisor of d
 
     Returns (H, K, K): row = label of the input, column = output label.
-
     Raises ParameterError: shapes that do not fit, or d nodes that cannot be shared among the heads.
 
     >>> head_fields(torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 5.0]]), heads=2).tolist()
@@ -147,7 +145,6 @@ def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
     threshold : theta, in [0, 1); the comparison is strict
 
     Returns bool, of the shape of ``M``.
-
     Raises ParameterError: a threshold outside [0, 1), a matrix that is not square or not finite.
 
     >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int()

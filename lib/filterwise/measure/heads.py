@@ -90,8 +90,7 @@ def probe_heads(
     watch : called with every batch of test images, to read more off the same pass: the trained weights (K, F,
         P) by layer, the outputs (N, F, P) by layer, and the labels (N,)
 
-    Returns by layer, in the order given.
-
+    Returns heads by layer, in the order given.
     Raises ParameterError: unknown layer, labels that differ, a cache with augmentation or beyond ``memory``;
     DataError: a set without images; TrainingDiverged: a loss stopped being finite.
 

@@ -119,7 +119,6 @@ def input_fields(
     pool : as in ``class_means``; heads that know their own need no other
 
     Returns by layer.
-
     Raises ParameterError: weights that do not fit their layer, or heads trained with another ``pool``.
 
     >>> import filterwise as fw

@@ -52,7 +52,6 @@ def label_fields_of(
         flattening and one or more ``nn.Linear``, say. This is checked on every input.
 
     Returns (F, K, K), row = label of the input, column = output; on the CPU.
-
     Raises ParameterError: no head is given and the outputs are not linear in the layer; a layer or a head
     that does not fit; data of another kind; DataError: a label without inputs, or out of range.
 

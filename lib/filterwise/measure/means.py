@@ -111,7 +111,6 @@ def class_means(
 
     Returns (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
     float32 (float64 for a float64 network); by layer name if a list was given.
-
     Raises ParameterError: unknown layer, an output that has no filters, or sums beyond ``memory``; DataError:
     a label without images.
 

@@ -98,9 +98,8 @@ def gradient_sparsity(
     images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
     labels : Tensor int64 (N,)
 
-    Returns layer; active: share of units with an activation; gradient: share that the pools above pass a
+    Returns columns layer; active: share of units with an activation; gradient: share that the pools above pass a
     gradient to; routes: share with both, where the gradient goes on.
-
     Raises ParameterError if there are no images, or not one label for each.
 
     >>> from filterwise import models

@@ -69,7 +69,6 @@ def error_against_labels(
     Returns one row a head: ``labels`` (K), ``draw``, ``error`` (1 - accuracy), ``largest_label_error``
     (largest error of one of the K labels), ``N_c``, ``C_s``, ``n``, ``n_per_K2`` (n / K^2: n grows like K^2
     at fixed quality), the three SNRs, ``share_without_cluster``, ``epochs``, ``steps``.
-
     Raises ParameterError: a K that is not possible, labels that differ, augmentation, features beyond
     ``memory``; DataError: a label without test images.
 
@@ -147,7 +146,7 @@ def _head_on(
 def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Both readings of "maximal error rate at K labels", from the rows of :func:`error_against_labels`.
 
-    Returns indexed by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
+    Returns a table by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
     (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the label
     sets.
 

@@ -78,7 +78,6 @@ def build(
     **chosen : the network's own options, see :func:`options`
 
     Returns a network on the CPU, float32, in training mode, with ``layer_names``.
-
     Raises ParameterError on an unknown name or option (with the near miss), or a value that gives no network;
     DataError if pretrained weights were asked for and cannot be had or do not fit; TorchvisionMissing if the
     network is torchvision's and there is none.

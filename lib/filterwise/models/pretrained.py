@@ -35,8 +35,8 @@ def vgg16_bn(
 
     Parameters
     ----------
-    weights : "imagenet", "random" or a path; must be given. "imagenet" takes torchvision's file, downloading it
-        if need be. The last layer is taken over if it has ``labels`` outputs.
+    weights : must be given: "imagenet" takes torchvision's file, downloading it if need be; else "random" or
+        a path. The last layer is taken over if it has ``labels`` outputs.
     dropout : between the FC layers, in training only; draws from torch's global generator
 
     Raises ParameterError on a value outside these choices; on images below 32x32, which five pools do not

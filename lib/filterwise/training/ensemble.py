@@ -71,7 +71,6 @@ def fit_many(
     Returns one history a member. A member whose loss is no longer finite ends there, its reason in
     ``diverged``; the others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is
     the member's share.
-
     Raises ParameterError: the members differ in more than they may, a network has random layers such as
     dropout, whose draws cannot be kept apart, the recipe asks for AdamW or for augmentation that batches
     share, or what `fit` refuses; RunError: the checkpoints are of other trainings, other numerics or

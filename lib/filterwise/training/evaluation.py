@@ -46,7 +46,6 @@ def logits(
     """The network's answers to all images, in their order; by one thread, as in training.
 
     Returns float32 (N, K) on the device; ``net`` is moved there and otherwise left as it was.
-
     Raises ParameterError: device or batch are not allowed.
     """
     check_at_least("batch", batch, 1)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from filterwise.data.augmentation import Draw, augment_as_drawn, draw, shift_tables
+from filterwise.data.augmentation import Draw, augment_as_drawn, draw
 from filterwise.training.mixing import mixer, rand_augment
 from filterwise.training.recipe import Recipe
 
@@ -91,9 +91,13 @@ class Feed:
         for place, pixels in enumerate(copies):
             memory.narrow(0, guard + place * size, size).view(pixels.shape).copy_(pixels)
         self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
-        starts, in_rows, in_columns = shift_tables(
-            self.height, self.width, self.step, recipe.shift, self._home
-        )
+        # by shift + largest shift: where each line's source row begins, and what the shifted image covers, 1 or
+        # else 0, of rows (., H) and of columns (., run)
+        moves = torch.arange(-recipe.shift, recipe.shift + 1, device=self._home)[:, None]
+        y, x = (torch.arange(side, device=self._home) - moves for side in (self.height, self.width))
+        starts = y.clamp(0, self.height - 1) * self.run
+        in_rows = ((y >= 0) & (y < self.height)).to(torch.float32)
+        in_columns = ((x >= 0) & (x < self.width)).to(torch.float32).repeat_interleave(self.step, dim=1)
         # what is taken off a value that the image covers (1, else 0), and what it is divided by (127.5, else
         # infinity), each as a factor for the row (., H) and one for the column (., run)
         self._tables = starts, -in_rows, in_columns, 1 / in_rows, 127.5 / in_columns
@@ -107,8 +111,8 @@ class Feed:
         """Images float32 (batch, C, H, W) on [-1, 1] and labels, step by step: int64 (batch,), or float
         (batch, K) where the set has shares or the recipe mixes images.
 
-        Without mixing, erasing and RandAugment the same as ``flip_and_shift(scale(images[order]),
-        generator)`` cut into batches, where ``order`` is the permutation that ``generator``, seeded by
+        Without mixing, erasing and RandAugment the same as ``augment(images[order], generator)``
+        cut into batches, where ``order`` is the permutation that ``generator``, seeded by
         `epoch_seed`, gives first. With S seeds a batch has S times as many images: the first image of each
         run, then the second of each, and so on.
 
