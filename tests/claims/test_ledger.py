@@ -3,7 +3,6 @@
 import math
 from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -100,20 +99,9 @@ def test_verdicts_do_not_depend_on_what_else_is_judged(tmp_path):
     pd.testing.assert_frame_equal(alone, chosen.reset_index(drop=True))
 
 
-def test_seed_table(tmp_path):
-    plant(tmp_path, (20, 9, 2))
-    table = claims.seed_table("S4", "4-sfp", "quick", records_folder=tmp_path)
-    assert set(table["quantity"]) == {"noise_ratio", "snr_ratio"}
-    noise = table[table["quantity"] == "noise_ratio"]
-    assert noise["seed"].tolist() == [0, 1, 2]
-    assert np.allclose(noise["value"].astype(float), 0.1)
-
-
 def test_unknown_names_have_near_misses(tmp_path):
     with pytest.raises(ParameterError, match="did you mean 'quick'"):
         claims.ledger("4-sfp", "quik")
-    with pytest.raises(ParameterError, match="did you mean 'S4'"):
-        claims.seed_table("S44", "4-sfp", "quick")
 
 
 def test_chapter_table_is_closed_html_and_shows_failing_plainly(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from filterwise.errors import ParameterError
-from filterwise.measure import exponent_difference, power_law
+from filterwise.measure import power_law
 from filterwise.measure.alternatives import Points, fit_logarithm, fit_plateau
 
 WIDTHS = np.array([6.0, 12, 24, 48, 96])
@@ -167,15 +167,6 @@ def test_units_of_x_do_not_matter() -> None:
     x, y = table(5)
     assert power_law(1000 * x, y).exponent_interval == pytest.approx(power_law(x, y).exponent_interval)
     assert power_law(x, 100 * y).curvature_p == pytest.approx(power_law(x, y).curvature_p, rel=1e-3)
-
-
-def test_difference_of_exponents() -> None:
-    first, second = power_law(*table(6, rho=0.4)), power_law(*table(7, rho=0.3))
-    value, low, high = exponent_difference(first, second)
-    assert value == pytest.approx(first.exponent - second.exponent)
-    assert low < 0.1 < high
-    widths = [np.diff(fit.exponent_interval)[0] for fit in (first, second)]
-    assert high - low == pytest.approx(math.hypot(*widths), rel=0.15)
 
 
 @pytest.mark.parametrize(

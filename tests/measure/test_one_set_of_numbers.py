@@ -39,9 +39,7 @@ def numbers(net: nn.Module, train: ImageSet, test: ImageSet) -> dict[str, Tensor
         for layer, head in heads.items():
             found[f"head {name} {layer}"] = head.weight
             found[f"history {name} {layer}"] = head.history.drop(columns="seconds")
-    for layer, answers in measure.input_fields(net, heads, test, device="cpu").items():
-        found[f"answers {layer}"] = answers.chosen
-        found[f"means {layer}"] = means[layer]
+    found |= {f"means {layer}": mean for layer, mean in means.items()}
     study = measure.study(net, train, test, LAYERS, recipe=HEADS, device="cpu", shuffles=2)
     found |= {"study": study.table, "thresholds": study.thresholds}
     found |= {f"matrices {layer}": fields for layer, fields in study.matrices.items()}

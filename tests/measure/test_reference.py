@@ -133,10 +133,7 @@ def test_filters_add_up_to_the_whole_head() -> None:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_refusals() -> None:
+def test_a_head_that_does_not_fit_is_refused() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
-    ds = random_set(6, 3, 4)
-    with pytest.raises(ParameterError, match="does not fit layer '1'"):
-        silence_and_rerun(net, "1", torch.zeros(3, 17), ds)
-    with pytest.raises(ParameterError, match=r"filters=\[4\]"):
-        silence_and_rerun(net, "1", torch.zeros(3, 16), ds, filters=[0, 4])
+    with pytest.raises(ParameterError, match="does not fit"):
+        silence_and_rerun(net, "1", torch.zeros(3, 17), random_set(6, 3, 4))

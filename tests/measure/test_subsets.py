@@ -14,7 +14,6 @@ from filterwise.measure import (
     HEAD_RECIPE,
     class_means,
     error_against_labels,
-    error_line,
     layer_summary_of,
     maximal_errors,
     probe_heads,
@@ -94,14 +93,6 @@ def test_both_readings_of_maximal() -> None:
     assert errors.loc[5].tolist() == pytest.approx([2, 0.4, 0.5, 0.6])
 
 
-def test_line_through_planted_errors() -> None:
-    counts = np.array([3, 5, 10, 20, 40])
-    line = error_line(pd.Series(0.02 + 0.008 * counts, index=counts))
-    assert line == pytest.approx((0.008, 0.02, 1.0))
-    noisy = error_line(pd.Series(0.02 + 0.008 * counts + [0.05, -0.05, 0.05, -0.05, 0], index=counts))
-    assert noisy.r < 0.99
-
-
 def test_refusals(net: nn.Sequential) -> None:
     train, test = pixel_set(4, 4, seed=1), pixel_set(4, 4, seed=2)
     with pytest.raises(ParameterError, match="from 2 to the 4 labels"):
@@ -112,5 +103,3 @@ def test_refusals(net: nn.Sequential) -> None:
         error_against_labels(net, "2", train, test, (2,), 1, HEAD_RECIPE)
     with pytest.raises(ParameterError, match="or other names"):
         error_against_labels(net, "2", train, pixel_set(5, 4, seed=2), (2,), 1, RECIPE)
-    with pytest.raises(ParameterError, match="at least 3"):
-        error_line(pd.Series({3: 0.1, 5: 0.2}))

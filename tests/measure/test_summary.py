@@ -15,7 +15,6 @@ from filterwise.measure import (
     clusters,
     field_chunks,
     filter_table,
-    label_coverage,
     label_fields,
     layer_summary,
     layer_summary_of,
@@ -121,7 +120,7 @@ def test_in_parts_equals_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     row, table, S = layer_summary_of(mean, weight)
     np.testing.assert_allclose(row, layer_summary(M))
     assert table.equals(filter_table(M))
-    assert np.array_equal(S, label_coverage(clip(M)))
+    assert np.array_equal(S, clip(M).sum(0))
 
 
 def test_order_of_the_labels_changes_the_split_only() -> None:

@@ -233,7 +233,7 @@ def test_our_vgg16_is_torchvisions_but_for_the_last_bias(vgg16_bn):
 
 def test_pretrained_vgg16_draws_as_torchvision_describes():
     net = nn.Sequential(nn.Conv2d(8, 32, 3), nn.BatchNorm2d(32), nn.Linear(64, 128))
-    pretrained.draw(net, torch.Generator().manual_seed(1))
+    pretrained.draw_vgg(net, torch.Generator().manual_seed(1))
     assert net[0].weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=5 / math.sqrt(2 * 2304))
     assert net[2].weight.std().item() == pytest.approx(0.01, rel=5 / math.sqrt(2 * 8192))
     assert not net[0].bias.any()

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filterwise.papers.pooling.quantities import COMPUTE_TOLERANCE
 from route_reference import TABLE
 
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.papers.pooling import arm_tables, measure, plan
 from filterwise.papers.pooling.arms import HEADS
+from filterwise.papers.pooling.quantities import COMPUTE_TOLERANCE
 from filterwise.runs.jobs import check_jobs
 
 

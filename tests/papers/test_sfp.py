@@ -49,7 +49,7 @@ def test_study_agrees_with_the_measures_it_is_made_of(found, net, parts):
         assert found.table.loc[layer, quantity] == pytest.approx(summary[quantity], nan_ok=True)
     assert found.table.loc[layer, "probe_accuracy"] == heads[layer].accuracy
     assert found.table.loc[layer, "positions"] == 16
-    assert np.array_equal(found.coverage[layer].numpy(), measure.label_coverage(measure.clip(M)))
+    assert np.array_equal(found.coverage[layer].numpy(), measure.clip(M).sum(0))
     at_threshold = found.thresholds.set_index(["layer", "threshold"]).loc[(layer, 0.3), "n"]
     assert at_threshold == pytest.approx(summary["n"], nan_ok=True)
 

@@ -69,11 +69,10 @@ def ledger(
 
     Parameters and errors are those of :func:`findings`.
 
-    Returns columns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words; ``quantity``,
-    ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the fewest of the
-    arms); ``verdict``, one of ``holds``, ``fails``, ``undecided``, ``not measured``, and ``why``;
-    ``profile``, ``data``, ``device``; the numbers of the first arm as ``value`` and ``spread``, and
-    ``paper_value``.
+    Returns columns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words;
+    ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the
+    fewest of the arms); ``verdict`` and ``why``; ``profile``, ``data``, ``device``; the numbers of the first
+    arm as ``value`` and ``spread``, and ``paper_value``.
 
     >>> ledger("4-sfp", "quick")["claim"].tolist()[:3]
     ['S1', 'S2', 'S3']
@@ -85,37 +84,6 @@ def ledger(
 def table_of(found: Iterable[Finding]) -> pd.DataFrame:
     """Findings as the ledger's table."""
     return pd.DataFrame([_row(finding) for finding in found], columns=list(COLUMNS))
-
-
-def seed_table(
-    claim: str,
-    chapter: str,
-    profile: str,
-    *,
-    claims_folder: Path | str | None = None,
-    records_folder: Path | str | None = None,
-) -> pd.DataFrame:
-    """The numbers behind one verdict, seed by seed.
-
-    Returns columns ``quantity, arm, seed, value, control, low, high``: one row per seed for quantities that
-    have a value per seed, one row (without a seed) for those fitted to all seeds.  ``low`` and ``high`` are
-    the interval of the mean.
-    Raises ParameterError: unknown claim, chapter or profile.
-
-    >>> seed_table("S1", "4-sfp", "quick").columns.tolist()
-    ['quantity', 'arm', 'seed', 'value', 'control', 'low', 'high']
-    """
-    claims = {each.id: each for each in load(chapter, claims_folder)}
-    check_choice("claim", claim, claims)
-    check_choice("profile", profile, claims[claim].profiles)
-    records = load_records(chapter, profile, root=records_folder)
-    finding = find(claims[claim], records, profile, np.random.default_rng(BOOTSTRAP_SEED), claims)
-    rows: list[tuple[object, ...]] = []
-    for part in finding.estimates():
-        per_seed: list[tuple[object, ...]] = list(zip(part.seeds, part.values, part.controls, strict=True))
-        for each in per_seed or [(None, part.value, part.control)]:
-            rows.append((part.quantity, part.arm, *each, part.low, part.high))
-    return pd.DataFrame(rows, columns=["quantity", "arm", "seed", "value", "control", "low", "high"])
 
 
 def _row(finding: Finding) -> dict[str, object]:

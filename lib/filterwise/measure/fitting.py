@@ -175,20 +175,6 @@ def power_law(
     )
 
 
-def exponent_difference(first: PowerLaw, second: PowerLaw) -> Estimate:
-    """rho of the first fit minus rho of the second, with its 95 % interval; the fits are independent.
-
-    >>> fits = [power_law([1, 2, 4], [1, 2**-rho, 4**-rho], sigma=0.01) for rho in (0.5, 0.3)]
-    >>> round(exponent_difference(*fits).value, 6)
-    0.2
-    """
-    count = min(len(first._draws), len(second._draws))
-    order = np.random.default_rng(1).permutation(count)
-    draws = first._draws[:count, 1] - second._draws[order, 1]
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Estimate(first.exponent - second.exponent, float(low), float(high))
-
-
 def _errors(
     points: Points, group: NDArray[np.intp], line: Array, share: Array,
     generator: np.random.Generator, bootstraps: int,

@@ -47,11 +47,6 @@ class RouteMaps:
         return (self.gradient != 0) & (self.activation != 0)
 
     @property
-    def input_mask(self) -> Tensor:
-        """The routes' ends in the image, bool (N, C, H, W)."""
-        return self.input_gradient != 0
-
-    @property
     def contribution(self) -> Tensor:
         """abs(activation * gradient), (N, F, h, w)."""
         return (self.activation * self.gradient).abs()
@@ -98,8 +93,8 @@ def gradient_sparsity(
     images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
     labels : Tensor int64 (N,)
 
-    Returns columns layer; active: share of units with an activation; gradient: share that the pools above pass a
-    gradient to; routes: share with both, where the gradient goes on.
+    Returns columns ``layer``; ``active``, the share of units with an activation; ``gradient``, the share that
+    the pools above pass a gradient to; ``routes``, the share with both, where the gradient goes on.
     Raises ParameterError if there are no images, or not one label for each.
 
     >>> from filterwise import models

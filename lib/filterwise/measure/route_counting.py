@@ -125,7 +125,7 @@ def route_table(
 
     All orders see the same maps.
 
-    Returns columns order, mean_output, routes, spread (pixels), and the standard errors mean_output_se, spread_se.
+    Returns columns ``order``, ``mean_output``, ``routes``, ``spread`` (pixels), standard errors ``..._se``.
     Raises ParameterError on an unknown order or one that does not pool ``size`` to one; fewer than 2 draws.
 
     >>> route_table(["MP8", "AP4-MP2"], draws=50)[["order", "routes"]].values.tolist()

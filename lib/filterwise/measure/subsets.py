@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import nn
 
 from filterwise.data.imageset import ImageSet
@@ -21,14 +18,6 @@ from filterwise.training.device import threads
 from filterwise.training.recipe import Recipe
 
 _SUMMARY = ("N_c", "C_s", "n", "SNR_block", "SNR_label", "SNR_mf", "share_without_cluster")
-
-
-class Line(NamedTuple):
-    """A straight line through errors at several K: error = intercept + slope * K, with correlation r."""
-
-    slope: float
-    intercept: float
-    r: float
 
 
 def error_against_labels(
@@ -163,23 +152,3 @@ def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
             "largest_label_error": groups["largest_label_error"].mean(),
         }
     )
-
-
-def error_line(errors: pd.Series) -> Line:
-    """Least-squares line of an error against K, and the correlation r.
-
-    Parameters
-    ----------
-    errors : indexed by K, such as ``maximal_errors(table)["largest_error"]``; at least 3 values of K
-
-    Raises ParameterError: fewer than 3 different K, or values that are not finite.
-
-    >>> line = error_line(pd.Series({3: 0.1, 5: 0.2, 7: 0.3}))
-    >>> round(line.slope, 6), round(line.r, 6)
-    (0.05, 1.0)
-    """
-    x, y = np.asarray(errors.index, dtype=float), errors.to_numpy(dtype=float)
-    if len(np.unique(x)) < 3 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ParameterError("errors: at least 3 different numbers of labels with finite errors are needed")
-    fit = stats.linregress(x, y)
-    return Line(float(fit.slope), float(fit.intercept), float(fit.rvalue))

@@ -151,18 +151,6 @@ def layer_summary_of(
     return _summarise(table, np.concatenate(sizes), S), table, S
 
 
-def label_coverage(B: object) -> NDArray[np.int64]:
-    """S_ij = sum_f B^f[i, j], (K, K): how many filters raise output j when label i is shown.
-
-    S_ii counts the filters that stand for label i.
-
-    >>> import torch
-    >>> label_coverage(torch.eye(2, dtype=torch.bool).repeat(7, 1, 1)).tolist()
-    [[7, 0], [0, 7]]
-    """
-    return as_bool("B", B, ndim=(3,)).sum(axis=0)
-
-
 def order_sweep(M: object, threshold: float = 0.3, shuffles: int = 10, seed: int = 0) -> pd.DataFrame:
     """``layer_summary`` with labels visited in ascending order (row 0) and in ``shuffles`` random orders.
 

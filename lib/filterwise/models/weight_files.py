@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -38,23 +36,6 @@ or the path of a .safetensors, .pth or .pt file; did you mean 'imagenet'?
         raise refused("weights", weights, allowed)
     if not Path(weights).is_file():
         raise ParameterError(f"weights={os.fspath(weights)!r} does not exist; {allowed}")
-
-
-@torch.no_grad()
-def draw_as_torchvision(
-    net: nn.Module, generator: torch.Generator, draw_linear: Callable[[nn.Linear], object]
-) -> None:
-    """Convolutions: N(0, 2/fan_out), linear layers by ``draw_linear``, biases 0, batch norms 1 and 0."""
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-        elif isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * module.weight[0, 0].numel()
-            module.weight.normal_(0, math.sqrt(2 / fan_out), generator=generator)
-        elif isinstance(module, nn.Linear):
-            draw_linear(module)
-        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-            module.bias.zero_()
 
 
 def read(net: nn.Module, name: str, weights: Weights, published: str) -> None:

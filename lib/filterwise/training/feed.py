@@ -91,8 +91,8 @@ class Feed:
         for place, pixels in enumerate(copies):
             memory.narrow(0, guard + place * size, size).view(pixels.shape).copy_(pixels)
         self._windows = memory.as_strided((memory.numel() - self.run + 1, self.run), (1, 1))
-        # by shift + largest shift: where each line's source row begins, and what the shifted image covers, 1 or
-        # else 0, of rows (., H) and of columns (., run)
+        # by shift + largest shift: where each line's source row begins, and what the shifted image covers
+        # (1, else 0) of rows (., H) and of columns (., run)
         moves = torch.arange(-recipe.shift, recipe.shift + 1, device=self._home)[:, None]
         y, x = (torch.arange(side, device=self._home) - moves for side in (self.height, self.width))
         starts = y.clamp(0, self.height - 1) * self.run
