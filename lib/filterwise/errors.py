@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class FilterwiseError(Exception):
@@ -68,3 +69,15 @@ def check_at_least(parameter: str, value: float, least: float) -> None:
     """
     if not value >= least:
         raise ParameterError(f"{parameter}={value!r} is too small; it must be at least {least!r}")
+
+
+def refused(parameter: str, value: object, allowed: str) -> ParameterError:
+    """The error to raise for a value, with what would be allowed."""
+    return ParameterError(f"{parameter}={value!r} is not allowed; {allowed}")
+
+
+def check_count(parameter: str, value: object, least: int = 1) -> int:
+    """``value`` as an int; an integer of at least ``least``, never a rounded float or a bool."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise refused(parameter, value, f"it must be an integer of at least {least}")
+    return int(value)

@@ -43,12 +43,12 @@ def build(
 
     Parameters
     ----------
-    root : the repository; the one that this package lies in when not given.
-    out : folder for the pages; ``root/_build/html`` when not given. Replaced whole, by a good build only.
-    parameters : papermill parameters of every chapter; ``{"profile": "quick"}`` when not given.
-    force : execute every chapter again and render every page again.
-    work : folder that Sphinx works in; ``root/_build/book`` when not given.
-    say : is given a line for each step.
+    root : the repository; the one that this package lies in when not given
+    out : folder for the pages; ``root/_build/html`` when not given. Replaced whole, by a good build only
+    parameters : papermill parameters of every chapter; ``{"profile": "quick"}`` when not given
+    force : execute every chapter again and render every page again
+    work : folder that Sphinx works in; ``root/_build/book`` when not given
+    say : is given a line for each step
 
     Raises BookError: there is no book, or something else in ``out``; a chapter failed (named with its cell);
     or Sphinx warned (each warning is in the message).

@@ -29,11 +29,7 @@ def of_files(root: Path, paths: Iterable[Path]) -> str:
 
 
 def of_values(values: Mapping[str, Any]) -> str:
-    """Digest of plain values, whatever the order of their names.
-
-    >>> of_values({"a": 1, "b": [2]}) == of_values({"b": [2], "a": 1})
-    True
-    """
+    """Digest of plain values, whatever the order of their names."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -54,16 +50,9 @@ def surroundings(root: Path) -> dict[str, str]:
 
 
 def chapter_key(root: Path, chapter: Path, parameters: Mapping[str, Any], around: Mapping[str, str]) -> str:
-    """The key under which an executed chapter is kept.
+    """The key under which an executed chapter is kept; ``around`` is the answer of :func:`surroundings`.
 
     Sources and tags of code cells count; the prose between them cannot change an output.
-
-    Parameters
-    ----------
-    root, chapter : the repository, and the notebook under it.
-    parameters : what it is run with.
-    around : the answer of :func:`surroundings`, which is the same for all chapters.
-
     Raises BookError: the file is no notebook.
     """
     name = chapter.relative_to(root).as_posix()

@@ -49,13 +49,13 @@ def execute(
 
     Parameters
     ----------
-    root, chapter : the repository, and the notebook's path relative to it.
-    keep : folder of kept notebooks.
-    around : :func:`filterwise.book.digest.surroundings` of ``root``.
-    parameters : papermill parameters; each must be in the chapter's parameter cell.
-    force : run even if a kept notebook fits.
-    cell_timeout : seconds that one cell may take.
-    say : is given one line at the start and at the end.
+    root, chapter : the repository, and the notebook's path relative to it
+    keep : folder of kept notebooks
+    around : :func:`filterwise.book.digest.surroundings` of ``root``
+    parameters : papermill parameters; each must be in the chapter's parameter cell
+    force : run even if a kept notebook fits
+    cell_timeout : seconds that one cell may take
+    say : is given one line at the start and at the end
 
     Raises BookError: the chapter is missing or no notebook, has no such parameter, or one of its cells
     failed; the notebook as far as it came is then left in ``keep`` with the name ``failed-<chapter>.ipynb``.

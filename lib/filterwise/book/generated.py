@@ -12,9 +12,7 @@ from filterwise.files import data_folder
 def status(chapters: Sequence[Path]) -> str:
     """A table of the executed chapters and what they ran on.
 
-    Parameters
-    ----------
-    chapters : notebooks that :mod:`filterwise.book.executing` kept; others are listed as not timed.
+    Notebooks that :mod:`filterwise.book.executing` did not keep are listed as not timed.
     """
     if not chapters:
         return "There is no chapter in this book yet."

@@ -53,13 +53,10 @@ def _named(entry: Any) -> Iterator[str]:
 
 
 def stage(root: Path, where: Path, executed: Mapping[str, Path]) -> bool:
-    """Lay out ``where`` for Sphinx; answer whether anything that shapes every page changed.
+    """Lay out the folder ``where`` for Sphinx; answer whether anything that shapes every page changed.
 
-    Parameters
-    ----------
-    root : the repository.
-    where : the folder to fill; files that no longer belong there are removed.
-    executed : path of a chapter relative to ``root`` -> its kept, executed notebook.
+    Files that no longer belong there are removed. ``executed``: path of a chapter relative to ``root`` -> its
+    kept, executed notebook.
     """
     wanted = {"_config.yml": _settings(root), "_toc.yml": (root / "_toc.yml").read_bytes()}
     for path in sorted((root / "book").rglob("*")):

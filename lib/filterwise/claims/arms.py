@@ -30,9 +30,6 @@ def rows_of(records: pd.DataFrame, *names: str) -> list[Any]:
     """Some columns as named tuples; ``None`` where the records do not carry one.
 
     A loop over tens of runs is many times faster than tables of them, and a claim is resampled often.
-
-    >>> rows_of(pd.DataFrame({"seed": [0, 1]}), "seed", "ratio")[1]
-    Row(seed=1, ratio=None)
     """
     missing = [None] * len(records)
     columns = (records[name].tolist() if name in records else missing for name in names)
@@ -49,11 +46,7 @@ def per_run(
 ) -> list[dict[str, Any]]:
     """Rows of a per-seed quantity with one value, and one control, per run.
 
-    The arm is the network, its data and its number of labels; none without these columns.
-
-    >>> records = pd.DataFrame({"network": ["vgg6"], "data": ["cifar10 (jpeg)"], "labels": [10], "seed": [0]})
-    >>> per_run(records, [0.5])[0]["arm"]
-    'vgg6, cifar10 (jpeg), 10 labels'
+    The arm is the network, its data and its number of labels; no rows without these columns.
     """
     if not has(records, "network", "data", "labels", "seed"):
         return []
@@ -77,11 +70,6 @@ def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
     """The runs on all labels of their data set.
 
     A run on fewer labels than its set has, or than another run on the same set, is left out.
-
-    >>> records = pd.DataFrame({"data": ["cifar10 (jpeg)", "tiny-imagenet-100", "parts", "parts"],
-    ...                         "labels": [10, 3, 3, 40]})
-    >>> on_all_labels(records)["labels"].tolist()
-    [10, 40]
     """
     if not has(records, "data", "labels"):
         return records
@@ -103,9 +91,5 @@ def _labels_of_set(title: str) -> float:
 
 
 def joined(values: Iterable[Any]) -> str:
-    """Distinct values in order of appearance, as one text.
-
-    >>> joined(["cpu", "cuda", "cpu"])
-    'cpu; cuda'
-    """
+    """Distinct values in order of appearance, as one text."""
     return "; ".join(dict.fromkeys(str(value) for value in values))

@@ -30,11 +30,7 @@ def claims_folder() -> Path:
 
 
 def chapters(folder: Path | str | None = None) -> tuple[str, ...]:
-    """The chapters that have a claim file.
-
-    >>> "4-sfp" in chapters()
-    True
-    """
+    """The chapters that have a claim file."""
     return tuple(sorted(path.stem for path in Path(folder or claims_folder()).glob("*.yml")))
 
 
@@ -42,7 +38,6 @@ def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[
     """All claims, or those of one chapter such as ``"4-sfp"``, in the order of the files.
 
     ``folder`` is by default the repository's ``data/claims``.
-
     Raises ParameterError: names the file and the claim, what is wrong, and the near miss.
 
     >>> [claim.id for claim in load("4-sfp")][:2]

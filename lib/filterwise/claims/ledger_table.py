@@ -38,8 +38,8 @@ def findings(
     ----------
     chapter, profile : such as ``"4-sfp"`` and ``"quick"``; default all
     claims_folder, records_folder : default: the repository's ``data/claims`` and ``data/records``
-    generator : for the bootstrap; by default seeded alike for each claim, so that
-        its verdict does not depend on which other claims are judged
+    generator : for the bootstrap; by default seeded alike for each claim, so that its verdict does not depend
+        on which other claims are judged
 
     Raises ParameterError: unknown chapter or profile, or a broken claim file.
     """
@@ -110,11 +110,7 @@ def _row(finding: Finding) -> dict[str, object]:
 
 
 def shown(found: Estimate, with_arm: bool = True) -> str:
-    """An estimate as text: ``0.98 ± 0.01 (vgg6, ...)``; the spread is the standard deviation over seeds.
-
-    >>> shown(Estimate("noise_ratio", "net", 0.3, 0.012, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu"))
-    '0.300 ± 0.012 (net)'
-    """
+    """An estimate as text: ``0.98 ± 0.01 (vgg6, ...)``; the spread is the standard deviation over seeds."""
     about = quantity_of(found.quantity)
     text = number(found.value, about.digits)
     if not math.isnan(found.spread):
@@ -125,12 +121,7 @@ def shown(found: Estimate, with_arm: bool = True) -> str:
 
 
 def shown_controls(quantity: str, headline: tuple[Estimate, ...]) -> str:
-    """The control values with what they are; a control that was not run is said to be missing.
-
-    >>> found = Estimate("noise_ratio", "net", 0.3, 0.01, 0.2, 0.4, 3, 0.9, (), (), (), "d", "cpu")
-    >>> shown_controls("noise_ratio", (found,))
-    '0.900: the same measurement on a network with untrained convolutions'
-    """
+    """The control values with what they are; a control that was not run is said to be missing."""
     about = quantity_of(quantity)
     if not about.control or not headline:
         return ""

@@ -32,9 +32,7 @@ _HEADS = (
 
 
 def badge(verdict: str) -> str:
-    """A verdict as word and symbol, in HTML.
-
-    Raises ParameterError: the verdict is not known.
+    """A verdict as word and symbol, in HTML; an unknown one is a ParameterError.
 
     >>> badge("fails")
     '<span class="fw-verdict fw-fails">✘ fails</span>'
@@ -65,9 +63,6 @@ def chapter_table(
     """One chapter's claims as an HTML table, verdict first, with the seeds' numbers folded under each row.
 
     Parameters and errors are those of :func:`filterwise.claims.ledger`.
-
-    >>> chapter_table("4-sfp", "quick").count("<tbody>")
-    1
     """
     judged = findings(chapter, profile, claims_folder=claims_folder, records_folder=records_folder)
     found = sorted(judged, key=lambda finding: _natural(finding.claim.id))
@@ -128,11 +123,7 @@ def _here(finding: Finding, ours: str) -> str:
 
 
 def _rule_words(rule: Rule) -> str:
-    """How seeds became the verdict.
-
-    >>> _rule_words(Rule(kind="interval", method="t", level=0.9))
-    "the 90 % interval over seeds (Student's t)"
-    """
+    """How seeds became the verdict."""
     if rule.kind == "count":
         return f"all conditions together in {rule.seeds} of {rule.of} seeds"
     if rule.kind == "estimate":
@@ -159,11 +150,7 @@ def _seed_by_seed(part: Estimate) -> str:
 
 
 def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | str | None = None) -> str:
-    """The book's ledger page: MyST markdown, one section per chapter and profile.
-
-    >>> ledger_page().startswith("# Ledger")
-    True
-    """
+    """The book's ledger page: MyST markdown, one section per chapter and profile."""
     found = list(findings(claims_folder=claims_folder, records_folder=records_folder))
     table = table_of(found)
     lines = [

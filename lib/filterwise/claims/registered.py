@@ -84,10 +84,6 @@ def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None 
     """A quantity of records (a row per run, one chapter and profile), without rows that are not a number.
 
     Returns columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
-
-    >>> records = pd.DataFrame({"network": ["n"], "data": ["d"], "labels": [2], "seed": [0]})
-    >>> measure("probe_rank_correlation", records).empty  # no layer was measured
-    True
     """
     columns = POOLED if quantity_of(name).pooled else PER_SEED
     return pd.DataFrame(rows_found(name, records, options or {}), columns=columns)

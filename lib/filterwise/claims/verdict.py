@@ -114,14 +114,7 @@ def estimate(
 
 
 def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> tuple[str, str]:
-    """Verdict of one condition on one arm, and why.
-
-    >>> found = Estimate("x", "net", 2.0, 0.1, 1.8, 2.2, 3, float("nan"), (), (), (), "d", "cpu")
-    >>> judge(Condition("x", ">", bound=1.5), found, Rule(), seeds=3)[0]
-    'holds'
-    >>> judge(Condition("x", ">", bound=2.1), found, Rule(), seeds=3)[0]
-    'undecided'
-    """
+    """Verdict of one condition on one arm, and why."""
     words = condition.words(found.n)
     if found.n < seeds:
         return "undecided", f"{found.n} of {seeds} seeds for {words} ({found.arm})"

@@ -124,8 +124,7 @@ def _make(folder: Path, fill: Callable[[Path], Meta]) -> None:
 def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
     """``folder/images.npy`` to be filled, uint8 of that shape, its space on the disk reserved.
 
-    Raises DataError: the disk is full. Without reserving, a full disk would end the process when a page is
-    written.
+    Raises DataError if the disk is full, which otherwise would end the process when a page is written.
     """
     file = folder / "images.npy"
     try:

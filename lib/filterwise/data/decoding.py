@@ -76,11 +76,7 @@ def decode(
 
 
 def shorter_side_for(size: int) -> int:
-    """The usual shorter side before the crop: 256 for 224, and in that proportion.
-
-    >>> shorter_side_for(224)
-    256
-    """
+    """The usual shorter side before the crop: 256 for 224, and in that proportion."""
     return round(size * 256 / 224)
 
 

@@ -38,10 +38,7 @@ def digits_file() -> Path:
 
 @lru_cache(maxsize=2)
 def read_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels uint8 (5000, 28, 28) and labels int64 (5000,).
-
-    Raises DataError: the file is not 5,000 rows of 784 pixels and a label.
-    """
+    """Pixels uint8 (5000, 28, 28) and labels int64 (5000,); a DataError if the file does not hold them."""
     import pandas as pd
 
     try:
@@ -75,13 +72,8 @@ def numbers(name: str, places: int, split: str, n: int | None = None, seed: int 
     """Pictures of ``places`` digits read from left to right, 1x32x32; the label is the number.
 
     Each digit is cut out, reduced to 16 (two places) or 10 (three) pixels, and put at a random height in its
-    column. The labels take turns; with the same seed a smaller set is a prefix of a larger one.
-
-    Parameters
-    ----------
-    places : 2 for ``digit-pairs`` (100 labels), 3 for ``digit-triples`` (1,000 labels)
-    n : number of pictures; by default 12,000 to train and 3,000 to test
-    seed : draws which digit is shown for a label, and its height
+    column. The labels take turns; with the same seed a smaller set is a prefix of a larger one. ``n``: number
+    of pictures, by default 12,000 to train and 3,000 to test.
 
     >>> numbers("digit-pairs", 2, "test", n=300, seed=1).labels[[0, 42, 142]]
     tensor([ 0, 42, 42])

@@ -46,14 +46,11 @@ ARCHIVES: dict[str, tuple[Archive, ...]] = {
 def fetch_archive(archive: Archive, folder: Path, mirror: str | None = None) -> Path:
     """The archive's path in ``folder``, fetched unless a copy with the right checksum is there.
 
-    Parameters
-    ----------
-    mirror : address of a folder that has the same files; else the environment variable FILTERWISE_MIRROR,
-        else where they were published
-
-    Raises DataError: pooch is missing, or the server cannot be reached, answers with an error, stops early or
-    sends other bytes than expected; the message names the address and what else can be done. Nothing is left
-    behind; ParameterError: the mirror is not an http or https address.
+    ``mirror``: address of a folder that has the same files; else the environment variable FILTERWISE_MIRROR,
+    else where they were published.
+    Raises ParameterError: the mirror is not an http or https address; DataError: pooch is missing, or the
+    server cannot be reached, answers with an error, stops early or sends other bytes than expected; the
+    message names the address and what else can be done. Nothing is left behind.
     """
     base = (mirror or os.environ.get(MIRROR_VARIABLE) or archive.base).rstrip("/") + "/"
     if urllib.parse.urlsplit(base).scheme not in ("http", "https"):

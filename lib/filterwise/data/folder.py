@@ -35,7 +35,7 @@ class FolderSet(Selectable):
     files : N paths below it
     labels : int64 (N,)
     label_names : names of the label folders
-    size, shorter_side : every image is resized to ``shorter_side``, then the centre is cropped to size x size
+    size, shorter_side : every image is resized to ``shorter_side``, then the centre cropped to size x size
     digest : over files' names and sizes, labels and the two sizes; not over their bytes
     """
 
@@ -59,10 +59,7 @@ class FolderSet(Selectable):
     def batches(self, batch_size: int = 100, workers: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         """Images uint8 (B, 3, size, size) and labels (B,), in order; the next batch is decoded meanwhile.
 
-        Parameters
-        ----------
-        workers : threads that decode; by default one for each processor, at most 8
-
+        ``workers``: threads that decode; by default one for each processor, at most 8.
         Raises DataError: a file cannot be read or decoded, or is too large; the message names it.
         """
         check_at_least("batch_size", batch_size, 1)
@@ -104,14 +101,8 @@ def load_folder(
 ) -> FolderSet:
     """The images below ``path`` (or ``path/split``), one folder for each label.
 
-    Parameters
-    ----------
-    path : folder with a folder for each label; with ``split``, the folder above it
-    size : side in pixels that images are cropped to
-    split : name of the split's folder
-    shorter_side : that images are resized to before; by default size * 256 / 224
-    name : of the set; by default the folder's own
-
+    Every image is resized to ``shorter_side``, by default size * 256 / 224, and cropped to a square of
+    ``size`` pixels; ``name`` is by default that of the folder.
     Raises DataError: the folder is missing, has no label folders, or one of them has no image;
     ParameterError: ``size`` is below 1 or ``shorter_side`` below ``size``.
     """

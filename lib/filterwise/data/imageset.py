@@ -33,10 +33,8 @@ class ImageSet(Selectable):
     Raises ParameterError: types, shapes or labels do not fit together.
 
     >>> ds = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("cat", "dog"))
-    >>> len(ds), ds.shape, ds.labels_count
-    (4, (1, 2, 2), 2)
-    >>> ds.balanced(2, seed=0).labels
-    tensor([0, 1])
+    >>> len(ds), ds.shape, ds.balanced(2, seed=0).labels
+    (4, (1, 2, 2), tensor([0, 1]))
     """
 
     images: Tensor
@@ -79,13 +77,7 @@ class ImageSet(Selectable):
         return channels, height, width
 
     def batches(self, batch_size: int = 500) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 (B, C, H, W) and labels (B,) or (B, K), in order; the last batch may be smaller.
-
-        >>> images = torch.zeros(5, 1, 2, 2, dtype=torch.uint8)
-        >>> ds = ImageSet(images, torch.zeros(5, dtype=torch.int64), ("0",))
-        >>> [len(labels) for images, labels in ds.batches(2)]
-        [2, 2, 1]
-        """
+        """Images uint8 (B, C, H, W) and labels (B,) or (B, K), in order; the last batch may be smaller."""
         check_at_least("batch_size", batch_size, 1)
         for start in range(0, len(self), batch_size):
             yield self.images[start : start + batch_size], self.labels[start : start + batch_size]

@@ -40,8 +40,7 @@ _CIFAR: dict[str, tuple[str, dict[str, tuple[str, ...]], str, str, str]] = {
 def fill(folder: Path, archives: Sequence[Path], info: SetInfo, split: str, size: int | None) -> Meta:
     """Read one split from its archives into ``folder`` as `cache.cached` wants it.
 
-    Raises DataError: an archive is broken, or does not hold what the set is known to hold; the message names
-    the file.
+    Raises DataError: an archive is broken, or does not hold what it should; the message names the file.
     """
     read = _read_cifar if info.name in _CIFAR else _read_flowers
     try:

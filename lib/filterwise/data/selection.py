@@ -78,7 +78,6 @@ class Selectable:
 
         The labels take turns, so that every prefix is balanced too, and with the same ``seed`` a smaller draw
         is a prefix of a larger one.
-
         Raises ParameterError: ``n`` is no multiple of the number of labels, or a label has too few images.
         """
         check_at_least("n", n, 1)

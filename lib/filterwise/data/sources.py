@@ -49,17 +49,15 @@ def load(
 
     Parameters
     ----------
-    name : one of `names()`
-    split : one of `describe(name).splits`
+    name, split : one of `names()`, and of `describe(name).splits`
     root : folder that holds the sets; else, or if "", the environment variable FILTERWISE_DATA
     cache : cache folder; else the environment variable FILTERWISE_CACHE, else ~/.cache/filterwise
     mirror : address to download from instead; else the environment variable FILTERWISE_MIRROR
     **options : those of `describe(name).options`. ``n``, ``seed``: so many images, equally many of each
         label; ``labels``: only these labels, relabelled (for ``parts``: how many); ``size`` of photographs
 
-    Raises ParameterError: an unknown name, split or option (with the near miss), or an option's value that
-    cannot be; DataError: the set is nowhere to be found (the message lists where it was looked for), or its
-    source is broken.
+    Raises ParameterError: an unknown name, split or option (with the near miss), or an impossible value;
+    DataError: the set is nowhere to be found (with where it was looked for), or its source is broken.
 
     >>> load("parts", split="test", n=20, labels=5)
     ImageSet(parts, test: 20 images (1, 16, 16), 5 labels, embedded (procedural), digest d29ee7cdb632)

@@ -28,7 +28,7 @@ def as_bool(name: str, B: object, ndim: tuple[int, ...]) -> NDArray[np.bool_]:
     """A clipped matrix or stack of them as a numpy array of bool.
 
     Raises ParameterError: not boolean (integers are taken if all are 0 or 1), not square, or of another
-    number of dimensions.
+    number of dimensions than those in ``ndim``.
     """
     array = B.detach().cpu().numpy() if isinstance(B, torch.Tensor) else np.asarray(B)
     if array.ndim not in ndim or array.shape[-1] != array.shape[-2] or array.shape[-1] == 0:
@@ -57,14 +57,9 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
 
     A cluster is a set c of labels with B[i, j] = 1 for all i, j in c. Take the first label with a 1 on the
     diagonal that is in no cluster, add each later one that keeps the whole sub-matrix at 1; repeat. The
-    clusters are disjoint and cover D = {j: B[j, j] = 1}; a lone label is a cluster of size 1.
-
-    Parameters
-    ----------
-    B : bool (K, K), from ``clip``
-    order : a permutation of the labels to visit instead of 0, 1, 2, ... (a test of robustness: D and the
-        total number of ones do not depend on it, the split into blocks and noise does).
-
+    clusters are disjoint and cover D = {j: B[j, j] = 1}; a lone label is a cluster of size 1. ``B``: bool
+    (K, K); ``order``: a permutation of the labels to visit instead of 0, 1, ... (D and the total number of
+    ones do not depend on it, the split into blocks and noise does).
     Returns the clusters in the order found, members in ascending order.
     Raises ParameterError: B is no boolean square matrix, or order no permutation.
 
@@ -88,15 +83,12 @@ def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) 
 
 
 def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) -> NDArray[np.int32]:
-    """The clusters of thousands of matrices at once: number of the cluster of each label, -1 for none.
+    """The clusters of thousands of matrices, bool (F, K, K), at once.
 
     Equals :func:`clusters` filter by filter. Visiting the labels once and putting each into the first
     cluster that takes it gives the same clusters as finishing them one after the other, and this one loop
-    over at most max |D| labels runs over all filters together. ``B``: bool (F, K, K); ``order`` is the same
-    for all filters. Returns (F, K), int32; clusters are numbered in the order found.
-
-    >>> assign_clusters(torch.ones(1, 3, 3, dtype=torch.bool)).tolist()
-    [[0, 0, 0]]
+    over at most max |D| labels runs over all filters together. Returns int32 (F, K): the number of each
+    label's cluster in the order found, -1 for none.
     """
     array = as_bool("B", B, ndim=(3,))
     filters, labels, _ = array.shape
@@ -127,11 +119,7 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
 
 
 def cluster_sizes(assigned: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Number of labels in each cluster, (F, most clusters of a filter), 0 where a filter has fewer.
-
-    >>> cluster_sizes(np.array([[0, 0, -1], [0, 1, 2]], dtype=np.int32)).tolist()
-    [[2, 0, 0], [1, 1, 1]]
-    """
+    """Labels in each cluster, (F, most clusters of a filter), 0 where a filter has fewer."""
     most = int(assigned.max(initial=-1)) + 1
     sizes = np.zeros((len(assigned), most), dtype=np.int64)
     filters, labels = np.nonzero(assigned >= 0)
@@ -150,8 +138,6 @@ def _check_clusters(found: Iterable[Sequence[int]], labels: int) -> list[tuple[i
 def permutation(found: Iterable[Sequence[int]], labels: int) -> list[int]:
     """Order of the labels for the picture: cluster after cluster, those in no cluster last.
 
-    ``B[order][:, order]`` shows the clusters as diagonal blocks of ones; no number changes.
-
     >>> permutation([(0, 3), (2,)], labels=5)
     [0, 3, 2, 1, 4]
     """
@@ -165,10 +151,7 @@ def noise(B: object, found: Iterable[Sequence[int]] | None = None) -> Noise:
     s = sum of |c|^2; n = all other ones; n_in = those in columns (output labels) that belong to some
     cluster, so a 1 between two clusters counts here; n_out = n - n_in, in columns of no cluster.
 
-    >>> B = torch.eye(3, dtype=torch.bool)
-    >>> B[2, 2] = False
-    >>> B[2, 0] = B[0, 2] = True
-    >>> noise(B)
+    >>> noise(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0]]))
     Noise(s=2, n=2, n_in=1, n_out=1)
     """
     array = as_bool("B", B, ndim=(2,))

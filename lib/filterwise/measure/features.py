@@ -20,11 +20,8 @@ _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 class Features:
     """Outputs of layers for every image, and the images' labels.
 
-    Attributes
-    ----------
-    values : by layer, (N, F, P), in float16 or float32, on the device they were computed on
-    labels : int64 (N,), on the same device
-    label_names : the K names
+    ``values``: by layer (N, F, P), float16 or float32, on the device they were computed on; ``labels``: int64
+    (N,), on the same device; ``label_names``: the K names.
     """
 
     values: dict[str, Tensor]
@@ -87,12 +84,6 @@ def frozen_features(
 
     Raises ParameterError: features beyond ``memory``; an unknown layer or dtype; activations that are not
     finite in ``dtype``; DataError: a set without images.
-
-    >>> import filterwise as fw
-    >>> ds = fw.data.load("digit-pairs", split="test", n=200)
-    >>> net = fw.models.build("lenet5", labels=100, channels=1)
-    >>> frozen_features(net, ["features.1"], ds).values["features.1"].shape
-    torch.Size([200, 6, 196])
     """
     check_choice("dtype", dtype, _DTYPES)
     kind = _DTYPES[dtype]

@@ -14,10 +14,9 @@ CHUNK_ENTRIES = 2**24
 
 
 def split_head(mean: Tensor, head_weight: Tensor | nn.Module | object) -> tuple[Tensor, Tensor]:
-    """Class means (K, F, P) and head weights (K, F, P), checked to belong together, of one dtype and device.
+    """Class means and head weights, both (K, F, P), checked to fit, of one dtype and device.
 
     ``head_weight`` may be (K, F*P) as in ``nn.Linear``, (K, F, P), a bias-free linear module or a ``Head``.
-
     Raises ParameterError: a shape that does not fit, or a module with a bias: that would add the same column
     offset to every filter's matrix, so it has to be dropped knowingly by passing ``head.weight``.
     """
@@ -48,23 +47,15 @@ def label_fields(mean: Tensor, head_weight: Tensor | nn.Module | object) -> Tens
 
     M^f[i, j] = sum_p W[j, f, p] * abar[i, f, p]
 
-    which equals the procedure of Tzach et al. 2023, silencing all other filters' head weights and averaging
-    the outputs over the images of label i, because the head is linear and has no bias. Fields are raw
-    logits, no softmax.
-
-    Parameters
-    ----------
-    mean : class means (K, F, P), from ``class_means``
-    head_weight : (K, F*P) or (K, F, P), or a bias-free ``nn.Linear`` or ``Head``
-
-    Returns (F, K, K): row = label of the input, column = output label. For K = 1,000 a filter takes 4 MB in
-    float32: use :func:`field_chunks` to go through the filters in parts.
+    This equals the procedure of Tzach et al. 2023, silencing all other filters' head weights and averaging
+    the outputs (raw logits) over the images of label i, because the head is linear and has no bias.
+    ``mean``: class means (K, F, P); ``head_weight``: (K, F*P), (K, F, P), a ``Head`` or linear layer.
+    Returns (F, K, K): row = label of the input, column = output label; in parts: :func:`field_chunks`.
     Raises ParameterError: shapes that do not fit.
 
     >>> mean = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])       # 2 labels, 1 filter, 2 positions
-    >>> label_fields(mean, torch.tensor([[3.0, 0.0], [0.0, 5.0]]))
-    tensor([[[ 3.,  0.],
-             [ 0., 10.]]])
+    >>> label_fields(mean, torch.tensor([[3.0, 0.0], [0.0, 5.0]])).tolist()
+    [[[3.0, 0.0], [0.0, 10.0]]]
     """
     abar, weight = split_head(mean, head_weight)
     # The batched matrix product of einsum("ifp,jfp->fij").
@@ -75,15 +66,9 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
     """Matrix of every attention head: the mean output fields that its nodes alone give each label's images.
 
     M_h[i, j] = sum over the nodes n of head h of mu[i, n] * W[j, n], the single-head performance of Gross et
-    al. 2025; head h owns the nodes h d/H to (h + 1) d/H - 1. Summed over heads it is mu W^T, and its rank is
-    at most d/H.
-
-    Parameters
-    ----------
-    mu : class means (K, d) of the d nodes that the classifier reads: all heads' outputs, concatenated
-    W : weights (K, d) of the bias-free classifier
-    heads : H, a divisor of d
-
+    al. 2025; head h owns the nodes h d/H to (h + 1) d/H - 1. Summed over heads it is mu W^T, its rank at most
+    d/H. ``mu``: class means (K, d) of the d nodes that the classifier reads, all heads' in a row;
+    ``W``: weights (K, d) of the bias-free classifier; ``heads``: H, a divisor of d.
     Returns (H, K, K): row = label of the input, column = output label.
     Raises ParameterError: shapes that do not fit, or d nodes that cannot be shared among the heads.
 
@@ -102,12 +87,11 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
 def field_chunks(
     mean: Tensor, head_weight: Tensor | nn.Module | object, entries: int = CHUNK_ENTRIES
 ) -> Iterator[tuple[slice, Tensor]]:
-    """The same matrices in chunks of filters: (slice of filters, M of these filters (f, K, K)).
+    """The same matrices in chunks of filters: (slice of filters, their matrices (f, K, K)).
 
     A chunk has at most ``entries`` matrix entries (but at least one filter): bounded at any K.
 
-    >>> parts = list(field_chunks(torch.ones(4, 10, 1), torch.ones(4, 10), entries=48))
-    >>> [part.shape[0] for _, part in parts]
+    >>> [len(part) for _, part in field_chunks(torch.ones(4, 10, 1), torch.ones(4, 10), entries=48)]
     [3, 3, 3, 1]
     """
     abar, weight = split_head(mean, head_weight)
@@ -119,10 +103,7 @@ def field_chunks(
 
 
 def check_matrices(name: str, matrices: object) -> Tensor:
-    """``matrices`` as a tensor of shape (..., K, K) without NaN.
-
-    Raises ParameterError: not square in the last two dimensions, or not finite.
-    """
+    """``matrices`` as a tensor (..., K, K); raises a ParameterError if it is not square or not finite."""
     tensor = torch.as_tensor(matrices)
     if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] == 0:
         raise ParameterError(f"{name} has shape {tuple(tensor.shape)}; (F, K, K) or (K, K) is needed")
@@ -134,25 +115,14 @@ def check_matrices(name: str, matrices: object) -> Tensor:
 
 
 def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
-    """Clipped matrix B^f: 1 where an entry exceeds ``threshold`` times the matrix's maximum.
+    """Clipped matrix B^f: 1 where an entry exceeds ``threshold`` (theta in [0, 1)) times the maximum.
 
     A filter whose maximum is <= 0 raises no output: it has no ones. (Dividing by a negative maximum would
-    flip every sign and turn all entries into ones.)
-
-    Parameters
-    ----------
-    M : (F, K, K) or (K, K)
-    threshold : theta, in [0, 1); the comparison is strict
-
-    Returns bool, of the shape of ``M``.
+    flip every sign and turn all entries into ones.) ``M``: (F, K, K) or (K, K); returns bool of that shape.
     Raises ParameterError: a threshold outside [0, 1), a matrix that is not square or not finite.
 
-    >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int()
-    tensor([[[1, 0],
-             [1, 0]],
-    <BLANKLINE>
-            [[0, 0],
-             [0, 0]]], dtype=torch.int32)
+    >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int().tolist()
+    [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
     """
     if not 0 <= threshold < 1:
         raise ParameterError(f"threshold={threshold!r} is outside [0, 1)")

@@ -36,12 +36,11 @@ class PowerLaw:
     prefactor, prefactor_interval : A
     r2 : weighted R^2 of log y on log x, over the means at each x
     curved : True if a plateau or a bend is significant (at 5 % for both tests together); then rho depends on
-        the range of x and an extrapolation is not to be trusted. Also False where there is too little to
-        test.
+        the range of x and an extrapolation is not to be trusted
     curvature_p : p-values of ``quadratic`` and ``plateau``; NaN where there is too little to test
     floor : c of the best y = c + A x^-rho, c >= 0
-    aic : Akaike's criterion of ``power``, ``plateau``, ``quadratic`` (in log-log) and ``logarithm`` (y = a -
-        b log x), lower is better
+    aic : Akaike's criterion (lower is better) of ``power``, ``plateau``, ``quadratic`` (in log-log) and
+        ``logarithm`` (y = a - b log x)
     points : number of different x
     """
 
@@ -59,14 +58,9 @@ class PowerLaw:
     _scatter: float = field(repr=False)  # spread of one run's log y at an x
 
     def predict(self, x: ArrayLike, runs: int | None = None) -> Estimate:
-        """A x^-rho with its 95 % interval.
+        """A x^-rho at one or more x, also outside the fitted range, with its 95 % interval.
 
-        ``x``: one or more values, also outside the fitted range. With ``runs`` it is the
-        interval of the mean of so many new runs at x, not of the line itself.
-
-        >>> fit = power_law([1, 2, 4, 8], [0.8, 0.4, 0.2, 0.1])
-        >>> round(fit.predict(16).value, 6)
-        0.05
+        With ``runs`` it is the interval of the mean of so many new runs at x, not of the line itself.
         """
         where = _positive("x", x)
         value = self.prefactor * where**-self.exponent
@@ -83,10 +77,6 @@ class PowerLaw:
 
         Exponentially sensitive to rho, so the interval is skewed; its end is infinite if lines of the other
         direction are compatible with the data.
-
-        >>> fit = power_law([1, 2, 4, 8], [0.8, 0.4, 0.2, 0.1])
-        >>> round(fit.solve(0.05).value, 6)
-        16.0
         """
         wanted = _positive("y", y)
         with np.errstate(over="ignore", divide="ignore"):
@@ -111,24 +101,17 @@ def power_law(
     - repeats (several y at equal x, say seeds): every run has the same weight. Bootstrap over the runs:
       residuals from the mean at each x, widened by sqrt(n / (n - 1)), are drawn anew, from those at the same
       x if there are 3 or more runs at each, else from all together.
-    - ``sigma``: weights (y / sigma)^2, intervals from normal errors of that size.
+    - ``sigma``, standard errors of y: weights (y / sigma)^2, intervals from normal errors of that size.
     - neither: the scatter about the line; at least 3 points, and wide intervals for few.
 
     Where the scatter is estimated from few runs, the draws are widened by Student's t over the normal
     quantile, because a plain bootstrap of two or three runs gives intervals that are too narrow.
-
-    Parameters
-    ----------
-    x, y : positive numbers, as many: points of single runs, or means; at least 3 different x
-    sigma : standard error of each y, in units of y; one number or one for each y
-    seed, bootstraps : of the bootstrap
-
     Raises ParameterError: values that are not positive or not finite, lengths that differ, fewer than 3
     different x.
 
     >>> fit = power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)
-    >>> round(fit.exponent, 2), fit.curved
-    (0.49, False)
+    >>> round(fit.exponent, 2), fit.curved, round(fit.solve(fit.predict(32).value).value, 6)
+    (0.49, False, 32.0)
     """
     xs, ys = _positive("x", x).ravel(), _positive("y", y).ravel()
     if len(xs) != len(ys):

@@ -26,34 +26,21 @@ def generator_for(seed: int, what: str) -> torch.Generator:
     """A generator on the CPU that depends on the seed and on what it is for, and on nothing else.
 
     So a layer's head starts the same whichever other layers are measured beside it.
-
-    >>> first, second = (generator_for(0, "features.8") for _ in range(2))
-    >>> bool(torch.rand(1, generator=first) == torch.rand(1, generator=second))
-    True
     """
     digest = hashlib.sha256(f"{seed}/{what}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def initial_weight(labels: int, filters: int, positions: int, generator: torch.Generator) -> Tensor:
-    """Head weights (K, F, P) from U(-b, b) with b = 1 / sqrt(F*P).
-
-    >>> weight = initial_weight(10, 4, 25, torch.Generator().manual_seed(0))
-    >>> weight.shape, bool(weight.abs().max() <= 0.1)
-    (torch.Size([10, 4, 25]), True)
-    """
+    """Head weights (K, F, P) from U(-b, b) with b = 1 / sqrt(F*P)."""
     bound = 1 / math.sqrt(filters * positions)
     return torch.empty(labels, filters, positions).uniform_(-bound, bound, generator=generator)
 
 
 class HeadTrainer:
-    """Heads of several layers, trained side by side; their gradients do not meet.
+    """Heads for K labels of several layers, (F, P) by layer, trained together; their gradients do not meet.
 
-    Parameters
-    ----------
-    shapes : (F, P) by layer
-    labels : K
-    recipe : schedule, momentum, weight decay, label smoothing and number of epochs; the rest is the caller's
+    Of the recipe it takes schedule, momentum, weight decay, label smoothing and number of epochs.
     """
 
     def __init__(
@@ -143,12 +130,7 @@ class HeadTrainer:
 def confusion(
     weights: Mapping[str, Tensor], batches: Iterator[Batch], labels: int, watch: Watch | None = None
 ) -> dict[str, Tensor]:
-    """How often images of label i are given label j, int64 (K, K), by layer; ``watch`` sees every batch.
-
-    >>> batch = ({"x": torch.eye(2).unsqueeze(2)}, torch.tensor([0, 0]))
-    >>> confusion({"x": torch.eye(2)}, iter([batch]), labels=2)["x"].tolist()
-    [[1, 1], [0, 0]]
-    """
+    """How often images of label i are given label j, int64 (K, K), by layer; ``watch`` sees every batch."""
     counts = {layer: torch.zeros(labels * labels, dtype=torch.int64) for layer in weights}
     for features, true in batches:
         for layer, weight in weights.items():

@@ -73,9 +73,8 @@ def probe_heads(
     All layers' heads learn from the same batches in one pass over the frozen network an epoch, equally long.
     The network is in evaluation mode throughout and is left as it was found. A layer's head starts from
     U(+-1/sqrt(F*P)) drawn from the seed and the layer's name: it does not depend on which other layers are
-    measured beside it. Heads are linear maps of features that do not move: they and the frozen network are
-    float32 whatever the processor (the recipe's precision and layout have no effect here), and on the CPU
-    one thread does the work, so that one call gives one set of numbers.
+    measured beside it. Heads and network are float32 whatever the processor, and on the CPU one thread does
+    the work, so that one call gives one set of numbers.
 
     Parameters
     ----------
@@ -87,16 +86,15 @@ def probe_heads(
         faster, but without augmentation, so the recipe has to say ``flip=False, shift=0``
     cache_dtype, memory : float16 or float32, and the bytes that the cached features may take
     progress : called with the number of finished epochs
-    watch : called with every batch of test images, to read more off the same pass: the trained weights (K, F,
-        P) by layer, the outputs (N, F, P) by layer, and the labels (N,)
+    watch : called with every batch of test images, to read more off the same pass: the trained weights
+        (K, F, P) by layer, the outputs (N, F, P) by layer, and the labels (N,)
 
     Returns heads by layer, in the order given.
     Raises ParameterError: unknown layer, labels that differ, a cache with augmentation or beyond ``memory``;
     DataError: a set without images; TrainingDiverged: a loss stopped being finite.
 
     >>> import filterwise as fw
-    >>> data = fw.data.load("digit-pairs", split="test", n=400)
-    >>> rest, held_out = data.split_off(0.5, seed=0)
+    >>> rest, held_out = fw.data.load("digit-pairs", split="test", n=400).split_off(0.5, seed=0)
     >>> net = fw.models.build("lenet5", labels=100, channels=1)
     >>> heads = probe_heads(net, "features.1", rest, held_out, HEAD_RECIPE.replace(epochs=1))
     >>> heads["features.1"].weight.shape

@@ -22,9 +22,6 @@ def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
     """The layer names as a list, each checked to be a submodule of ``net``.
 
     Raises ParameterError: a name is unknown (the near miss is suggested), given twice, or the list is empty.
-
-    >>> check_layers(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), "1")
-    ['1']
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     known = [name for name, _ in net.named_modules() if name]
@@ -47,14 +44,11 @@ def as_fields(output: object, layer: str, pool: int | None = None) -> Tensor:
     Maps (N, F, H, W) are flattened to P = H*W, row by row; tokens (N, T, F) become P = T; vectors (N, F)
     have P = 1. With ``pool``, maps with a side above ``2 * pool`` are average-pooled to pool x pool first
     (an option for size only: the head then has to be trained with the same ``pool``).
-
     Raises ParameterError: the output is no tensor (a tuple, say), has no such number of dimensions, or no
     floating-point type.
 
-    >>> as_fields(torch.zeros(5, 8, 4, 4), "features.3").shape
-    torch.Size([5, 8, 16])
-    >>> as_fields(torch.zeros(5, 17, 8), "blocks.0").shape
-    torch.Size([5, 8, 17])
+    >>> as_fields(torch.zeros(5, 8, 4, 4), "map").shape, as_fields(torch.zeros(5, 17, 8), "tokens").shape
+    (torch.Size([5, 8, 16]), torch.Size([5, 8, 17]))
     """
     if not isinstance(output, Tensor):
         kind = type(output).__name__
@@ -83,13 +77,6 @@ def measuring(net: nn.Module, device: torch.device | None = None) -> Iterator[nn
 
     Afterwards each module's mode, the network's device and the number of threads are what they were. The sum
     of a float32 matrix product hangs on how many threads share it: one thread gives one set of numbers.
-
-    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
-    >>> with measuring(net):
-    ...     print(net.training, torch.is_grad_enabled(), torch.get_num_threads())
-    False False 1
-    >>> net.training
-    True
     """
     first = next(net.parameters(), None)
     home = torch.device("cpu") if first is None else first.device
@@ -117,12 +104,7 @@ class Capture:
     """Forward passes that return the outputs of named layers as (N, F, P) and stop after the last of them.
 
     Images are cast to the type of the network's weights (``dtype``). For use inside :func:`measuring`; the
-    hooks are removed when it closes.
-
-    Parameters
-    ----------
-    net, layers, pool : see :func:`as_fields` for ``pool`` and the shapes
-
+    hooks are removed when it closes; ``pool`` is that of :func:`as_fields`.
     Raises ParameterError: unknown layer; a layer that the forward pass never runs, or runs more than once
     (then it is unclear which output is meant: a shared ``nn.ReLU``, say).
 
@@ -205,9 +187,5 @@ class Capture:
 
 
 def shapes_of(outputs: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
-    """(F, P) of each layer's outputs (N, F, P).
-
-    >>> shapes_of({"a": torch.zeros(5, 3, 4)})
-    {'a': (3, 4)}
-    """
+    """(F, P) of each layer's outputs (N, F, P)."""
     return {name: (fields.shape[1], fields.shape[2]) for name, fields in outputs.items()}

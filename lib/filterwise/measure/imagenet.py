@@ -18,14 +18,7 @@ NETWORKS = {"vgg16_bn": "vgg16_bn_imagenet", "efficientnet_b0": "efficientnet_b0
 
 
 def normalise(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Images in [-1, 1] as torchvision's ImageNet networks expect them: (x01 - mean) / std.
-
-    A forward pre-hook, so that the network's layers keep their names.
-
-    >>> import torch
-    >>> normalise(nn.Identity(), (torch.zeros(1, 3, 1, 1),))[0].flatten()
-    tensor([0.0655, 0.1964, 0.4178])
-    """
+    """Images in [-1, 1] as torchvision's networks expect them, (x01 - mean) / std; a forward pre-hook."""
     images = inputs[0]
     mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return ((images + 1) / 2 - mean) / std, *inputs[1:]
@@ -34,19 +27,12 @@ def normalise(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, .
 def imagenet_network(
     name: str, weights: str | os.PathLike[str], labels: int = 1000, size: int = 224
 ) -> nn.Module:
-    """torchvision's VGG-16 (with batch norm) or EfficientNet-B0, ready to be measured.
+    """torchvision's ``vgg16_bn`` or ``efficientnet_b0``, ready to be measured.
 
-    The measurable layers are ``models.layer_names(net)``. At 224x224 measure with ``pool=7``, else the first
-    layers' heads have millions of inputs. Images come from the user's own folder, decoded as they are read:
-    ``data.load("imagenet", root=..., split="val")``.
-
-    Parameters
-    ----------
-    name : ``vgg16_bn`` or ``efficientnet_b0``
-    weights : path of a torchvision ``.pth`` or a ``.safetensors`` file; ``imagenet`` for its own download;
-        ``random`` for a network that has not learned anything
-    labels, size : outputs of the network, and side of the images
-
+    Its layers are ``models.layer_names(net)``. At 224x224 measure with ``pool=7``, else the first layers'
+    heads have millions of inputs. Images come from the user's own folder, decoded as they are read:
+    ``data.load("imagenet", root=..., split="val")``. ``weights``: path of a torchvision ``.pth`` or a
+    ``.safetensors`` file; ``imagenet`` for its own download; ``random`` for one that has learned nothing.
     Raises ParameterError: an unknown name, or weights that are no such file; DataError: a file that does not
     fit the network; TorchvisionMissing: there is no torchvision.
 

@@ -56,8 +56,7 @@ def label_fields_of(
     that does not fit; data of another kind; DataError: a label without inputs, or out of range.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
-    >>> inputs, labels = torch.rand(9, 1, 4, 4), torch.arange(9) % 3
-    >>> label_fields_of(net, "1", (inputs, labels)).shape
+    >>> label_fields_of(net, "1", (torch.rand(9, 1, 4, 4), torch.arange(9) % 3)).shape
     torch.Size([4, 3, 3])
     """
     where = measuring_device(net, device)

@@ -52,8 +52,7 @@ def check_memory(what: str, shapes: Mapping[str, tuple[int, ...]], size: int, me
 def label_counts(ds: ImageSet, complete: bool = True) -> Tensor:
     """Number of images of each label, (K,).
 
-    Raises DataError: the set is empty, a label is out of range, or, if ``complete``, a label has no image
-    (and no mean).
+    Raises DataError: the set is empty, a label is out of range, or, if ``complete``, one has no image.
     """
     labels, names = ds.labels, ds.label_names
     if len(labels) == 0:
@@ -96,8 +95,8 @@ def class_means(
     """Mean activation of each filter at each position for the images of each label, in one forward pass.
 
     abar[i, f, p] = mean over images x of label i of a_{f,p}(x), which ``label_fields`` multiplies with the
-    head's weights. uint8 images are scaled to [-1, 1] as in training,
-    without augmentation; the network runs in evaluation mode and is left as it was found.
+    head's weights. uint8 images are scaled to [-1, 1] as in training, without augmentation; the network runs
+    in evaluation mode and is left as it was found.
 
     Parameters
     ----------
@@ -106,8 +105,7 @@ def class_means(
     ds : the images; the paper measures on test images
     batch : images in one forward pass, at most; see :func:`float_batches`
     pool : average-pool maps with a side above ``2 * pool`` to pool x pool; 7 for 224x224 pictures
-    memory : bytes that the running sums may take. They need 8 * K * F * P bytes a layer (float64); beside
-        them live one batch of activations and :data:`SLICE_BYTES`.
+    memory : bytes that the running sums may take, 8 * K * F * P a layer (float64)
 
     Returns (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
     float32 (float64 for a float64 network); by layer name if a list was given.
@@ -116,8 +114,7 @@ def class_means(
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("digit-pairs", split="test", n=200)
-    >>> net = fw.models.build("lenet5", labels=100, channels=1, size=32)
-    >>> class_means(net, "features.2", ds).shape
+    >>> class_means(fw.models.build("lenet5", labels=100, channels=1), "features.2", ds).shape
     torch.Size([100, 16, 25])
     """
     where = measuring_device(net, device)
@@ -131,7 +128,7 @@ def class_means(
 
 
 class ClassSums:
-    """Sums of layers' outputs over the inputs of each label, in float64, and how many inputs these were.
+    """Float64 sums of layers' outputs over the inputs of each label, and how many inputs these were.
 
     ``memory``: bytes that the sums may take.
     """
@@ -143,10 +140,7 @@ class ClassSums:
         self._dtype = torch.float32
 
     def add(self, outputs: Mapping[str, Tensor], labels: Tensor) -> None:
-        """Add outputs (N, F, P) by layer of inputs with labels (N,).
-
-        Raises ParameterError: the sums do not fit the memory.
-        """
+        """Add outputs (N, F, P) by layer of inputs with labels (N,); a ParameterError beyond the memory."""
         if not self._sums:
             self._make(outputs)
         self.counts += torch.bincount(labels.cpu(), minlength=len(self.counts))

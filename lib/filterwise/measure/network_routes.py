@@ -29,7 +29,7 @@ class RouteMaps:
     layer : the last convolutional layer; its activations are taken before its pool
     winners : int64 (N,), label of the largest logit
     activation, gradient : (N, F, h, w), activations of that layer and d logit / d activation
-    input_gradient : (N, C, H, W), d logit / d image
+    input_gradient : (N, C, H, W), d logit / d image; the routes end where it is not 0
     """
 
     layer: str
@@ -57,12 +57,8 @@ def route_maps(
 ) -> RouteMaps:
     """Which positions of the last convolutional layer, and of the image, carry the winning logit's gradient.
 
-    Parameters
-    ----------
-    images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
-    layer : another measurable layer. Its activations are taken before its pool.
-
-    Raises ParameterError on an unknown layer.
+    ``images``: (N, C, H, W); uint8 images are scaled to [-1, 1], as in training. ``layer``: another
+    measurable layer; its activations are taken before its pool. Raises ParameterError on an unknown layer.
 
     >>> from filterwise import models
     >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP2-MP4")
@@ -86,22 +82,11 @@ def gradient_sparsity(
     """Share of units with a non-zero gradient of the loss, layer by layer.
 
     The units are those of each measurable layer before its pool; the loss is the cross-entropy. The weights'
-    own gradients are not touched.
-
-    Parameters
-    ----------
-    images : Tensor (N, C, H, W); uint8 images are scaled to [-1, 1], as in training
-    labels : Tensor int64 (N,)
-
+    own gradients are not touched. ``images``: (N, C, H, W); uint8 images are scaled to [-1, 1], as in
+    training; ``labels``: int64 (N,).
     Returns columns ``layer``; ``active``, the share of units with an activation; ``gradient``, the share that
     the pools above pass a gradient to; ``routes``, the share with both, where the gradient goes on.
     Raises ParameterError if there are no images, or not one label for each.
-
-    >>> from filterwise import models
-    >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP4-MP2")
-    >>> images = torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
-    >>> print(gradient_sparsity(net, images, torch.arange(5))["gradient"][2])
-    0.25
     """
     check_at_least("batch", batch, 1)
     if len(images) == 0 or labels.shape != (len(images),):

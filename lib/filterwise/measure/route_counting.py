@@ -45,21 +45,15 @@ class Routes:
 
 
 def routes(x: Tensor, order: str) -> Routes:
-    """The routes of maps through a pooling series; of tied pixels of a max pool's window autograd names one.
+    """The routes of floating-point maps x (..., s, s) through a pooling series such as "MP2-AP4".
 
-    Parameters
-    ----------
-    x : floating-point maps (..., s, s); s is what the order divides by
-    order : for instance "MP2-AP4"
-
+    Of tied pixels of a max pool's window autograd names one.
     Raises ParameterError on an unknown order, or maps that it does not pool to one number.
 
     >>> x = torch.arange(16.0).reshape(4, 4)
     >>> found = routes(x, "MP2-AP2")
     >>> found.output.item(), found.count.item(), found.mask.nonzero().tolist()
     (10.0, 4, [[1, 1], [1, 3], [3, 1], [3, 3]])
-    >>> routes(x, "AP2-MP2").mask.nonzero().tolist()
-    [[2, 2], [2, 3], [3, 2], [3, 3]]
     """
     steps = parse_order(order)
     side = shrink(steps)
@@ -84,11 +78,7 @@ def routes(x: Tensor, order: str) -> Routes:
 
 
 def spread(mask: Tensor) -> Tensor:
-    """Root mean square distance of the ones of a mask (N, h, w) from their centre, in pixels (N,).
-
-    >>> spread(torch.tensor([[[True, True], [False, False]]]))
-    tensor([0.5000], dtype=torch.float64)
-    """
+    """Root mean square distance of the ones of a mask (N, h, w) from their centre, in pixels (N,)."""
     ones = mask.to(torch.float64)
     rows, columns = (torch.arange(n, dtype=torch.float64, device=mask.device) for n in mask.shape[-2:])
     total = ones.sum((-2, -1)).clamp(min=1)
@@ -106,13 +96,10 @@ def order_gap(x: Tensor, average: int, maximum: int) -> Tensor:
     orders hold different pixels, and one bright window of the average pool is all that AP first needs. ("The
     mean of maxima is at least the maximum of means" holds map by map where both take the same groups, that is
     for an average over the pixels at the same place of all blocks.)
-
     Raises ParameterError if the sizes are below 2, or the maps are not s x s.
 
-    >>> bright = torch.zeros(4, 4)
-    >>> bright[:2, :2] = 1
-    >>> order_gap(bright, 2, 2), order_gap(torch.arange(16.0).reshape(4, 4), 2, 2)
-    (tensor(-0.7500), tensor(-2.5000))
+    >>> order_gap(torch.arange(16.0).reshape(4, 4), 2, 2)
+    tensor(-2.5000)
     """
     maxima_first, means_first = f"MP{maximum}-AP{average}", f"AP{average}-MP{maximum}"
     return routes(x, maxima_first).output - routes(x, means_first).output
@@ -123,13 +110,9 @@ def route_table(
 ) -> pd.DataFrame:
     """Mean output, number and spread of the routes on maps of independent U(0, 1) numbers, one row per order.
 
-    All orders see the same maps.
-
-    Returns columns ``order``, ``mean_output``, ``routes``, ``spread`` (pixels), standard errors ``..._se``.
+    All orders see the same maps. Returns columns ``order``, ``mean_output``, ``routes``, ``spread`` (pixels),
+    ``mean_output_se`` and ``spread_se``, the standard errors.
     Raises ParameterError on an unknown order or one that does not pool ``size`` to one; fewer than 2 draws.
-
-    >>> route_table(["MP8", "AP4-MP2"], draws=50)[["order", "routes"]].values.tolist()
-    [['MP8', 1.0], ['AP4-MP2', 16.0]]
     """
     check_at_least("draws", draws, 2)
     check_at_least("size", size, 2)

@@ -48,12 +48,10 @@ def error_against_labels(
     train, test : image sets with the same labels
     counts : the numbers of labels K, each from 2 to the number there is
     draws : random label sets for each K; one where K is all labels
-    recipe : of the heads; ``flip`` and ``shift`` have to be off, because features are computed once. Every
-        head gets as many steps as one on all labels gets in ``recipe.epochs``, in correspondingly more
-        epochs.
+    recipe : of the heads, without ``flip`` and ``shift``. Every head gets as many steps as one on all labels
+        gets in ``recipe.epochs``, in correspondingly more epochs.
     threshold : theta of ``clip``
-    dtype, memory : of the stored features, see ``frozen_features``; ``memory`` is for training and test
-        images each
+    dtype, memory : of the stored features of each set, see ``frozen_features``
 
     Returns one row a head: ``labels`` (K), ``draw``, ``error`` (1 - accuracy), ``largest_label_error``
     (largest error of one of the K labels), ``N_c``, ``C_s``, ``n``, ``n_per_K2`` (n / K^2: n grows like K^2
@@ -136,12 +134,7 @@ def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
     """Both readings of "maximal error rate at K labels", from the rows of :func:`error_against_labels`.
 
     Returns a table by K: ``draws``; ``mean_error``; (a) ``largest_error``, the largest over the label sets;
-    (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the label
-    sets.
-
-    >>> rows = {"labels": [3, 3], "error": [0.1, 0.3], "largest_label_error": [0.2, 0.4]}
-    >>> maximal_errors(pd.DataFrame(rows)).round(3).loc[3].tolist()
-    [2.0, 0.2, 0.3, 0.3]
+    (b) ``largest_label_error``, the largest error of one label inside a K-label problem, mean over the sets.
     """
     groups = table.groupby("labels")
     return pd.DataFrame(

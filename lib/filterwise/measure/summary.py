@@ -89,13 +89,6 @@ def filter_table(M: object, threshold: float = 0.3, order: Sequence[int] | None 
     Columns: ``N_c`` clusters, ``D`` ones on the diagonal (= labels in clusters), ``s`` ones inside the
     blocks, ``n`` ones outside, ``n_in`` those in columns of some cluster, ``n_out`` the others, ``largest``
     the size of the largest cluster.
-
-    >>> import torch
-    >>> filter_table(torch.eye(3).repeat(2, 1, 1))
-            N_c  D  s  n  n_in  n_out  largest
-    filter
-    0         3  3  3  0     0      0        1
-    1         3  3  3  0     0      0        1
     """
     return _counted(_clipped(M, threshold), order)[0]
 
@@ -113,21 +106,14 @@ def layer_summary(M: object, threshold: float = 0.3, order: Sequence[int] | None
     ``share_without_cluster``   share of filters without any cluster
     ==========================  =====================================================================
 
-    Ratios are infinite without noise; averages are NaN if no filter has a cluster.
-
-    Parameters
-    ----------
-    M : fields (F, K, K), or clipped matrices, bool (then ``threshold`` is not used)
-    threshold : theta of ``clip``
-    order : visiting order of the labels, see ``clusters``
-
+    Ratios are infinite without noise; averages are NaN if no filter has a cluster. ``M``: fields
+    (F, K, K), or clipped matrices, bool (then ``threshold``, theta of ``clip``, is not used); ``order``: as
+    in ``clusters``.
     Raises ParameterError: M is not (F, K, K) or not finite; a threshold outside [0, 1).
 
-    >>> import torch
-    >>> B = torch.eye(4, dtype=torch.bool).repeat(2, 1, 1)
+    >>> B = np.tile(np.eye(4, dtype=bool), (2, 1, 1))
     >>> B[0, 0, 1] = True
-    >>> row = layer_summary(B)
-    >>> row[["N_c", "C_s", "n", "SNR_block"]].tolist()
+    >>> layer_summary(B)[["N_c", "C_s", "n", "SNR_block"]].tolist()
     [4.0, 1.0, 0.5, 8.0]
     """
     return _summarise(*_counted(_clipped(M, threshold), order))
@@ -139,11 +125,6 @@ def layer_summary_of(
     """:func:`layer_summary`, :func:`filter_table` and S (K, K) without ever holding all F matrices.
 
     For K = 1,000 labels the matrices of 512 filters are 2 GB; here they come and go in chunks of filters.
-
-    >>> import torch
-    >>> row, table, S = layer_summary_of(torch.ones(3, 5, 1), torch.ones(3, 5))
-    >>> float(row["C_s"]), len(table), S.shape
-    (3.0, 5, (3, 3))
     """
     parts = [_counted(_clipped(M, threshold), None) for _, M in field_chunks(mean, head_weight)]
     tables, sizes, coverage = zip(*parts, strict=True)
@@ -156,12 +137,6 @@ def order_sweep(M: object, threshold: float = 0.3, shuffles: int = 10, seed: int
 
     ``D``, ``SNR_label`` and the total number of ones cannot change; ``N_c``, ``C_s``, and the split of the
     ones into blocks and noise can. ``M``: fields (F, K, K), or clipped matrices, bool.
-
-    >>> import torch
-    >>> B = torch.eye(3, dtype=torch.bool)
-    >>> B[0, 1] = B[1, 0] = B[1, 2] = B[2, 1] = True
-    >>> sorted(set(order_sweep(B[None])["D"]))
-    [3.0]
     """
     check_at_least("shuffles", shuffles, 0)
     clipped, generator = _clipped(M, threshold), np.random.default_rng(seed)

@@ -43,14 +43,8 @@ class Block(nn.Module):
 class FilterNet(nn.Module):
     """Blocks named from "1" upwards, then a fully connected part: "features.8" is layer 8.
 
-    Parameters
-    ----------
-    blocks : list of Block
-    classifier : reads the last block's maps flattened filter by filter: (N, F * P)
-
-    Attributes
-    ----------
-    layer_names : the measurable layers, bottom to top
+    ``classifier`` reads the last block's maps flattened filter by filter: (N, F * P). ``layer_names``: the
+    measurable layers, bottom to top.
     """
 
     def __init__(self, blocks: list[Block], classifier: nn.Sequential) -> None:
@@ -68,13 +62,6 @@ def fully_connected(widths: list[int], activation: str, last_bias: bool) -> nn.S
     """Linear layers named "1", "2", ... through ``widths``; "linear" or "relu" between them.
 
     The names of the weights are the same with and without activations.
-
-    >>> fully_connected([512, 64, 10], "relu", last_bias=False)
-    Sequential(
-      (1): Linear(in_features=512, out_features=64, bias=True)
-      (relu1): ReLU(inplace=True)
-      (2): Linear(in_features=64, out_features=10, bias=False)
-    )
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for n, (inputs, outputs) in enumerate(pairwise(widths), start=1):

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_count, refused
 from filterwise.models.modes import evaluation_mode
-from filterwise.models.sizes import check_count, refused
 
 
 def layer_names(net: nn.Module) -> list[str]:
@@ -18,7 +17,6 @@ def layer_names(net: nn.Module) -> list[str]:
 
     Networks of this library carry them. For another one set ``net.layer_names = ("block1", "block2")``, names
     out of ``dict(net.named_modules())``.
-
     Raises ParameterError if the network does not say its layers, or says one that it does not have.
 
     >>> from filterwise import models
@@ -41,12 +39,7 @@ def layer_names(net: nn.Module) -> list[str]:
 
 
 def parameter_count(net: nn.Module) -> int:
-    """Number of weights that a network learns, biases and batch-norm parameters included.
-
-    >>> from filterwise import models
-    >>> parameter_count(models.build("lenet5"))
-    62006
-    """
+    """Number of weights that a network learns, biases and batch-norm parameters included."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 
@@ -56,9 +49,7 @@ def macs(net: nn.Module, shape: tuple[int, ...] = (3, 32, 32)) -> int:
     Linear layers and attention are matrix products. Additions of biases, norms, activations and pools are not
     counted, as in the papers' tables. Half of what ``torch.utils.flop_counter`` counts in one forward pass on
     the meta device, where nothing is computed.
-
-    Raises ParameterError if ``shape`` is not three positive integers, or the network cannot read such an
-    image.
+    Raises ParameterError if ``shape`` is not three positive integers, or no such image can be read.
 
     >>> from filterwise import models
     >>> macs(models.build("lenet5"))

@@ -9,10 +9,10 @@ import math
 
 from torch import nn
 
-from filterwise.errors import ParameterError, check_choice
+from filterwise.errors import ParameterError, check_choice, check_count, refused
 from filterwise.models.block import Block, FilterNet, fully_connected
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_positive, first_filters, refused
+from filterwise.models.sizes import check_positive, first_filters
 
 STANDARD_D1, STANDARD_D2 = 6, 16
 STANDARD_FC = (120, 84)

@@ -11,16 +11,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards.
-
-    >>> net = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
-    >>> frozen = net[1].eval()
-    >>> with evaluation_mode(net):
-    ...     print(net.training, torch.is_grad_enabled())
-    False False
-    >>> net.training, net[1].training
-    (True, False)
-    """
+    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards."""
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

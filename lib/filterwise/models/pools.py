@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from filterwise.errors import ParameterError, check_choice, near_miss
-from filterwise.models.sizes import check_count, refused
+from filterwise.errors import ParameterError, check_choice, check_count, near_miss, refused
 
 #: Plan -> number of lower stages that keep their 2x2 max pool; None: all of them (the conventional network).
 PLANS: dict[str, int | None] = {"V": None, "L3": 3, "L2": 2, "L1": 1, "L0": 0}
@@ -29,14 +28,10 @@ class Pool(NamedTuple):
 def parse_order(order: str) -> tuple[Pool, ...]:
     """The steps of an order such as ``"MP2-AP4"``; the papers' arrow, ``"MP2→AP4"``, is read too.
 
-    Raises ParameterError if a step is not MP or AP with a size of at least 2.
+    Raises ParameterError if a step is not MP or AP with a size of at least 2; the near miss is named.
 
     >>> parse_order("MP2→AP4")
     (Pool(kind='MP', size=2), Pool(kind='AP', size=4))
-    >>> parse_order("AP2-MX4")
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: order='AP2-MX4' is not known: its step 'MX4' is not MP or AP and a \
-size of at least 2, as in 'AP2-MP4'; did you mean 'MP4'?
     """
     steps = []
     for step in re.split(r"→|->|-", order) if isinstance(order, str) else [order]:
@@ -55,20 +50,12 @@ size of at least 2, as in 'AP2-MP4'; did you mean 'MP4'?
 
 
 def order_name(steps: tuple[Pool, ...]) -> str:
-    """The order's plain name, with hyphens.
-
-    >>> order_name(parse_order("MP2→AP4"))
-    'MP2-AP4'
-    """
+    """The order's plain name, with hyphens."""
     return "-".join(f"{kind}{size}" for kind, size in steps)
 
 
 def shrink(steps: tuple[Pool, ...]) -> int:
-    """By how much a series divides the side of a map.
-
-    >>> shrink(parse_order("MP2-AP4"))
-    8
-    """
+    """By how much a series divides the side of a map."""
     return math.prod(step.size for step in steps)
 
 
@@ -87,14 +74,7 @@ def orders(total: int) -> list[str]:
 
 
 def pool_series(order: str | tuple[Pool, ...]) -> nn.Module:
-    """The operators of an order, first step first; they have no weights. (N, F, s, s) -> (N, F, s/t, s/t).
-
-    >>> pool_series("MP2-AP4")
-    Sequential(
-      (0): MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
-      (1): AvgPool2d(kernel_size=4, stride=4, padding=0)
-    )
-    """
+    """The operators of an order, first step first; they have no weights. (N, F, s, s) -> (N, F, s/t, s/t)."""
     steps = parse_order(order) if isinstance(order, str) else order
     operators = [nn.MaxPool2d(size) if kind == "MP" else nn.AvgPool2d(size) for kind, size in steps]
     if len(operators) == 1:
@@ -138,16 +118,10 @@ def head_steps(total: int, order: str | None) -> tuple[Pool, ...]:
     """The head's pooling series for what the inner pools leave to be divided, ``total``.
 
     Without an order: average 2x2 windows, then one maximum over the rest ("AP2-MP4" for a total of 8).
-
     Raises ParameterError if the order's total is another one, or there is an order and nothing left to pool.
 
     >>> order_name(head_steps(8, None)), head_steps(1, None)
     ('AP2-MP4', ())
-    >>> head_steps(8, "MP2-AP2")
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: order='MP2-AP2' divides the map by 4, but this plan leaves 8 for the \
-head; choose for instance from 'MP8', 'AP8', 'MP2-AP4', 'AP2-MP4', 'MP4-AP2', 'AP4-MP2'; \
-did you mean 'MP4-AP2'?
     """
     if total == 1:
         if order is not None:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from filterwise import _torchvision
+from filterwise.errors import check_count, refused
 from filterwise.models import weight_files
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_share, refused, scaled_filters
+from filterwise.models.sizes import check_share, scaled_filters
 
 #: Stages 2 to 8: expansion, kernel, stride, channels in, channels out, blocks.
 _STAGES = (
@@ -126,15 +127,9 @@ def vgg16_bn(
 ) -> nn.Module:
     """torchvision's VGG-16 with batch norm, 13 measurable layers: each block's output after ReLU and pool.
 
-    Parameters
-    ----------
-    weights : must be given: "imagenet" takes torchvision's file, downloading it if need be; else "random" or
-        a path. The last layer is taken over if it has ``labels`` outputs.
-    dropout : between the FC layers, in training only; draws from torch's global generator
-
-    Raises ParameterError on a value outside these choices; on images below 32x32, which five pools do not
-    leave a pixel of; DataError if the weights cannot be had or do not fit; TorchvisionMissing if there is no
-    torchvision.
+    ``weights`` must be given, as in :func:`efficientnet_b0`; ``dropout``, between the FC layers, draws from
+    torch's global generator, in training only. Raises what that does, and a ParameterError on images below
+    32x32, which five pools do not leave a pixel of.
     """
     if width != 1.0:
         raise refused("width", width, "'vgg16_bn_imagenet' has one width, so it must be 1.0")

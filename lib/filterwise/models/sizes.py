@@ -3,26 +3,9 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 
-from filterwise.errors import ParameterError
-
-
-def refused(parameter: str, value: object, allowed: str) -> ParameterError:
-    """The error to raise for a value, with what would be allowed."""
-    return ParameterError(f"{parameter}={value!r} is not allowed; {allowed}")
-
-
-def check_count(parameter: str, value: object, least: int = 1) -> int:
-    """``value`` as an int; an integer of at least ``least``, never a rounded float or a bool.
-
-    >>> check_count("d1", 0)
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: d1=0 is not allowed; it must be an integer of at least 1
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise refused(parameter, value, f"it must be an integer of at least {least}")
-    return int(value)
+from filterwise.errors import ParameterError, check_count, refused
 
 
 def check_positive(parameter: str, value: object) -> float:
@@ -49,11 +32,7 @@ def check_flag(parameter: str, value: object) -> bool:
 def scaled_filters(parameter: str, standard: int, factor: float) -> int:
     """``standard * factor`` rounded to the nearest integer (a half upwards): a scaled number of filters.
 
-    >>> scaled_filters("width", 64, 0.25)
-    16
-    >>> scaled_filters("width", 64, 0.001)
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: width=0.001 leaves 0 of 64 filters; it must be at least 0.0078125
+    Raises ParameterError if none is left; it says how large the factor must be.
     """
     count, least = math.floor(standard * factor + 0.5), 0.5 / standard
     if count < 1:

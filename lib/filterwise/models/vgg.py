@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from filterwise.errors import check_choice
+from filterwise.errors import check_choice, check_count, refused
 from filterwise.models import pools
 from filterwise.models.block import Block, FilterNet, fully_connected
 from filterwise.models.building import models
-from filterwise.models.sizes import check_count, check_flag, first_filters, refused, scaled_filters
+from filterwise.models.sizes import check_flag, first_filters, scaled_filters
 
 Stages = Sequence[tuple[int, int]]
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from filterwise import _torchvision
-from filterwise.errors import DataError, ParameterError, near_miss
-from filterwise.models.sizes import refused
+from filterwise.errors import DataError, ParameterError, near_miss, refused
 
 #: "random", "imagenet" or the path of a file.
 Weights = str | os.PathLike[str] | None
@@ -19,15 +18,7 @@ _FILES = (".safetensors", ".pth", ".pt")
 
 
 def check_weights(weights: Weights, words: tuple[str, ...]) -> None:
-    """Raise unless ``weights`` is one of ``words`` or an existing file of a known kind.
-
-    Raises ParameterError: says what is allowed.
-
-    >>> check_weights("imagenett", ("random", "imagenet"))
-    Traceback (most recent call last):
-    filterwise.errors.ParameterError: weights='imagenett' is not allowed; choose from 'random', 'imagenet' \
-or the path of a .safetensors, .pth or .pt file; did you mean 'imagenet'?
-    """
+    """Raise a ParameterError unless ``weights`` is one of ``words`` or an existing file of a known kind."""
     if isinstance(weights, str) and weights in words:
         return
     listed = ", ".join(map(repr, words)) + " or the path of a .safetensors, .pth or .pt file"

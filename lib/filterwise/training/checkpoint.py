@@ -35,7 +35,6 @@ class Checkpoint:
     ----------
     identity : what the training is: network, recipe, seed, data, numerics; another one's is refused
     began : digest of the weights that the training began with
-    epoch : epochs that are done
     rows : the history's rows so far
     weights : the network's state by name
     optimiser : the optimiser's state, ``<place among the trained weights>/<name>``
@@ -113,7 +112,7 @@ def save(folder: str | Path, checkpoint: Checkpoint) -> Path:
         "epoch": checkpoint.epoch,
         "rows": checkpoint.rows,
         "plain": {name: value for name, value in values.items() if name not in tensors},
-        "digest": _digest(tensors),
+        "digest": weights_digest(tensors),
     }
     path = Path(folder) / FILE
     with atomic(path) as temporary:
@@ -125,11 +124,9 @@ def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Check
     """The checkpoint in ``folder``, or None where there is none.
 
     ``weights`` is the digest of the network's state now. It must be that which the training began with, or
-    the checkpoint's own, as it is after a training was broken off in this process.
-
-    A file that is broken (cut short, bytes changed) is set aside as ``checkpoint.broken`` with a warning, and
-    counts as none: the training begins anew, which costs time but never a wrong number.
-
+    the checkpoint's own, as it is after a training was broken off in this process. A file that is broken (cut
+    short, bytes changed) is set aside as ``checkpoint.broken`` with a warning, and counts as none: the
+    training begins anew, which costs time but never a wrong number.
     Raises RunError: the checkpoint is that of another training; the first difference is named.
     """
     path = Path(folder) / FILE
@@ -155,7 +152,7 @@ def load(folder: str | Path, identity: Mapping[str, Any], weights: str) -> Check
                 f"the checkpoint {path} is of another training: {name} is {stored!r} there and "
                 f"{wanted!r} here; give another folder, or resume=False to begin anew"
             )
-    if weights not in (checkpoint.began, _digest(checkpoint.weights)):
+    if weights not in (checkpoint.began, weights_digest(checkpoint.weights)):
         raise RunError(
             f"the checkpoint {path} is of another training: the network's weights are neither those that it "
             "began with nor its own; give another folder, or resume=False to begin anew"
@@ -170,22 +167,13 @@ def _read(path: Path) -> Checkpoint:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if header["format"] != _FORMAT:
         raise ValueError(f"format {header['format']!r} where {_FORMAT} is expected")
-    if header["digest"] != _digest(tensors):
+    if header["digest"] != weights_digest(tensors):
         raise ValueError("its content does not have the digest it was written with")
     parts: dict[str, dict[str, Any]] = {part: {} for part in _PARTS}
     for name, value in {**tensors, **header["plain"]}.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = value
     return Checkpoint(header["identity"], header["began"], header["epoch"], header["rows"], **parts)
-
-
-def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """Digest of a network's state: names and values.
-
-    >>> weights_digest({"a": torch.zeros(2)}) == weights_digest({"a": torch.zeros(2)})
-    True
-    """
-    return _digest(state)
 
 
 def _copy(part: str, name: str, value: Any) -> Any:
@@ -199,7 +187,8 @@ def _copy(part: str, name: str, value: Any) -> Any:
         ) from None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def weights_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Digest of a network's state: names and values."""
     sha = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()

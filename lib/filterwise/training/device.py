@@ -63,13 +63,7 @@ def synchronize(device: torch.device) -> None:
 
 
 class Timer:
-    """Wall and processor seconds of a block, the device's outstanding work included.
-
-    >>> with Timer(torch.device("cpu")) as timer:
-    ...     _ = torch.ones(10).sum()
-    >>> timer.seconds > 0
-    True
-    """
+    """Wall and processor seconds of a block, the device's outstanding work included."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -92,14 +86,7 @@ class Timer:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[int]:
-    """Let torch use ``count`` CPU threads inside the block; None leaves things as they are.
-
-    For processes that share a machine: cores divided by processes.
-
-    >>> with threads(1):
-    ...     torch.get_num_threads()
-    1
-    """
+    """Let torch use ``count`` CPU threads inside the block; None leaves things as they are."""
     if count is None:
         yield torch.get_num_threads()
         return

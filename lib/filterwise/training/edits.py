@@ -22,14 +22,8 @@ edits = Registry("edit", "filterwise.training.edits", "filterwise.prune.*", "fil
 
 @dataclass(frozen=True)
 class Given:
-    """What an edit may look at.
-
-    Attributes
-    ----------
-    train : the training images
-    seed : of the run
-    device : where to compute
-    start : the result that the network comes from, or None for a new one
+    """What an edit may look at: training images, the run's seed, where to compute, and the result that the
+    network comes from (None for a new one).
     """
 
     train: ImageSet
@@ -44,14 +38,7 @@ def new_head(net: nn.Module, given: Given) -> None:
     """A new last linear layer, with one output for each of the training set's labels.
 
     Weights and biases are drawn from U(-b, b), b = 1 / sqrt(inputs), as torch does for a linear layer.
-
     Raises ParameterError: the network has no linear layer.
-
-    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 10))
-    >>> ds = ImageSet(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1]), ("a", "b"))
-    >>> new_head(net, Given(ds, seed=0))
-    >>> net[1]
-    Linear(in_features=4, out_features=2, bias=True)
     """
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:

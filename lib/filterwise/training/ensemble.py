@@ -63,10 +63,8 @@ def fit_many(
         schedule
     seeds : one for each member; by default 0, 1, 2, ...
     checkpoints : a folder for each member; all are of the same epoch, and of the same number of members
-    checkpoint_every : as in `fit`
-    evaluate_every : epochs between evaluations on ``test``; the last epoch is always evaluated
-    progress : as in `fit`; a row shows the means over the members
-    after_epoch : as in `fit`, called with the means over the members that are sound
+    checkpoint_every, evaluate_every, progress, after_epoch : as in `fit`; rows that are shown, or given to
+        ``after_epoch``, are means over the members that are sound
 
     Returns one history a member. A member whose loss is no longer finite ends there, its reason in
     ``diverged``; the others go on unharmed. Its checkpoint is that of its last whole epoch. ``seconds`` is
@@ -75,14 +73,6 @@ def fit_many(
     dropout, whose draws cannot be kept apart, the recipe asks for AdamW or for augmentation that batches
     share, or what `fit` refuses; RunError: the checkpoints are of other trainings, other numerics or
     different epochs: begin anew, in other folders.
-
-    >>> from filterwise import data
-    >>> ds = data.ImageSet(torch.zeros(6, 1, 4, 4, dtype=torch.uint8), torch.arange(6) % 2, ("a", "b"))
-    >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(16, 2)) for _ in range(2)]
-    >>> recipe = Recipe(epochs=2, batch=4)
-    >>> histories = fit_many(nets, ds, ds, recipe, seeds=(0, 1), device="cpu", progress=False)
-    >>> [history.final["test_accuracy"] for history in histories]
-    [0.5, 0.5]
     """
     check_at_least("evaluate_every", evaluate_every, 1)
     check_at_least("checkpoint_every", checkpoint_every, 1)

@@ -50,16 +50,49 @@ class Tally:
             self._right.append(hits(torch.cat(self._logits), torch.cat(self._labels)).sum())
         self._logits, self._labels, self._kept = [], [], 0
 
-    def losses(self) -> list[float]:
-        """Mean loss of every step; waits for the device."""
-        return torch.stack(self._losses).tolist()
-
-    def means(self) -> tuple[float, float]:
-        """Loss and accuracy over all images."""
+    def totals(self) -> tuple[list[float], list[int], int]:
+        """Mean loss and images of every step, and right answers in all; waits for the device."""
         self._count()
-        images = sum(self._sizes)
-        loss = math.fsum(loss * size for loss, size in zip(self.losses(), self._sizes, strict=True)) / images
-        return loss, int(torch.stack(self._right).sum()) / images
+        return torch.stack(self._losses).tolist(), self._sizes, int(torch.stack(self._right).sum())
+
+
+def epoch_row(
+    epoch: int,
+    rates: list[float],
+    losses: list[float],
+    sizes: list[int],
+    right: int,
+    timer: Timer,
+    shared: int = 1,
+) -> dict[str, Any]:
+    """A row of the history, from each step's learning rate, mean loss and images; the test columns are NaN.
+
+    The timer's seconds are those of ``shared`` networks. A loss that is not finite has no mean.
+    """
+    images, finite = sum(sizes), all(map(math.isfinite, losses))
+    total = math.fsum(loss * size for loss, size in zip(losses, sizes, strict=True)) if finite else math.nan
+    return {
+        "epoch": epoch + 1,
+        "lr": max(rates),
+        "train_loss": total / images,
+        "train_accuracy": right / images,
+        "test_loss": math.nan,
+        "test_accuracy": math.nan,
+        "seconds": timer.seconds / shared,
+        "cpu_seconds": timer.cpu_seconds / shared,
+    }
+
+
+def not_finite(epoch: int, rates: list[float], losses: list[float]) -> str:
+    """Which of an epoch's steps was the first to have a loss that is not finite, in words; "" if none."""
+    at = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if at is None:
+        return ""
+    before = f"the last finite loss was {losses[at - 1]:.6g}" if at else "it was the first step"
+    return (
+        f"the loss is {losses[at]} in epoch {epoch + 1}, step {at + 1} of {len(losses)}, "
+        f"at learning rate {rates[at]:g}; {before}"
+    )
 
 
 def train_epoch(
@@ -71,13 +104,9 @@ def train_epoch(
     after_step: Callable[[], object] = lambda: None,
     learn: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train for one epoch; returns its row of the history, the test columns NaN.
+    """Train for one epoch, counted from 0; returns its row of the history, the test columns NaN.
 
-    Parameters
-    ----------
-    epoch : counted from 0
-    learn : layers in training mode, all others in evaluation mode; none: all are
-
+    ``learn``: layers in training mode, all others in evaluation mode; none: all are.
     Raises TrainingDiverged: a loss is not finite.
     """
     recipe, steps = feed.recipe, feed.steps
@@ -100,25 +129,11 @@ def train_epoch(
                 weight.grad = None
             tally.add(loss.detach(), logits.detach(), labels)
             after_step()
-    losses = tally.losses()
-    for at, value in enumerate(losses):
-        if not math.isfinite(value):
-            before = f"the last finite loss was {losses[at - 1]:.6g}" if at else "it was the first step"
-            raise TrainingDiverged(
-                f"the loss is {value} in epoch {epoch + 1}, step {at + 1} of {steps}, "
-                f"at learning rate {rates[at]:g}; {before}"
-            )
-    mean, accuracy = tally.means()
-    return {
-        "epoch": epoch + 1,
-        "lr": max(rates),
-        "train_loss": mean,
-        "train_accuracy": accuracy,
-        "test_loss": math.nan,
-        "test_accuracy": math.nan,
-        "seconds": timer.seconds,
-        "cpu_seconds": timer.cpu_seconds,
-    }
+    losses, sizes, right = tally.totals()
+    reason = not_finite(epoch, rates, losses)
+    if reason:
+        raise TrainingDiverged(reason)
+    return epoch_row(epoch, rates, losses, sizes, right, timer)
 
 
 def close_epoch(
@@ -133,7 +148,6 @@ def close_epoch(
 
     After the last of ``epochs`` the network is brought into contiguous memory first, so that a later
     `evaluate` computes what the last row says, to the bit.
-
     Raises TrainingDiverged: the network is no longer finite.
     """
     final = row["epoch"] == epochs
@@ -146,10 +160,8 @@ def close_epoch(
 
 
 def check_finite(net: nn.Module, row: dict[str, Any], weights: bool) -> None:
-    """Refuse a network that the epoch's last step broke: by its test loss, and if asked by its weights.
-
-    Raises TrainingDiverged.
-    """
+    """Raise TrainingDiverged if the epoch's last step broke the network: by its test loss, if asked by its
+    weights as well."""
     finite = math.isfinite(row["test_loss"]) or math.isnan(row["test_accuracy"])
     if finite and weights:
         finite = all(bool(torch.isfinite(weight).all()) for weight in net.parameters())

@@ -22,11 +22,7 @@ _TOGETHER = 2000
 
 
 def epoch_seed(seed: int, epoch: int, purpose: int = 0) -> int:
-    """Seed of one epoch's draws, a function of run seed and epoch alone, so that any epoch can be begun anew.
-
-    >>> epoch_seed(0, 1) == epoch_seed(0, 1), epoch_seed(0, 1) == epoch_seed(1, 0)
-    (True, False)
-    """
+    """Seed of one epoch's draws, a function of run seed and epoch alone: any epoch can be begun anew."""
     high, low = np.random.SeedSequence([seed, epoch, purpose]).generate_state(2, np.uint32)
     # 63 bits: the generators of all devices take them
     return int(high) << 31 | int(low) >> 1
@@ -47,11 +43,6 @@ class Feed:
     memory_format : of the batches
     outputs : K, the network's; mixup and cutmix need it
     reuse : give every batch in the same memory, overwritten by the next; for those who keep no batch
-
-    >>> white = torch.full((5, 1, 2, 2), 255, dtype=torch.uint8)
-    >>> feed = Feed(white, torch.arange(5), Recipe(batch=2, shift=0), seed=0)
-    >>> [(tuple(images.shape), images.unique().tolist()) for images, labels in feed.epoch(0)]
-    [((2, 1, 2, 2), [1.0]), ((2, 1, 2, 2), [1.0]), ((1, 1, 2, 2), [1.0])]
     """
 
     def __init__(
@@ -109,16 +100,11 @@ class Feed:
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Images float32 (batch, C, H, W) on [-1, 1] and labels, step by step: int64 (batch,), or float
-        (batch, K) where the set has shares or the recipe mixes images.
+        (batch, K) where the set has shares or the recipe mixes images. ``epoch`` is counted from 0.
 
-        Without mixing, erasing and RandAugment the same as ``augment(images[order], generator)``
-        cut into batches, where ``order`` is the permutation that ``generator``, seeded by
-        `epoch_seed`, gives first. With S seeds a batch has S times as many images: the first image of each
-        run, then the second of each, and so on.
-
-        Parameters
-        ----------
-        epoch : counted from 0
+        Without mixing, erasing and RandAugment the same as ``augment(images[order], generator)`` cut into
+        batches, where ``order`` is the permutation that ``generator``, seeded by `epoch_seed`, gives first.
+        With S seeds a batch has S times as many images: the first image of each run, then the second of each.
         """
         order, drawn = self._draw(epoch)
         batch = self.recipe.batch * len(self.seeds)

@@ -12,15 +12,8 @@ from filterwise.errors import TrainingDiverged
 from filterwise.training.numerics import Numerics
 
 COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "seconds",
-    "cpu_seconds",
-)
+    "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds", "cpu_seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,10 +22,10 @@ class History:
 
     Attributes
     ----------
-    table : DataFrame, one row an epoch: ``epoch`` from 1, ``lr``, the largest of the epoch;
-        ``train_loss`` and ``train_accuracy`` as met on the way, augmented and in training
-        mode; ``test_loss`` and ``test_accuracy`` of the network after the epoch, in float32 and evaluation
-        mode, NaN where it was not evaluated; ``seconds`` and ``cpu_seconds`` of training alone
+    table : one row an epoch: ``epoch`` from 1, ``lr``, the largest of the epoch; ``train_loss`` and
+        ``train_accuracy`` as met on the way, augmented and in training mode; ``test_loss`` and
+        ``test_accuracy`` of the network after the epoch, in float32 and evaluation mode, NaN where it was not
+        evaluated; ``seconds`` and ``cpu_seconds`` of training alone
     numerics : the form that it was computed in
     diverged : why the training broke off, for a member of `fit_many`; the table then ends before that epoch
     """
@@ -43,10 +36,7 @@ class History:
 
     @property
     def final(self) -> dict[str, Any]:
-        """The last epoch's row: what this book reports.
-
-        Raises TrainingDiverged: there is no last epoch, because the training broke off.
-        """
+        """The last epoch's row: what this book reports; TrainingDiverged if the training broke off."""
         if self.diverged:
             raise TrainingDiverged(self.diverged)
         return _row(self.table.iloc[-1])
@@ -55,9 +45,7 @@ class History:
     def best(self) -> dict[str, Any]:
         """The row of highest test accuracy (the first of equals); without a test set, of train accuracy.
 
-        Higher than `final` by selection, and shown only beside it.
-
-        Raises TrainingDiverged: there is no row, because the first epoch broke off.
+        Higher than `final` by selection, and shown only beside it. TrainingDiverged if there is no row.
         """
         if self.table.empty:
             raise TrainingDiverged(self.diverged)
@@ -76,21 +64,12 @@ class History:
 
 
 def history_of(rows: list[dict[str, Any]], form: Numerics, diverged: str = "") -> History:
-    """The history with these rows.
-
-    >>> import torch
-    >>> len(history_of([], Numerics(torch.device("cpu"))).table)
-    0
-    """
+    """The history with these rows."""
     return History(pd.DataFrame(rows, columns=list(COLUMNS)), form, diverged)
 
 
 def mean_row(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several members' rows of one epoch as one, for showing how far they are.
-
-    >>> mean_row([{"epoch": 2, "train_loss": 1.0}, {"epoch": 2, "train_loss": 2.0}])
-    {'epoch': 2, 'train_loss': 1.5}
-    """
+    """Several members' rows of one epoch as one, for showing how far they are."""
     means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
     return means | {"epoch": rows[0]["epoch"]}
 

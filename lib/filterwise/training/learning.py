@@ -50,8 +50,7 @@ def learning_mode(net: nn.Module, layers: Iterable[str]) -> None:
 
 @torch.no_grad()
 def settle_masks(net: nn.Module) -> None:
-    """Set weights below a mask (``torch.nn.utils.prune``) to 0, where no step moves them, and work out the
-    masked ones anew.
+    """Set weights below a mask (``torch.nn.utils.prune``) to 0, and work out the masked ones anew.
 
     These are made in every forward pass; after the last step they are one step old, and hang on a graph that
     forbids a deep copy.

@@ -36,8 +36,6 @@ def rand_augment(images: Tensor, magnitude: int) -> Tensor:
 
     torchvision draws the operations once a call. The images are given in groups of 8, each with a draw of
     its own; one call an image would take eight times as long.
-
-    Raises TorchvisionMissing: says what to install.
     """
     if images.shape[1] not in (1, 3):
         raise ParameterError(f"rand_augment={magnitude} needs 1 or 3 channels, not {images.shape[1]}")
@@ -49,13 +47,8 @@ def mixer(recipe: Recipe, outputs: int) -> Mix | None:
     """What the recipe does to scaled batches, float (N, C, H, W) and labels (N,) or (N, K); None for nothing.
 
     Random erasing: each image by itself, with normal noise in the rectangle. Mixup and cutmix: each image
-    with its neighbour in the batch, one share for the whole batch; the labels become float (N, K).
-
-    Parameters
-    ----------
-    outputs : K
-
-    Raises TorchvisionMissing: says what to install.
+    with its neighbour in the batch, one share for the whole batch; the labels become float (N, K), K being
+    ``outputs``. Raises TorchvisionMissing, which says what to install.
     """
     if not (recipe.random_erasing or recipe.mixup or recipe.cutmix):
         return None

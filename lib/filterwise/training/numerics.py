@@ -36,9 +36,6 @@ class Numerics:
     memory_format : of images and weights, ``"contiguous"`` or ``"channels_last"``
     engine : ``"single"``, or ``"stacked-S"`` for S networks as one, whose sums are rounded otherwise
     threads : of the processor; sums are split by threads, so that their number shows in the result
-
-    >>> Numerics(torch.device("cpu")).to_dict()
-    {'precision': 'float32', 'memory_format': 'contiguous', 'engine': 'single', 'threads': 1}
     """
 
     device: torch.device
@@ -72,15 +69,11 @@ def resolve(
 ) -> Numerics:
     """The numerics of a training: what the recipe fixes, else the rule.
 
-    Parameters
-    ----------
-    engine : ``"single"``, or ``"stacked-S"``, which has no memory format but ``"contiguous"``
-
+    The engine is ``"single"``, or ``"stacked-S"``, which has no memory format but ``"contiguous"``.
     Raises ParameterError: the device is unknown or absent, or the engine does not do what the recipe fixes.
 
-    >>> resolve(Recipe(precision="float32"), "cpu")
-    Numerics(device=device(type='cpu'), precision='float32', memory_format='channels_last',
-             engine='single', threads=1)
+    >>> resolve(Recipe(precision="float32"), "cpu").to_dict()
+    {'precision': 'float32', 'memory_format': 'channels_last', 'engine': 'single', 'threads': 1}
     """
     recipe, where = recipe or Recipe(), pick_device(device)
     precision, layout = recipe.precision, recipe.memory_format

@@ -13,11 +13,8 @@ from tqdm import tqdm
 class Progress:
     """Tells of epochs on standard error.
 
-    Parameters
-    ----------
-    show : True, False, or None for a bar where standard error is a terminal and plain lines where not
-    epochs, steps : epochs in all, steps in each
-    done : epochs that were done before
+    ``show``: True, False, or None for a bar on a terminal and plain lines elsewhere; ``epochs`` in all, of
+    which ``done`` were done before, and ``steps`` in each.
     """
 
     def __init__(self, show: bool | None, epochs: int, steps: int, done: int = 0) -> None:
@@ -53,13 +50,7 @@ class Progress:
 
 
 def describe(row: Mapping[str, Any], epochs: int) -> str:
-    """A row of the history in words.
-
-    >>> row = {"epoch": 3, "train_loss": 1.5, "train_accuracy": 0.25, "seconds": 2.0}
-    >>> row["test_accuracy"] = float("nan")
-    >>> describe(row, 10)
-    'epoch 3/10: loss 1.5000, accuracy 0.2500, 2.0 s'
-    """
+    """A row of the history in words."""
     test = row["test_accuracy"]
     shown = f", test {test:.4f}" if test == test else ""
     return (

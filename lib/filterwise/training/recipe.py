@@ -6,11 +6,11 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
-from filterwise.errors import ParameterError, check_choice
+from filterwise.errors import ParameterError, check_choice, check_count
 
 _CHOICES = {
     "schedule": ("step", "cosine", "pieces"),
@@ -108,7 +108,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+            object.__setattr__(self, name, check_count(name, getattr(self, name), least))
         # 1 and 1.0 are kept as one value, so that equal recipes have equal JSON
         for name, high in _BELOW.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), high))
@@ -197,12 +197,6 @@ class Recipe:
         return cls(**values)
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ParameterError(f"{name}={value!r} is not allowed; it must be an integer of at least {least}")
-    return int(value)
-
-
 def _number(name: str, value: object, high: float) -> float:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < high:
         bound = f"below {high:g}" if high < math.inf else "finite"
@@ -218,7 +212,7 @@ def _pieces(pieces: object) -> tuple[tuple[int, float], ...]:
     ):
         raise ParameterError(f"milestones={pieces!r} is not allowed; give (epoch, learning rate) pairs")
     checked = tuple(
-        (_whole("milestones' epoch", epoch, 1), _number("milestones' learning rate", rate, math.inf))
+        (check_count("milestones' epoch", epoch, 1), _number("milestones' learning rate", rate, math.inf))
         for epoch, rate in pieces
     )
     if any(first[0] >= second[0] for first, second in itertools.pairwise(checked)):

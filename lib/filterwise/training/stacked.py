@@ -8,7 +8,6 @@ slice of the weights alone, so that the gradient of the sum of the losses is all
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from torch.func import functional_call, vmap
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, TrainingDiverged
 from filterwise.training.device import Timer
-from filterwise.training.epoch import check_finite
+from filterwise.training.epoch import check_finite, epoch_row, not_finite
 from filterwise.training.feed import Feed
 from filterwise.training.learning import settle_masks
 from filterwise.training.numerics import Numerics
@@ -48,18 +47,10 @@ class Moment:
 
 
 class Stack:
-    """S networks in training.
+    """S networks of one shape in training, on the feed's device; the feed has S seeds.
 
-    Parameters
-    ----------
-    members : S networks of one shape, on the feed's device
-    recipes : one a member, equal in all that the members share
-    feed : with S seeds
-    form : precision and memory format
-
-    Attributes
-    ----------
-    diverged : for each member why it broke off, or ""
+    ``recipes``: one a member, equal in all that the members share; ``form``: precision and memory format;
+    ``diverged``: for each member why it broke off, or "".
     """
 
     def __init__(self, members: list[nn.Module], recipes: list[Recipe], feed: Feed, form: Numerics) -> None:
@@ -96,24 +87,12 @@ class Stack:
                 after_step()
         by_member = torch.stack(losses, 1).tolist()
         hits = torch.stack(right, 1).sum(1).tolist()
-        images_count = sum(sizes)
-        self._note(epoch, by_member, rates)
-        return [
-            {
-                "epoch": epoch + 1,
-                "lr": max(rate[member] for rate in rates),
-                "train_loss": math.fsum(loss * size for loss, size in zip(of, sizes, strict=True))
-                / images_count
-                if not self.diverged[member]
-                else math.nan,
-                "train_accuracy": hits[member] / images_count,
-                "test_loss": math.nan,
-                "test_accuracy": math.nan,
-                "seconds": timer.seconds / members,
-                "cpu_seconds": timer.cpu_seconds / members,
-            }
-            for member, of in enumerate(by_member)
-        ]
+        rows = []
+        for member, of in enumerate(by_member):
+            own = [rate[member] for rate in rates]
+            self.diverged[member] = self.diverged[member] or not_finite(epoch, own, of)
+            rows.append(epoch_row(epoch, own, of, sizes, hits[member], timer, members))
+        return rows
 
     def _answers(self, images: Tensor, shared: bool) -> Tensor:
         """Logits float32 (S, batch, K) of images (batch, S, C, H, W), or of shared ones (batch, C, H, W)."""
@@ -129,16 +108,6 @@ class Stack:
                     raise ParameterError(RANDOM) from error
                 raise
         return logits.float()
-
-    def _note(self, epoch: int, losses: list[list[float]], rates: list[list[float]]) -> None:
-        for member, of in enumerate(losses):
-            bad = next((place for place, loss in enumerate(of) if not math.isfinite(loss)), None)
-            if bad is not None and not self.diverged[member]:
-                before = f"the last finite loss was {of[bad - 1]:.6g}" if bad else "it was the first step"
-                self.diverged[member] = (
-                    f"the loss is {of[bad]} in epoch {epoch + 1}, step {bad + 1} of {len(of)}, "
-                    f"at learning rate {rates[bad][member]:g}; {before}"
-                )
 
     @torch.no_grad()
     def evaluate(self, test: ImageSet, rows: list[dict[str, Any]], batch: int = 500) -> None:
@@ -208,14 +177,9 @@ class Stack:
 
 
 class Descent:
-    """Stochastic gradient descent for stacked weights, with every member's own rate, momentum and L2 term.
+    """Stochastic gradient descent for stacked weights (S, ...), with a recipe (rate, momentum, L2) a member.
 
     All weights lie in one stretch of memory, so that a step is a handful of operations on it.
-
-    Parameters
-    ----------
-    weights : (S, ...) by name
-    recipes : one a member
     """
 
     def __init__(self, weights: State, recipes: list[Recipe]) -> None:

@@ -57,16 +57,9 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of logits (batch, K).
 
-    Parameters
-    ----------
-    labels : int64 (batch,); or float (batch, K), each row a share for every label. Rows are divided by their
-        sum, so that q labels of one image (q ones) count 1/q each
-    smoothing : share of the target that is spread over all labels
-
-    >>> logits = torch.tensor([[1.0, 2.0, 3.0]])
-    >>> float(cross_entropy(logits, torch.tensor([[1.0, 1.0, 0.0]]))) == sum(
-    ...     float(cross_entropy(logits, torch.tensor([label]))) for label in (0, 1)) / 2
-    True
+    ``labels``: int64 (batch,); or float (batch, K), each row a share for every label, divided by its sum, so
+    that q labels of one image (q ones) count 1/q each. ``smoothing``: share of the target that is spread over
+    all labels.
     """
     if labels.is_floating_point():
         labels = labels / labels.sum(1, keepdim=True)
@@ -78,9 +71,6 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
 
     With float labels (batch, K): at the label of the largest share, which for soft labels is the likeliest,
     and for several labels an image any one of them.
-
-    >>> hits(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), hits(torch.eye(2), torch.tensor([0, 0]))
-    (tensor([True]), tensor([ True, False]))
     """
     answers = logits.argmax(1)
     if labels.is_floating_point():
@@ -90,13 +80,7 @@ def hits(logits: Tensor, labels: Tensor) -> Tensor:
 
 @steps("backprop")
 def backprop(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Step:
-    """The plain step: cross-entropy of the logits, and back-propagation.
-
-    >>> net, images = nn.Flatten(), torch.tensor([[[[0.0, 0.0]]]], requires_grad=True)
-    >>> loss, logits = backprop(Recipe(), torch.device("cpu"), torch.float32)(net, images, torch.tensor([1]))
-    >>> round(loss.item(), 4), images.grad.flatten().tolist()
-    (0.6931, [0.5, -0.5])
-    """
+    """The plain step: cross-entropy of the logits, and back-propagation."""
     smoothing = recipe.label_smoothing
 
     def step(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
