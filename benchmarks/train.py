@@ -32,7 +32,7 @@ from filterwise import models
 from filterwise.training import Feed, Recipe, resolve, threads
 from filterwise.training.device import fastest_kernels, place, synchronize
 from filterwise.training.epoch import train_epoch
-from filterwise.training.optimisers import optimiser_of
+from filterwise.training.learning import optimiser_of
 from filterwise.training.steps import backprop
 
 RECIPE = Recipe(epochs=100)

@@ -8,6 +8,11 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
     when, how long and on what each chapter was executed.
 
 In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
+
+Besides headings, links may lead to numbered figures that a cell showed, and to papers:
+``[text](4-sfp.ipynb#fig-noise)``, ``[text](#fig-noise)`` and
+``[Tzach et al. (2023)](../book/bibliography.md#tzach-2023-mechanism)``; JupyterLab follows the same links to
+the file. A link to what is not there is a warning, and warnings fail the build.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from filterwise.book import anchors, generated
+from filterwise.book import generated
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
 _MATHJAX = {
@@ -49,14 +54,18 @@ _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
 )
 
 
+_FIGURE = re.compile(r'<figure class="fw-figure"[^>]*? id="(fig-[a-z0-9-]+)" data-number="([^"]*)"')
+_ENTRY = re.compile(r"^@\w+\{\s*([^,\s]+)", re.MULTILINE)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx; chapters that Sphinx itself executes show the twins that need no kernel."""
     os.environ.setdefault("FILTERWISE_STATIC", "1")
-    app.connect("config-inited", _point_to_mathjax)
+    app.connect("config-inited", _configure)
     app.connect("build-finished", _copy_mathjax)
     app.connect("source-read", _fill_in)
     app.connect("env-updated", _number_chapters)
-    anchors.setup(app)
+    app.connect("doctree-read", _note_anchors)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -91,8 +100,29 @@ def _number_chapters(app: Sphinx, env: BuildEnvironment) -> None:
             next(contents.findall(nodes.reference))["secnumber"] = (int(number[1]),)
 
 
-def _point_to_mathjax(app: Sphinx, config: Config) -> None:
+def _note_anchors(app: Sphinx, doctree: nodes.document) -> None:
+    """Tell MyST and Sphinx of the anchors of one page, as they know those of headings."""
+    env, docname = app.env, app.env.docname
+    found = {
+        name: number or name
+        for node in doctree.findall(nodes.raw)
+        for name, number in _FIGURE.findall(node.astext())
+    }
+    standard = env.get_domain("std")
+    for name, number in found.items():
+        standard.anonlabels[name] = docname, name  # type: ignore[attr-defined]
+        standard.labels[name] = docname, name, number  # type: ignore[attr-defined]
+    if any(type(node).__name__ == "bibliography" for node in doctree.findall()):
+        for path in app.config.bibtex_bibfiles:
+            found |= {key: key for key in _ENTRY.findall((app.srcdir / path).read_text(encoding="utf-8"))}
+    slugs = env.metadata[docname].setdefault("myst_slugs", {})
+    for name, text in found.items():
+        slugs.setdefault(name, (0, name, text))
+
+
+def _configure(app: Sphinx, config: Config) -> None:
     config.html_secnumber_suffix = " "
+    config.bibtex_cite_id = "{key}"
     config.mathjax_path = "mathjax/MathJax.js"
     config.mathjax2_config = _MATHJAX
 

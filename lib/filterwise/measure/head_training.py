@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from filterwise.errors import TrainingDiverged
-from filterwise.training.optimisers import descent
+from filterwise.training.learning import descent
 from filterwise.training.recipe import Recipe
 
 #: One batch: the features (B, F, P) by layer, and the labels (B,).

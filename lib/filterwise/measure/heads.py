@@ -100,11 +100,7 @@ def probe_heads(
     >>> heads["features.1"].weight.shape
     torch.Size([100, 6, 196])
     """
-    if tuple(train.label_names) != tuple(test.label_names):
-        raise ParameterError(
-            f"train has {len(train.label_names)} labels and test {len(test.label_names)}, or other names; "
-            "heads need the same labels in both"
-        )
+    check_same_labels(train, test)
     if cache and (recipe.flip or recipe.shift):
         raise ParameterError(
             "cache=True keeps one set of features an image, so it cannot be augmented; use "
@@ -122,7 +118,7 @@ def probe_heads(
             if stored is None:
                 batches = _augmented(capture, train, recipe, seed, where)
             else:
-                batches = _shuffled(stored, recipe, seed)
+                batches = shuffled(stored, recipe, generator_for(seed, "order"))
             trainer.train(batches, -(-len(train) // recipe.batch), progress)
             del stored, batches  # the test images may need the memory
             seen = ((capture(images), own) for images, own in float_batches(test, 500, where))
@@ -136,9 +132,17 @@ def probe_heads(
     return found
 
 
-def _shuffled(stored: Features, recipe: Recipe, seed: int) -> Callable[[int], Iterator[Batch]]:
+def check_same_labels(train: ImageSet, test: ImageSet) -> None:
+    """Raise a ParameterError unless both sets have the same labels."""
+    if tuple(train.label_names) != tuple(test.label_names):
+        raise ParameterError(
+            f"train has {len(train.label_names)} labels and test {len(test.label_names)}, or other names; "
+            "heads need the same labels in both"
+        )
+
+
+def shuffled(stored: Features, recipe: Recipe, orders: torch.Generator) -> Callable[[int], Iterator[Batch]]:
     """Batches of cached features, in a new order each epoch."""
-    orders = generator_for(seed, "order")
 
     def batches(_epoch: int) -> Iterator[Batch]:
         order = torch.randperm(len(stored), generator=orders)

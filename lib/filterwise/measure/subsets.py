@@ -12,7 +12,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import HeadTrainer, confusion, generator_for
-from filterwise.measure.heads import HEAD_RECIPE
+from filterwise.measure.heads import HEAD_RECIPE, check_same_labels, shuffled
 from filterwise.measure.summary import layer_summary_of
 from filterwise.training.device import threads
 from filterwise.training.recipe import Recipe
@@ -67,8 +67,7 @@ def error_against_labels(
     [2, 2, 2, 4]
     """
     total = len(train.label_names)
-    if tuple(train.label_names) != tuple(test.label_names):
-        raise ParameterError(f"train has {total} labels and test {len(test.label_names)}, or other names")
+    check_same_labels(train, test)
     if recipe.flip or recipe.shift:
         raise ParameterError("features are computed once, so use recipe.replace(flip=False, shift=0)")
     check_choice("recipe.schedule", recipe.schedule, ("step", "cosine"))
@@ -112,13 +111,7 @@ def _head_on(
     shape = (values.shape[1], values.shape[2])
     trainer = HeadTrainer({layer: shape}, count, recipe, seed, values.device)
     orders = generator_for(seed, f"order {count} {draw}")
-    trainer.train(
-        lambda _epoch: train.batches(
-            recipe.batch, torch.randperm(len(train), generator=orders).to(values.device)
-        ),
-        -(-len(train) // recipe.batch),
-        None,
-    )
+    trainer.train(shuffled(train, recipe, orders), -(-len(train) // recipe.batch), None)
     table = confusion(trainer.weights, test.batches(500), count)[layer]
     right = table.diagonal().double()
     summary, _, _ = layer_summary_of(test.class_means()[layer], trainer.heads()[layer], threshold)

@@ -1,15 +1,17 @@
-"""Which part of a network learns: chosen layers, and what masks leave of their weights."""
+"""Which part of a network learns: chosen layers, what masks leave of their weights; and the optimiser."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from filterwise.errors import ParameterError, check_choice
+from filterwise.training.recipe import Recipe
 
 
 @contextlib.contextmanager
@@ -61,3 +63,21 @@ def settle_masks(net: nn.Module) -> None:
                 name = hook._tensor_name
                 getattr(module, f"{name}_orig").mul_(getattr(module, f"{name}_mask"))
                 setattr(module, name, hook.apply_mask(module).detach())
+
+
+def optimiser_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser for those parameters of a network that learn."""
+    return descent([weight for weight in net.parameters() if weight.requires_grad], recipe)
+
+
+def descent(weights: Sequence[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser for these weights.
+
+    The fused form moves all weights in one kernel; it exists on the CPU and on CUDA.
+    """
+    fused = all(weight.device.type in ("cpu", "cuda") and weight.is_floating_point() for weight in weights)
+    how: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay, "fused": fused}
+    how["foreach"] = None if fused else True
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(weights, betas=recipe.betas, eps=recipe.eps, **how)
+    return torch.optim.SGD(weights, momentum=recipe.momentum, nesterov=recipe.nesterov, **how)

@@ -19,9 +19,8 @@ from filterwise.training.epoch import close_epoch, train_epoch
 from filterwise.training.evaluation import check_labels
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of
-from filterwise.training.learning import only_these_learn, settle_masks
+from filterwise.training.learning import only_these_learn, optimiser_of, settle_masks
 from filterwise.training.numerics import Numerics, resolve
-from filterwise.training.optimisers import optimiser_of
 from filterwise.training.progress import Progress
 from filterwise.training.recipe import Recipe
 from filterwise.training.steps import AnyStep, identity_of_step, is_plain, make_step, state_of

@@ -10,7 +10,7 @@ from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
-from filterwise.errors import ParameterError, check_choice, check_count
+from filterwise.errors import ParameterError, check_choice, check_count, refused
 
 _CHOICES = {
     "schedule": ("step", "cosine", "pieces"),
@@ -114,17 +114,15 @@ class Recipe:
             object.__setattr__(self, name, _number(name, getattr(self, name), high))
         for name in ("nesterov", "flip"):
             if not isinstance(getattr(self, name), bool):
-                raise ParameterError(
-                    f"{name}={getattr(self, name)!r} is not allowed; choose from True, False"
-                )
+                raise refused(name, getattr(self, name), "choose from True, False")
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         object.__setattr__(self, "milestones", _pieces(self.milestones))
         if not isinstance(self.betas, tuple | list) or len(self.betas) != 2:
-            raise ParameterError(f"betas={self.betas!r} is not allowed; give two numbers")
+            raise refused("betas", self.betas, "give two numbers")
         object.__setattr__(self, "betas", tuple(_number("betas", beta, 1.0) for beta in self.betas))
         if self.rand_augment > 30:
-            raise ParameterError(f"rand_augment={self.rand_augment} is not allowed; it must be at most 30")
+            raise refused("rand_augment", self.rand_augment, "it must be at most 30")
         self._check_used()
 
     def _check_used(self) -> None:
@@ -134,7 +132,7 @@ class Recipe:
         if self.schedule == "pieces" and not self.milestones:
             raise ParameterError("schedule='pieces' needs milestones, such as ((100, 0.005), (150, 0.001))")
         if self.lr_min > self.lr:
-            raise ParameterError(f"lr_min={self.lr_min!r} is not allowed; it must be at most lr={self.lr!r}")
+            raise refused("lr_min", self.lr_min, f"it must be at most lr={self.lr!r}")
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, users in _USED_BY.items():
             chosen = getattr(self, name)
@@ -200,9 +198,7 @@ class Recipe:
 def _number(name: str, value: object, high: float) -> float:
     if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < high:
         bound = f"below {high:g}" if high < math.inf else "finite"
-        raise ParameterError(
-            f"{name}={value!r} is not allowed; it must be a number of at least 0 and {bound}"
-        )
+        raise refused(name, value, f"it must be a number of at least 0 and {bound}")
     return float(value)
 
 
@@ -210,58 +206,37 @@ def _pieces(pieces: object) -> tuple[tuple[int, float], ...]:
     if not isinstance(pieces, tuple | list) or not all(
         isinstance(piece, tuple | list) and len(piece) == 2 for piece in pieces
     ):
-        raise ParameterError(f"milestones={pieces!r} is not allowed; give (epoch, learning rate) pairs")
+        raise refused("milestones", pieces, "give (epoch, learning rate) pairs")
     checked = tuple(
         (check_count("milestones' epoch", epoch, 1), _number("milestones' learning rate", rate, math.inf))
         for epoch, rate in pieces
     )
     if any(first[0] >= second[0] for first, second in itertools.pairwise(checked)):
-        raise ParameterError(f"milestones={pieces!r} is not allowed; the epochs must rise")
+        raise refused("milestones", pieces, "the epochs must rise")
     return checked
 
 
-RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {
-        # whole VGG networks: eta 0.01, mu 0.95, alpha 1e-3, x0.6 every 20 of 300 epochs
-        "group": Recipe(),
-        # LeNet-5: eta in three pieces; mu and alpha are this book's choice, as the paper does not give them
-        "lenet": Recipe(
-            epochs=200,
-            momentum=0.9,
-            weight_decay=5e-4,
-            schedule="pieces",
-            milestones=((100, 0.005), (150, 0.001)),
-        ),
-        # fully connected head on a frozen layer: eta 0.01, mu 0.975, alpha 1e-3, x0.975 every epoch
-        "head": Recipe(epochs=200, momentum=0.975, decay=0.975, decay_every=1),
-        # miniatures on few images: six epochs, small batches, warm-up and cosine
-        "mini": Recipe(
-            epochs=6,
-            batch=50,
-            lr=0.02,
-            momentum=0.9,
-            weight_decay=5e-4,
-            schedule="cosine",
-            warmup_steps=20,
-            shift=2,
-        ),
-        # CCT-7/3x1 as its authors published it: all values, the warm-up being 10 epochs of 391 steps (50,000
-        # images). Other than there: a shift for their random resized crop, a RandAugment whose magnitude
-        # does not vary, a warm-up from near 0 for 1e-6, and weight decay on biases and norms as well
-        "cct": Recipe(
-            epochs=300,
-            batch=128,
-            lr=6e-4,
-            optimiser="adamw",
-            weight_decay=0.06,
-            schedule="cosine",
-            lr_min=1e-5,
-            warmup_steps=3910,
-            label_smoothing=0.1,
-            mixup=0.8,
-            cutmix=1.0,
-            random_erasing=0.25,
-            rand_augment=9,
-        ),
-    }
-)
+RECIPES: Mapping[str, Recipe] = MappingProxyType({
+    # whole VGG networks: eta 0.01, mu 0.95, alpha 1e-3, x0.6 every 20 of 300 epochs
+    "group": Recipe(),
+    # LeNet-5: eta in three pieces; mu and alpha are this book's choice, as the paper does not give them
+    "lenet": Recipe(
+        epochs=200, momentum=0.9, weight_decay=5e-4,
+        schedule="pieces", milestones=((100, 0.005), (150, 0.001)),
+    ),
+    # fully connected head on a frozen layer: eta 0.01, mu 0.975, alpha 1e-3, x0.975 every epoch
+    "head": Recipe(epochs=200, momentum=0.975, decay=0.975, decay_every=1),
+    # miniatures on few images: six epochs, small batches, warm-up and cosine
+    "mini": Recipe(
+        epochs=6, batch=50, lr=0.02, momentum=0.9, weight_decay=5e-4,
+        schedule="cosine", warmup_steps=20, shift=2,
+    ),
+    # CCT-7/3x1 as its authors published it: all values, the warm-up being 10 epochs of 391 steps (50,000
+    # images). Other than there: a shift for their random resized crop, a RandAugment whose magnitude
+    # does not vary, a warm-up from near 0 for 1e-6, and weight decay on biases and norms as well
+    "cct": Recipe(
+        epochs=300, batch=128, lr=6e-4, optimiser="adamw", weight_decay=0.06,
+        schedule="cosine", lr_min=1e-5, warmup_steps=3910, label_smoothing=0.1,
+        mixup=0.8, cutmix=1.0, random_erasing=0.25, rand_augment=9,
+    ),
+})  # fmt: skip

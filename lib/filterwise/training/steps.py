@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, refused
 from filterwise.registry import Registry
 from filterwise.training.numerics import Numerics
 from filterwise.training.recipe import Recipe
@@ -100,10 +100,10 @@ def _named(step: AnyStep) -> tuple[str, dict[str, Any]] | None:
         return step or "backprop", {}
     if isinstance(step, tuple | list):
         if len(step) != 2 or not isinstance(step[0], str):
-            raise ParameterError(f"step={step!r} is not allowed; give a name, or (name, options)")
+            raise refused("step", step, "give a name, or (name, options)")
         return step[0], dict(step[1])
     if not callable(step):
-        raise ParameterError(f"step={step!r} is not allowed; give a name, (name, options), or a step")
+        raise refused("step", step, "give a name, (name, options), or a step")
     return None
 
 
