@@ -21,8 +21,8 @@ import pytest
 from picture_files import NAMES, encode, random_pixels
 from scipy.io import savemat
 
-from filterwise.data import catalog, download, fetch, load, originals
-from filterwise.data.download import ARCHIVES, Archive, fetch_archive
+from filterwise.data import catalog, fetch, load, originals
+from filterwise.data.originals import ARCHIVES, Archive, fetch_archive
 from filterwise.errors import DataError, ParameterError
 
 
@@ -67,7 +67,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     made = Server()
     monkeypatch.setenv("FILTERWISE_MIRROR", made.address)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "RETRIES", 0)
+    monkeypatch.setattr(originals, "RETRIES", 0)
     yield made
     made.close()
 
@@ -220,7 +220,7 @@ def test_a_connection_that_ends_early_a_missing_file_and_no_server(
 def test_a_failed_download_is_tried_again(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "RETRIES", 1)
+    monkeypatch.setattr(originals, "RETRIES", 1)
     content = np.random.default_rng(0).bytes(2**20 + 5)
     server.files["large.bin"], server.cut = content, 1
     archive = Archive("large.bin", server.address, hashlib.md5(content).hexdigest())

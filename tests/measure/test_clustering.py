@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from filterwise.errors import ParameterError
 from filterwise.measure import (
     assign_clusters,
-    clip,
     cluster_sizes,
     clusters,
-    label_fields,
     noise,
     permutation,
 )
@@ -89,30 +87,6 @@ def test_properties_of_every_clustering(filters: int, labels: int) -> None:
             stop = start + len(members)
             assert picture[start:stop, start:stop].all()
             start = stop
-
-
-def test_clusters_of_a_filter_that_is_known_by_construction() -> None:
-    """Two filters of two positions: filter 0 stands for {0, 1} and {3}, filter 1 for {2} with noise in 4."""
-    mean = torch.zeros(5, 2, 2)
-    weight = torch.zeros(5, 2, 2)
-    mean[[0, 1], 0, 0] = 1.0
-    weight[[0, 1], 0, 0] = 2.0
-    mean[3, 0, 1] = 1.0
-    weight[3, 0, 1] = 2.0
-    mean[2, 1, 0] = 1.0
-    weight[2, 1, 0] = 1.0
-    weight[4, 1, 0] = 0.9  # label 2's images also raise output 4, which filter 1 does not stand for
-    B = clip(label_fields(mean, weight))
-    assert [clusters(matrix) for matrix in B] == [[(0, 1), (3,)], [(2,)]]
-    assert noise(B[0]) == (5, 0, 0, 0)
-    assert noise(B[1]) == (1, 1, 0, 1)
-
-
-def test_a_one_between_two_clusters_is_internal_noise() -> None:
-    B = np.eye(3, dtype=bool)
-    B[0, 1] = True  # input 0 raises output 1, but not the other way round
-    assert clusters(B) == [(0,), (1,), (2,)]
-    assert noise(B) == (3, 1, 1, 0)
 
 
 def test_rows_and_columns_of_the_noise_are_not_swapped() -> None:

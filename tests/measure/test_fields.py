@@ -31,14 +31,6 @@ def test_equals_plain_sums(labels: int, filters: int, positions: int) -> None:
     np.testing.assert_allclose(label_fields(mean, weight).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_rows_are_inputs_and_columns_are_outputs() -> None:
-    mean = torch.zeros(3, 1, 1)
-    mean[1] = 1.0  # only label 1's images excite the filter
-    weight = torch.zeros(3, 1, 1)
-    weight[2] = 5.0  # which speaks to output 2 only
-    assert torch.nonzero(label_fields(mean, weight)[0]).tolist() == [[1, 2]]
-
-
 def test_all_forms_of_the_head_agree() -> None:
     mean, weight = random_mean(4, 3, 5, seed=0)
     linear = nn.Linear(15, 4, bias=False)

@@ -39,14 +39,6 @@ def net() -> nn.Sequential:
     )
 
 
-def test_recipe_is_the_sourced_one() -> None:
-    assert (HEAD_RECIPE.lr, HEAD_RECIPE.momentum, HEAD_RECIPE.weight_decay) == (0.01, 0.975, 1e-3)
-    assert (HEAD_RECIPE.epochs, HEAD_RECIPE.decay, HEAD_RECIPE.decay_every) == (200, 0.975, 1)
-    assert HEAD_RECIPE.flip
-    assert HEAD_RECIPE.shift == 4
-    assert HEAD_RECIPE.learning_rate(500, 100) == pytest.approx(0.01 * 0.975**5)
-
-
 def test_start_is_uniform_within_one_over_root_of_the_inputs() -> None:
     weight = initial_weight(50, 20, 9, generator_for(0, "head x"))
     bound = 1 / math.sqrt(180)

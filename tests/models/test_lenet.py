@@ -41,13 +41,8 @@ def test_ratio_d2_and_width():
 
 
 def test_scaled_fc_part():
-    assert [
-        m.out_features for m in build("lenet5", d1=12, fc="scaled").classifier if isinstance(m, nn.Linear)
-    ] == [
-        240,
-        168,
-        10,
-    ]
+    scaled = [m for m in build("lenet5", d1=12, fc="scaled").classifier if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in scaled] == [240, 168, 10]
     assert build("lenet5", d1=6, fc="scaled").classifier[0].out_features == 120
     assert build("lenet5", fc=(30, 20)).classifier[2].in_features == 30
 

@@ -106,20 +106,8 @@ def test_activation_between_fc_layers_keeps_the_names_of_weights():
     linear, relu = build("vgg8", d1=1), build("vgg8", d1=1, fc_activation="relu")
     assert list(linear.state_dict()) == list(relu.state_dict())
     assert not any(isinstance(module, nn.ReLU) for module in linear.classifier)
-    assert [type(module).__name__ for module in relu.classifier] == [
-        "Linear",
-        "ReLU",
-        "Linear",
-        "ReLU",
-        "Linear",
-    ]
-
-
-def test_linear_fc_part_is_one_linear_map():
-    net = build("vgg8", d1=2).eval()
-    a, b = torch.randn(2, 16, generator=torch.Generator().manual_seed(0))
-    f = net.classifier
-    torch.testing.assert_close(f(a) + f(b), f(a + b) + f(torch.zeros(16)), rtol=1e-4, atol=1e-5)
+    kinds = [type(module).__name__ for module in relu.classifier]
+    assert kinds == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
 
 
 def test_block_is_convolution_norm_relu_pool_in_this_order():
@@ -145,13 +133,6 @@ def test_without_batch_norm():
     )
 
 
-def test_free_layout_of_the_parts_experiment():
-    net = build("vgg", channels=1, size=16, labels=20, stages=((16, 2), (32, 2), (64, 2)))
-    assert len(layer_names(net)) == 6
-    assert net.classifier[0].in_features == 256  # FC 256 -> K without bias
-    assert net(torch.zeros(2, 1, 16, 16)).shape == (2, 20)
-
-
 def test_free_layout_of_the_pooling_miniature():
     stages = ((16, 1), (32, 1), (64, 1), (64, 1))
     late = build("vgg", size=16, stages=stages, inner=(2,), order="AP2-MP4")
@@ -166,17 +147,6 @@ def test_free_layout_of_the_pooling_miniature():
 def test_free_layout_of_the_power_law_miniature(d):
     net = build("vgg", size=16, stages=((d, 1), (2 * d, 1), (4 * d, 1), (4 * d, 1)))
     assert macs(net, (3, 16, 16)) == 2880 * d**2 + 6952 * d
-
-
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_memory_format_changes_no_output(memory_format):
-    net = build("vgg", size=16, stages=((4, 1), (8, 1)), inner=(1,), order="AP2", seed=1).eval()
-    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
-        reference = net(x).clone()
-        net = net.to(memory_format=memory_format)
-        output = net(x.to(memory_format=memory_format))
-    torch.testing.assert_close(output, reference, rtol=1e-4, atol=1e-5)
 
 
 def test_network_survives_pickling():

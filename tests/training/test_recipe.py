@@ -29,15 +29,10 @@ def test_step_schedule_is_torchs():
     assert [recipe.learning_rate(step, 3) for step in range(21)] == pytest.approx(want)
 
 
-def test_cosine_schedule_is_torchs():
-    recipe = Recipe(epochs=4, lr=0.1, schedule="cosine")
-    want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20), 0.1, 20)
-    assert [recipe.learning_rate(step, 5) for step in range(20)] == pytest.approx(want)
-
-
-def test_cosine_ends_at_its_minimum():
-    recipe = Recipe(epochs=4, lr=0.1, lr_min=0.02, schedule="cosine")
-    want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, 0.02), 0.1, 20)
+@pytest.mark.parametrize("lowest", [0.0, 0.02])
+def test_cosine_schedule_is_torchs(lowest):
+    recipe = Recipe(epochs=4, lr=0.1, lr_min=lowest, schedule="cosine")
+    want = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, lowest), 0.1, 20)
     assert [recipe.learning_rate(step, 5) for step in range(20)] == pytest.approx(want)
 
 
@@ -64,28 +59,11 @@ def test_pieces_are_the_papers_for_lenet():
 
 
 def test_named_recipes_are_the_papers():
-    group, head = RECIPES["group"], RECIPES["head"]
-    assert (group.epochs, group.batch, group.lr, group.momentum, group.weight_decay) == (
-        300,
-        100,
-        0.01,
-        0.95,
-        1e-3,
-    )
-    assert (group.nesterov, group.decay, group.decay_every, group.flip, group.shift) == (
-        True,
-        0.6,
-        20,
-        True,
-        4,
-    )
-    assert (head.lr, head.momentum, head.weight_decay, head.decay, head.decay_every) == (
-        0.01,
-        0.975,
-        1e-3,
-        0.975,
-        1,
-    )
+    group = {"lr": 0.01, "momentum": 0.95, "weight_decay": 1e-3, "decay": 0.6, "decay_every": 20}
+    shared = {"batch": 100, "nesterov": True, "schedule": "step", "flip": True, "shift": 4}
+    assert RECIPES["group"] == Recipe(epochs=300, **group, **shared)
+    head = {**group, "momentum": 0.975, "decay": 0.975, "decay_every": 1}
+    assert RECIPES["head"] == Recipe(epochs=200, **head, **shared)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))

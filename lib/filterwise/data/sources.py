@@ -12,7 +12,6 @@ from typing import Any, Literal, overload
 from filterwise.data import digits, originals, parquet, parts
 from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
-from filterwise.data.download import ARCHIVES, fetch_archive
 from filterwise.data.folder import FolderSet, load_folder
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_choice
@@ -163,12 +162,12 @@ def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> Ima
 def _downloaded(info: SetInfo, split: str, size: int | None, cache: Path, mirror: str | None) -> ImageSet:
     if not info.downloadable:
         raise ParameterError(f"download=True: {info.name} cannot be downloaded; give root=")
-    archives = ARCHIVES[info.name]
+    archives = originals.ARCHIVES[info.name]
     how = f"download {DECODER_VERSION} {split} {size} {[archive.md5 for archive in archives]}"
     key = hashlib.sha256(how.encode()).hexdigest()[:16]
 
     def fill(target: Path) -> Meta:
-        paths = [fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
+        paths = [originals.fetch_archive(archive, cache / "downloads", mirror) for archive in archives]
         return originals.fill(target, paths, info, split, size)
 
     return cached(cache / "sets" / f"{info.name}-{split}-{key}", fill)

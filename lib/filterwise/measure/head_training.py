@@ -62,12 +62,7 @@ class HeadTrainer:
         self.rows: dict[str, list[dict[str, float]]] = {layer: [] for layer in shapes}
         self._step = 0
 
-    def train(
-        self,
-        epoch_batches: Callable[[int], Iterator[Batch]],
-        steps_an_epoch: int,
-        progress: Callable[[int], None] | None,
-    ) -> None:
+    def train(self, epoch_batches: Callable[[int], Iterator[Batch]], steps_an_epoch: int) -> None:
         """Run all epochs; ``epoch_batches(epoch)`` gives that epoch's batches.
 
         Raises TrainingDiverged: a loss stopped being finite; names the layer and the epoch.
@@ -85,8 +80,6 @@ class HeadTrainer:
                 rate = self.optimiser.param_groups[0]["lr"]
                 row = {"epoch": epoch + 1, "lr": rate, "loss": loss / images}
                 self.rows[layer].append({**row, "train_accuracy": correct / images, "seconds": seconds})
-            if progress is not None:
-                progress(epoch + 1)
 
     @torch.no_grad()
     def _epoch(self, batches: Iterator[Batch], steps_an_epoch: int) -> dict[str, tuple[float, float, int]]:

@@ -65,7 +65,6 @@ def probe_heads(
     cache: bool = False,
     cache_dtype: str = "float16",
     memory: int = 2**32,
-    progress: Callable[[int], None] | None = None,
     watch: Watch | None = None,
 ) -> dict[str, Head]:
     """Train a linear head on each layer of a frozen network and test it.
@@ -85,7 +84,6 @@ def probe_heads(
     cache : compute each training image's features once and keep them (see ``frozen_features``): many times
         faster, but without augmentation, so the recipe has to say ``flip=False, shift=0``
     cache_dtype, memory : float16 or float32, and the bytes that the cached features may take
-    progress : called with the number of finished epochs
     watch : called with every batch of test images, to read more off the same pass: the trained weights
         (K, F, P) by layer, the outputs (N, F, P) by layer, and the labels (N,)
 
@@ -119,7 +117,7 @@ def probe_heads(
                 batches = _augmented(capture, train, recipe, seed, where)
             else:
                 batches = shuffled(stored, recipe, generator_for(seed, "order"))
-            trainer.train(batches, -(-len(train) // recipe.batch), progress)
+            trainer.train(batches, -(-len(train) // recipe.batch))
             del stored, batches  # the test images may need the memory
             seen = ((capture(images), own) for images, own in float_batches(test, 500, where))
             tables = confusion(trainer.weights, seen, labels, watch)

@@ -111,7 +111,7 @@ def _head_on(
     shape = (values.shape[1], values.shape[2])
     trainer = HeadTrainer({layer: shape}, count, recipe, seed, values.device)
     orders = generator_for(seed, f"order {count} {draw}")
-    trainer.train(shuffled(train, recipe, orders), -(-len(train) // recipe.batch), None)
+    trainer.train(shuffled(train, recipe, orders), -(-len(train) // recipe.batch))
     table = confusion(trainer.weights, test.batches(500), count)[layer]
     right = table.diagonal().double()
     summary, _, _ = layer_summary_of(test.class_means()[layer], trainer.heads()[layer], threshold)
