@@ -30,10 +30,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from silencing import silence_and_rerun
 from torch import Tensor, nn
 
 import filterwise as fw
-from filterwise.measure.reference import silence_and_rerun
 
 LAYERS = [f"features.{m}" for m in range(8, 14)]
 LARGEST_DIFFERENCE = 1e-5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from silencing import silence_and_rerun
 from torch import nn
 
 from filterwise import data, models
@@ -18,7 +19,6 @@ from filterwise.measure import (
     layer_summary,
     probe_heads,
 )
-from filterwise.measure.reference import silence_and_rerun
 
 
 def random_set(n: int, labels: int, size: int, channels: int = 3) -> ImageSet:

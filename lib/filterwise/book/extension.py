@@ -17,10 +17,11 @@ the file. A link to what is not there is a warning, and warnings fail the build.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from filterwise.book import generated
+from filterwise.files import data_folder
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
 _MATHJAX = {
@@ -52,8 +53,6 @@ _MATHJAX = {
 _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
     "localization", "SVG", "mathmaps", "mathjax-sre.js", "wgxpath.install.js"
 )
-
-
 _FIGURE = re.compile(r'<figure class="fw-figure"[^>]*? id="(fig-[a-z0-9-]+)" data-number="([^"]*)"')
 _ENTRY = re.compile(r"^@\w+\{\s*([^,\s]+)", re.MULTILINE)
 
@@ -85,10 +84,53 @@ def _chapters(env: BuildEnvironment) -> list[Path]:
     return [page for page in pages if page.suffix == ".ipynb"]
 
 
+def status(chapters: Sequence[Path]) -> str:
+    """A table of the executed chapters and what they ran on.
+
+    Notebooks that :mod:`filterwise.book.executing` did not keep are listed as not timed.
+    """
+    if not chapters:
+        return "There is no chapter in this book yet."
+    rows = []
+    for path in chapters:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        link = f"[](/{path.parent.name}/{path.name})"
+        about = notebook["metadata"].get("filterwise")
+        if about is None:
+            rows.append((link, "", "executed by Jupyter Book, not timed", "", "", ""))
+            continue
+        date = about["date"][:16].replace("T", " ") + " UTC"
+        seconds = f"{about['seconds']:.0f} s"
+        versions = f"Python {about['python']}, torch {about['torch']}"
+        rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
+    return _markdown_table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def ledger_sources() -> list[Path]:
+    """The committed files that the ledger is computed from."""
+    return sorted([*data_folder("claims").glob("*.yml"), *data_folder("records").glob("*/*.csv")])
+
+
+def ledger() -> str:
+    """Every claim with the paper's number, what was measured, and the verdict for each profile.
+
+    The page that holds it has the title, so the ledger's own is left out.
+    """
+    from filterwise.claims import ledger_page
+
+    lines = ledger_page().splitlines()
+    return "\n".join(line for line in lines if not line.startswith("# "))
+
+
 # Marker -> the files that the text depends on, and the text.
 _FILLED_IN: dict[str, tuple[Callable[[BuildEnvironment], list[Path]], Callable[[list[Path]], str]]] = {
-    "ledger": (lambda env: generated.ledger_sources(), lambda files: generated.ledger()),
-    "status": (_chapters, generated.status),
+    "ledger": (lambda env: ledger_sources(), lambda files: ledger()),
+    "status": (_chapters, status),
 }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.arms import joined
 from filterwise.claims.claim_files import load
+from filterwise.claims.record_rows import joined
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.verdict import Estimate, Finding, find
 from filterwise.errors import check_choice

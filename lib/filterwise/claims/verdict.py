@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from filterwise.claims import intervals
-from filterwise.claims.arms import has, joined, on_all_labels
+from filterwise.claims.record_rows import has, joined, on_all_labels
 from filterwise.claims.registered import quantity_of, rows_found, values_by_arm
 from filterwise.claims.schema import Claim, Condition, Rule
 

@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.arms import has, joined, rows_of, texts
+from filterwise.claims.record_rows import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
 from filterwise.runs.layer_columns import values_of
 

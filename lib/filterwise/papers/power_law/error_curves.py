@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from filterwise.claims.arms import has, joined, rows_of
+from filterwise.claims.record_rows import has, joined, rows_of
 
 _COLUMNS = ("family", "variant", "variant_kind", "d1", "macs", "seed", "data", "accuracy")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from filterwise.claims.arms import has, joined, rows_of
+from filterwise.claims.record_rows import has, joined, rows_of
 from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.power_law.error_curves import (
     Curve,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.arms import has, joined, numbers, per_run, rows_of
+from filterwise.claims.record_rows import has, joined, numbers, per_run, rows_of
 from filterwise.claims.registered import Rows, quantity
 from filterwise.runs.layer_columns import by_layer, values_of
 

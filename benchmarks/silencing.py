@@ -1,4 +1,4 @@
-"""The slow way, for tests and benchmarks: silence every other filter's head weights and run again."""
+"""The slow way, which tests and the benchmark compare with: silence every other filter and run again."""
 
 from __future__ import annotations
 
