@@ -13,7 +13,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "claim_files": ["chapters", "claims_folder", "load", "load_file"],
         "ledger_table": ["findings", "ledger"],
-        "page": ["badge", "chapter_table", "ledger_page"],
+        "ledger_pages": ["badge", "chapter_table", "ledger_page"],
         "registered": ["Quantity", "measure", "quantities", "quantity"],
         "schema": ["VERDICTS", "Claim", "Condition", "Criterion", "PaperNumber", "Rule"],
         "verdict": ["Estimate", "Finding", "find"],
