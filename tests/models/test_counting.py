@@ -73,11 +73,6 @@ def test_counting_computes_nothing():
     assert time.perf_counter() - start < 1
 
 
-def test_a_layer_used_twice_counts_twice():
-    layer = nn.Conv2d(3, 3, 3, padding=1)
-    assert macs(nn.Sequential(layer, layer), (3, 8, 8)) == 2 * macs(layer, (3, 8, 8))
-
-
 def test_counting_leaves_the_network_as_it_was():
     net = build("vgg6", d1=1).train()
     net.features[2].eval()

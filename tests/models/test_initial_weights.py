@@ -31,15 +31,9 @@ def test_global_random_state_is_neither_read_nor_moved(name, options, init):
 def test_same_numbers_as_plain_layers_after_manual_seed():
     with torch.random.fork_rng():
         torch.manual_seed(11)
-        plain = nn.Sequential(
-            *[
-                nn.Conv2d(3, 4, 3),
-                nn.BatchNorm2d(4),
-                nn.Conv2d(4, 8, 3),
-                nn.BatchNorm2d(8),
-                nn.Linear(8, 3, bias=False),
-            ]
-        )
+        first, second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3)
+        last = nn.Linear(8, 3, bias=False)
+    plain = nn.Sequential(first, nn.BatchNorm2d(4), second, nn.BatchNorm2d(8), last)
     net = build("vgg", labels=3, size=4, stages=((4, 1), (8, 1)), seed=11)
     ours, theirs = list(net.state_dict().values()), list(plain.state_dict().values())
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

@@ -124,15 +124,7 @@ def test_resume_false_begins_anew(kept):
     assert epochs == [1, 2, 3, 4, 5, 6]
 
 
-ADAMW = Recipe(
-    epochs=6,
-    batch=16,
-    lr=0.01,
-    optimiser="adamw",
-    shift=1,
-    precision="float32",
-    memory_format="channels_last",
-)
+ADAMW = RECIPE.replace(lr=0.01, optimiser="adamw", momentum=Recipe().momentum)
 
 
 class Remembers:

@@ -14,16 +14,8 @@ from filterwise import models
 from filterwise.errors import ParameterError, TrainingDiverged
 from filterwise.training import Recipe, fit, fit_many
 
-RECIPE = Recipe(
-    epochs=3,
-    batch=16,
-    lr=0.05,
-    shift=1,
-    decay=0.5,
-    decay_every=1,
-    precision="float32",
-    memory_format="contiguous",
-)
+PLAIN = {"precision": "float32", "memory_format": "contiguous"}
+RECIPE = Recipe(epochs=3, batch=16, lr=0.05, shift=1, decay=0.5, decay_every=1, **PLAIN)
 SEEDS = (3, 0, 8)
 NUMBERS = ["epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
