@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from filterwise import models
 from filterwise.training import Feed, Recipe, resolve, threads
-from filterwise.training.device import fastest_kernels, place, synchronize
+from filterwise.training.device import place, same_kernels, synchronize
 from filterwise.training.epoch import train_epoch
 from filterwise.training.learning import optimiser_of
 from filterwise.training.steps import backprop
@@ -62,7 +62,7 @@ class OurLoop:
     def __call__(self, step: Callable | None = None) -> float:
         """One epoch; its seconds."""
         self.epochs += 1
-        with fastest_kernels(self.device):
+        with same_kernels(self.device):
             row = train_epoch(self.net, self.optimiser, self.feed, self.epochs, step or self.step)
         return row["seconds"]
 

@@ -1,11 +1,13 @@
 """Devices: clear refusals, threads and random states that come back."""
 
+import os
+
 import pytest
 import torch
 
 from filterwise.errors import ParameterError
 from filterwise.training import Timer, pick_device, threads
-from filterwise.training.device import own_randomness
+from filterwise.training.device import own_randomness, same_kernels
 
 
 def test_auto_prefers_cuda_then_mps_then_cpu():
@@ -56,3 +58,19 @@ def test_timer_counts_the_block_only():
         sum(range(200_000))
     assert timer.cpu_seconds > 0
     assert 0 < timer.seconds < 5
+
+
+def test_kernels_on_cuda_are_deterministic_and_chosen_by_no_timing(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    cudnn = torch.backends.cudnn
+
+    def state():
+        return cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+
+    before = state()
+    with same_kernels(torch.device("cpu")):
+        assert state() == before
+    with same_kernels(torch.device("cuda:0")):
+        assert state() == (False, True, True)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert state() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -125,12 +126,23 @@ def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fastest_kernels(device: torch.device) -> Iterator[None]:
-    """Let cuDNN time its convolutions inside the block, unless deterministic ones are asked for."""
-    before = torch.backends.cudnn.benchmark
-    if device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
-        torch.backends.cudnn.benchmark = True
+def same_kernels(device: torch.device) -> Iterator[None]:
+    """Have CUDA take deterministic kernels inside the block, and none that a timing chose.
+
+    An operation without a deterministic kernel warns. The processor needs none of this.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # the matrix library reads it when it is first used in a process
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags

@@ -11,7 +11,7 @@ from torch import nn
 
 from filterwise.errors import ParameterError, RunError, check_at_least
 from filterwise.training import checkpoint as checkpoint_file
-from filterwise.training.device import fastest_kernels, own_randomness, threads
+from filterwise.training.device import own_randomness, same_kernels, threads
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of, mean_row
 from filterwise.training.learning import settle_masks
@@ -214,7 +214,7 @@ def _epochs(
 ) -> list[History]:
     epochs, done, device = stack.recipes[0].epochs, len(keeper.rows[0]), stack.form.device
     try:
-        with Progress(progress, epochs, stack.feed.steps, done) as bar, fastest_kernels(device):
+        with Progress(progress, epochs, stack.feed.steps, done) as bar, same_kernels(device):
             for epoch in range(done, epochs):
                 before = stack.sound()
                 latest = stack.train_epoch(epoch, bar.step)

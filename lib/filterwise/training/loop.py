@@ -14,7 +14,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_at_least
 from filterwise.models.modes import evaluation_mode
 from filterwise.training import checkpoint as checkpoints
-from filterwise.training.device import fastest_kernels, place, threads
+from filterwise.training.device import place, same_kernels, threads
 from filterwise.training.epoch import close_epoch, train_epoch
 from filterwise.training.evaluation import check_labels
 from filterwise.training.feed import Feed
@@ -117,7 +117,7 @@ def fit(
         try:
             with (
                 Progress(progress, recipe.epochs, feed.steps, len(rows)) as bar,
-                fastest_kernels(form.device),
+                same_kernels(form.device),
             ):
                 for epoch in range(len(rows), recipe.epochs):
                     row = train_epoch(net, optimiser, feed, epoch, one_step, bar.step, learn)
