@@ -11,7 +11,7 @@ from tiny_runs import RECIPE, RUN
 
 from filterwise.errors import ParameterError
 from filterwise.runs import Run, datasets, grid, reach, specification
-from filterwise.runs.plain import canonical, plain
+from filterwise.runs.plain_values import canonical, plain
 from filterwise.training import Recipe
 
 

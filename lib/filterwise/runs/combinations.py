@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from filterwise.errors import ParameterError
-from filterwise.runs.plain import Plain, plain
+from filterwise.runs.plain_values import Plain, plain
 from filterwise.runs.specification import Run
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from filterwise.data import catalog, sources
 from filterwise.errors import ParameterError, check_at_least, near_miss
-from filterwise.runs.plain import Options, digest
+from filterwise.runs.plain_values import Options, digest
 
 if TYPE_CHECKING:
     from filterwise.data.imageset import ImageSet

@@ -20,7 +20,7 @@ from filterwise.errors import RunError, check_at_least
 from filterwise.models.counting import macs, parameter_count
 from filterwise.runs import cost, store
 from filterwise.runs.networks import beginning
-from filterwise.runs.plain import named
+from filterwise.runs.plain_values import named
 from filterwise.runs.specification import Keys, Run
 from filterwise.training import loop
 from filterwise.training.device import pick_device

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.errors import ParameterError, RunError, check_at_least
-from filterwise.runs.plain import Options, canonical, digest, options
+from filterwise.runs.plain_values import Options, canonical, digest, options
 from filterwise.runs.specification import Run
 
 

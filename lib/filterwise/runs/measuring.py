@@ -16,7 +16,7 @@ import numpy as np
 from filterwise import files
 from filterwise.errors import RunError
 from filterwise.registry import Registry
-from filterwise.runs.plain import canonical, digest, options
+from filterwise.runs.plain_values import canonical, digest, options
 from filterwise.runs.reach import code_digest
 from filterwise.runs.store import Result
 from filterwise.training.device import threads

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from filterwise.models.building import build
-from filterwise.runs.plain import named
+from filterwise.runs.plain_values import named
 from filterwise.training.edits import Given, edits
 
 if TYPE_CHECKING:

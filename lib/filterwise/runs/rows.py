@@ -11,7 +11,7 @@ import numpy as np
 from filterwise.errors import RunError
 from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import Measured
-from filterwise.runs.plain import digest
+from filterwise.runs.plain_values import digest
 from filterwise.runs.records import COLUMNS
 from filterwise.runs.store import Result
 

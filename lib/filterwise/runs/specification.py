@@ -13,7 +13,7 @@ from filterwise.data import catalog
 from filterwise.errors import ParameterError, check_at_least, check_choice, near_miss
 from filterwise.models import building
 from filterwise.runs import datasets
-from filterwise.runs.plain import Named, Options, canonical, digest, named, options, plain
+from filterwise.runs.plain_values import Named, Options, canonical, digest, named, options, plain
 from filterwise.runs.reach import code_digest
 from filterwise.training.edits import edits
 from filterwise.training.numerics import resolve

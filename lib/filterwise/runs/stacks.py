@@ -16,7 +16,7 @@ from typing import Any
 from filterwise.errors import RunError, check_at_least
 from filterwise.runs import finding, store
 from filterwise.runs.networks import beginning
-from filterwise.runs.plain import canonical
+from filterwise.runs.plain_values import canonical
 from filterwise.runs.specification import Run
 from filterwise.training import ensemble
 

@@ -25,7 +25,7 @@ from filterwise import files
 from filterwise.errors import FilterwiseError, RunError
 from filterwise.runs.csv_tables import read_csv
 from filterwise.runs.networks import beginning
-from filterwise.runs.plain import canonical, digest
+from filterwise.runs.plain_values import canonical, digest
 from filterwise.runs.specification import Keys, Run
 from filterwise.training.evaluation import evaluate
 
