@@ -77,7 +77,7 @@ def folders() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def chapter(name: str) -> Chapter:
+def chapter_of(name: str) -> Chapter:
     """What the folder of a chapter says of itself.
 
     Raises

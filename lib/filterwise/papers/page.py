@@ -17,7 +17,7 @@ from filterwise.figures.captions import NotYet, Shown, captioned, marked_up
 from filterwise.figures.pictures import picture_strip
 from filterwise.figures.tables import NothingToShow, counted, seeds_named, shown
 from filterwise.figures.twin import Twin
-from filterwise.papers.chapter import Chapter, chapter
+from filterwise.papers.chapter import Chapter, chapter_of
 from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
@@ -44,7 +44,7 @@ class Page:
     """
 
     def __init__(self, about: Chapter | str, **folders: Any) -> None:
-        self.chapter = chapter(about) if isinstance(about, str) else about
+        self.chapter = chapter_of(about) if isinstance(about, str) else about
         self.folders = folders
         self._ledger: pd.DataFrame | None = None
         self._numbers: dict[str, int] = {}
