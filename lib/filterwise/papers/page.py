@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from string import Formatter
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: Rows of the at-a-glance table, as :attr:`Chapter.paper_scale` names them.
 SCALE = ("network", "images", "epochs", "seeds", "hardware", "time")
 SCALES = {"quick": "toy", "cifar": "small", "short": "short", "paper": "full"}
+_NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
 _VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
 
@@ -233,7 +235,9 @@ def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
             given[claim] = SimpleNamespace(
                 verdict=_VERBS.get(verdict, verdict),
                 ours=row["ours"] or "no number",
+                values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
                 control=row["control"] or "no control",
+                control_value=str(row["control"]).split(":")[0].replace("-", "−") or "no control",
                 paper=row["paper"],
                 seeds=counted(int(row["n"]), "seed"),
             )
