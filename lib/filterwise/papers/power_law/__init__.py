@@ -33,7 +33,7 @@ CHAPTER = Chapter(
             {
                 "holds": "On the digits that this page trains on it does fall as one, over the few widths "
                 "there are (exponent {L1.values}).",
-                "fails": "On the digits that this page trains on the straight line does not pass either "
+                "fails": "On the digits that this page trains on the straight line does not pass its test "
                 "(exponent {L1.values}).",
                 "undecided": "On the digits that this page trains on that is undecided "
                 "(exponent {L1.values}).",

@@ -161,13 +161,12 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
 
 
 @drawn
-def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None = None) -> BookFigure:
+def exponents(fits: Mapping[str, PowerLaw]) -> BookFigure:
     """The exponent of every curve with its 95 % interval, one row a curve, the first one's as a line.
 
     Parameters
     ----------
-    fits : curve -> its fit, top to bottom.
-    networks : curve -> network, for its colour.
+    fits : curve -> its fit, top to bottom; VGG-16's have its colour, all others LeNet's.
 
     Raises
     ------
@@ -178,7 +177,7 @@ def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None =
         raise ParameterError("fits is empty; give at least one curve")
     figure, (ax,) = panels(height=0.9 + 0.34 * len(fits))
     for row, (curve, fit) in enumerate(fits.items()):
-        look = style.look((networks or {}).get(curve, "lenet5"))
+        look = style.look("vgg16" if curve.startswith("VGG-16") else "lenet5")
         low, high = fit.exponent_interval
         ends = [[fit.exponent - low], [high - fit.exponent]]
         filled = "none" if fit.curved else look.color

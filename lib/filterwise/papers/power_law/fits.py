@@ -9,7 +9,6 @@ import pandas as pd
 
 from filterwise.errors import ParameterError
 from filterwise.figures.curves import curves_table
-from filterwise.figures.tables import need
 from filterwise.measure.fitting import PowerLaw, power_law
 from filterwise.papers.power_law.cost_of_widths import (
     CONSERVED_RATIO,
@@ -130,7 +129,7 @@ def check_target(target: float) -> None:
 
 
 def fit_table(found: Mapping[str, PowerLaw], target: float) -> pd.DataFrame:
-    """The fits in columns: exponent, prefactor, R^2, curvature, the better of two shapes, d1* for an error."""
+    """The fits in columns: exponent, prefactor, R^2, curvature, two shapes, d1* for an error."""
     check_target(target)
     columns = {}
     for curve, fit in found.items():
@@ -226,7 +225,6 @@ def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
 
 def longer(records: pd.DataFrame) -> pd.DataFrame:
     """The doubled trainings and, first, the plain ones of their widths; seed 0."""
-    need(records, "seed", "family", "variant", "held_out", "d1", "epochs", "error")
     first = records[(records["seed"] == 0) & (records["family"] == "lenet") & (records["held_out"] == 0)]
     doubled = first[first["variant"] == "twice the epochs"]
     plain = first[(first["variant"] == "main") & first["d1"].isin(doubled["d1"])]
@@ -244,14 +242,13 @@ def longer_curves(records: pd.DataFrame, chapter: str, profile: str) -> pd.DataF
     return curves_table(histories) if histories else pd.DataFrame()
 
 
-def longer_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Errors of :func:`longer` by epochs and width, and the slope between the two ends of width."""
+def longer_in_words(records: pd.DataFrame) -> str:
+    """The slope between the two widths of :func:`longer`, plain and for twice the epochs."""
     table = longer(records).pivot_table(index="epochs", columns="d1", values="error")
-    if table.shape[1] < 2:
-        return table[:0]
     low, high = table.columns[0], table.columns[-1]
-    slope = np.log(table[low] / table[high]) / np.log(float(high) / float(low))
-    return table.rename(columns=lambda d1: f"error at d₁ = {d1:g}").assign(**{"slope between them": slope})
+    slopes = np.log(table[low] / table[high]) / np.log(float(high) / float(low))
+    told = " and ".join(f"{slope:.3f} after {epochs:g} epochs" for epochs, slope in slopes.items())
+    return f"from d1 = {low:g} to {high:g} the exponent is {told}"
 
 
 def scan_in_words(scan: pd.DataFrame) -> str:
