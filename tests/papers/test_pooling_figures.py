@@ -48,7 +48,7 @@ def test_the_mask_drawn_on_an_image_is_the_librarys_block_by_block():
                 block = x[row : row + 8, column : column + 8]
                 mask = routes.routes(block, order).mask.numpy()
                 np.testing.assert_array_equal(drawn[row : row + 8, column : column + 8], mask)
-        assert axes.get_title("left").startswith(order.replace("-", "→") + ": 16 routes")
+        assert axes.get_title("left").startswith(order.replace("-", "→") + "\n16 routes")
 
 
 def test_untied_images_have_no_ties_and_keep_their_order():
@@ -174,7 +174,7 @@ def test_plan_order_and_image_change_the_page(chromium, tmp_path, arms, images):
     seen = [choose("order", "AP4-MP2"), choose("order", "MP2-AP4"), choose("image", 2), choose("plan", "V")]
     assert len({picture for picture, _ in seen}) == 4
     assert f"{float(arms[1].counts[2]):.1f} routes a filter" in seen[2][1]
-    assert f"the answer is {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
+    assert f"answer {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
     assert chromium.execute_script("return document.querySelector('select[data-fw=order]').disabled")
     unnamed = "return [...document.querySelectorAll('input, select')].filter((e) => !e.labels.length).length"
     assert chromium.execute_script(unnamed) == 0

@@ -158,5 +158,5 @@ def test_the_looks_at_rates_are_left_out_of_the_page():
     ]
     records = pd.DataFrame(rows, columns=columns)
     assert arm_tables.compared(records)["arm"].tolist() == ["vgg6 V"]
-    assert arm_tables.rates(records).loc[0.2, "V"] == 0.6
+    assert arm_tables.rates(records).loc["0.2", "V"] == 0.6
     assert arm_tables.compared(pd.DataFrame(columns=["seed"])).empty

@@ -259,9 +259,10 @@ def _scale(records: pd.DataFrame) -> dict[str, str]:
         return ", ".join(map(str, records[column].dropna().unique()))
 
     total = float(records["seconds"].sum())
-    time = f"{total / 60:,.0f} min" if total < 7200 else f"{total / 3600:,.1f} h"
+    time = f"{total:.0f} s" if total < 120 else f"{total / 60:,.0f} min"
+    time = f"{total / 3600:,.1f} h" if total >= 7200 else time
     return {
-        "network": words("network"),
+        "network": ", ".join(dict.fromkeys(records["network"].astype(str).str.split().str[0])),
         "images": f"{numbers('train_images')} of {words('data')}",
         "epochs": numbers("epochs"),
         "seeds": seeds_named(records["seed"].dropna().tolist()),

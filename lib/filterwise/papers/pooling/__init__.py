@@ -4,8 +4,8 @@ from filterwise.papers.chapter import Chapter, Sentence
 
 _LARGE = ("paper", "short", "cifar")
 _NUMBERS = (
-    "(accuracy of late minus conventional pooling {P9.values}, and {P9.control_value} where the conventional "
-    "network is given as many operations as late pooling costs)."
+    "(late minus conventional accuracy {P9.values}; with as many operations for the conventional network as "
+    "late pooling costs, {P9.control_value})."
 )
 
 CHAPTER = Chapter(

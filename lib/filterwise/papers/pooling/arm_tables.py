@@ -116,6 +116,15 @@ def share_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(parts, columns=["name", "layer", "active", "gradient", "routes"])
 
 
+def spreads(table: pd.DataFrame) -> str:
+    """How far the routes of a filter lie from their centre, order by order."""
+    found = table.groupby("order", sort=False)["trained_spread"].mean()
+    return ", ".join(
+        f"with {order.replace('-', '→')} a filter's routes lie {value:.2f} pixels from their centre"
+        for order, value in found.items()
+    )
+
+
 def trained_routes(table: pd.DataFrame) -> pd.DataFrame:
     """Routes of trained networks by plan and order: how many, how far apart, and the inequality's share."""
     names = {
@@ -132,4 +141,5 @@ def rates(records: pd.DataFrame) -> pd.DataFrame:
     """Accuracy by learning rate and plan, of the looks at rates on images kept back."""
     need(records, "arm_kind", "lr", "plan", "accuracy")
     looks = records[records["arm_kind"] == "tuning"]
-    return looks.pivot_table(index="lr", columns="plan", values="accuracy").rename_axis(index="rate")
+    found = looks.pivot_table(index="lr", columns="plan", values="accuracy").rename_axis(index="rate")
+    return found.rename(index=lambda rate: f"{rate:g}")

@@ -78,8 +78,8 @@ def head_orders(table: pd.DataFrame) -> BookFigure:
 
 def best_order(table: pd.DataFrame) -> str:
     """The head order of the highest mean accuracy in the table of :func:`head_orders`, with that mean."""
-    means = table[table["plan"] != "V"].groupby("order")["accuracy"].mean()
-    return f"{str(means.idxmax()).replace('-', '→')} with {means.max():.3f}"
+    means = table[table["plan"] != "V"].groupby("order")["accuracy"].mean().sort_values(ascending=False)
+    return f"{str(means.index[0]).replace('-', '→')} with {means.iloc[0]:.3f}"
 
 
 def both_orders(order: str) -> list[str]:
@@ -117,7 +117,7 @@ def accuracy_against_compute(table: pd.DataFrame) -> BookFigure:
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
-    ax.set(xlabel="million multiply-accumulates an image × epochs", ylabel="test accuracy")
+    ax.set(xlabel="million MACs an image × epochs", ylabel="test accuracy")
     figure.legend(loc="outside upper left", ncols=2)
     figure.alt = "Test accuracy against the compute of a training, one marker an arm."
     return figure
@@ -165,15 +165,15 @@ def operator_routes(x: Tensor, orders: Sequence[str]) -> BookFigure:
     """
     if not orders:
         raise ParameterError("orders is empty; give at least one, such as 'MP2-AP4'")
-    figure, axes = panels(len(orders), columns=3, height=2.6, extra=0.2)
+    figure, axes = panels(len(orders), columns=3, height=2.6, extra=0.2, phone=3)
     for ax, order in zip(axes, orders, strict=True):
         mask, count, output = _blocks(x, order)
         ax.imshow(x.numpy(), cmap="gray", interpolation="nearest")
         layer = np.zeros((*mask.shape, 4))
         layer[..., :3], layer[..., 3] = to_rgb(style.ORANGE), 0.75 * mask
         ax.imshow(layer, interpolation="nearest")
-        routes = f"{count:g} route{'s' * (count != 1)} a block"
-        ax.set_title(f"{order.replace('-', '→')}: {routes}\nmean output {output:.2f}", fontsize=9.5)
+        told = f"{order.replace('-', '→')}\n{counted(int(count), 'route')}, mean {output:.2f}"
+        ax.set_title(told, fontsize=8)
     _bare(axes)
     figure.alt = f"Pixels that carry gradient through {', '.join(orders)}."
     return figure

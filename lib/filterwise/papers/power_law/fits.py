@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -151,12 +151,23 @@ def fit_table(found: Mapping[str, PowerLaw], target: float) -> pd.DataFrame:
 
 
 def rounded(width: float) -> str:
-    """A width to three digits; in words beyond :data:`LARGEST_WIDTH`.
+    """A width to three digits; in words below 1 and beyond :data:`LARGEST_WIDTH`.
 
-    >>> rounded(1234.5), rounded(float("inf"))
-    ('1,230', 'beyond 1,000,000')
+    >>> rounded(1234.5), rounded(0.2), rounded(float("inf"))
+    ('1,230', 'below 1', 'beyond 1,000,000')
     """
+    if width < 1:
+        return "below 1"
     return f"{float(f'{width:.3g}'):,.0f}" if width <= LARGEST_WIDTH else f"beyond {LARGEST_WIDTH:,.0f}"
+
+
+def millions(value: float) -> str:
+    """Three digits, without an exponent.
+
+    >>> millions(0.65172), millions(396_821.0)
+    ('0.652', '397,000')
+    """
+    return f"{float(f'{value:.3g}'):,.10g}"
 
 
 def promise(
@@ -167,7 +178,7 @@ def promise(
     for curve, fit in found.items():
         ends = [float(number) for number in fit.solve(error)]
         cost = [macs[curve](max(1, round(end))) / 1e6 if end <= LARGEST_WIDTH else None for end in ends]
-        costs = ["beyond" if each is None else f"{each:,.3g}" for each in cost]
+        costs = ["beyond" if each is None else millions(each) for each in cost]
         rows[curve] = {
             "d₁*": rounded(ends[0]),
             "d₁*, 95 %": f"{rounded(ends[1])} to {rounded(ends[2])}",
@@ -208,10 +219,19 @@ def macs_at_error(
         if curve in found and curve in macs:
             means = part.groupby("d1")["error"].mean()
             widths = [max(1, round(float(found[curve].solve(error).value))) for error in errors]
-            cells = [f"{macs[curve](width) / 1e6:,.3g}" for width in widths]
+            cells = [millions(macs[curve](width) / 1e6) for width in widths]
             inside = [means.min() <= error <= means.max() for error in errors]
             rows[curve] = [cell if seen else f"{cell} *" for cell, seen in zip(cells, inside, strict=True)]
     return pd.DataFrame.from_dict(rows, orient="index", columns=[f"error {error:g}" for error in errors])
+
+
+def cost_in_words(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> str:
+    """What each family costs at the middle one of the errors of :func:`macs_at_error`."""
+    (error,) = middle_errors(table, 1)
+    costs = macs_at_error(table, found, error).iloc[:, -1]
+    return f"an error of {error:g} costs " + ", ".join(
+        f"{curve} {cost} million MACs" for curve, cost in costs.items()
+    )
 
 
 def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
@@ -255,9 +275,6 @@ def scan_in_words(scan: pd.DataFrame) -> str:
     """The best ratio at the largest budget, and how far the conserved one is from it."""
     dearest = scan[scan["budget"] == scan["budget"].max()]
     means = dearest.groupby("ratio")["error"].mean()
-    near: Sequence[float] = sorted(means.index, key=lambda ratio: abs(np.log(ratio / CONSERVED_RATIO)))
-    gap = means[near[0]] - means.min()
-    return (
-        f"at {dearest['budget'].iloc[0] / 1e6:.3g} million MACs the best ratio is {means.idxmin():g}, "
-        f"and {near[0]:g} is {gap:.3f} above it"
-    )
+    said = f"at {dearest['budget'].iloc[0] / 1e6:.3g} million MACs the best ratio is {means.idxmin():g}"
+    gap = means.get(CONSERVED_RATIO, np.nan) - means.min()
+    return said + (f", and {CONSERVED_RATIO:g} is {gap:.3f} above it" if gap > 0 else "")
