@@ -1,4 +1,8 @@
-"""Error against width: the fitted power law, what it costs, where it bends, and the scan of d2/d1."""
+"""Error against width: the fitted power law, where it bends, and the exponents of several curves.
+
+A table without a needed column or without rows, and a fit of a curve that the table does not have, are
+refused with a ParameterError.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +37,6 @@ def error_against_width(
         of the fit, ``held_out`` (drawn hollow). Points are means, bars standard deviations over runs.
     fits : curve -> its fit; a curve without one is drawn as points.
     targets : name -> error; a dotted line, and the width that the first curve needs for it with its interval.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, there are no rows, or a fit belongs to no curve.
     """
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
@@ -127,11 +126,6 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
     ----------
     table : one row a run; columns ``curve``, ``network``, ``d1`` and ``error``; widths kept out are left out.
     fits : curve -> its fit.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, there are no rows, or a fit belongs to no curve.
     """
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
@@ -167,11 +161,6 @@ def exponents(fits: Mapping[str, PowerLaw]) -> BookFigure:
     Parameters
     ----------
     fits : curve -> its fit, top to bottom; VGG-16's have its colour, all others LeNet's.
-
-    Raises
-    ------
-    ParameterError
-        There is no fit.
     """
     if not fits:
         raise ParameterError("fits is empty; give at least one curve")

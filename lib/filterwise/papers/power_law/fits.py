@@ -79,7 +79,7 @@ def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
     """Exponents with their intervals, and whether the line bends.
 
     >>> fits_in_words({"LeNet": power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)})
-    'LeNet falls with exponent 0.49 (0.48 to 0.51), no bend shown'
+    'LeNet falls with exponent 0.49 (0.47 to 0.52), no bend shown'
     """
     said = []
     for curve, fit in found.items():
@@ -87,21 +87,6 @@ def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
         bend = "and bends" if fit.curved else "no bend shown"
         said.append(f"{curve} falls with exponent {fit.exponent:.2f} ({low:.2f} to {high:.2f}), {bend}")
     return "; ".join(said)
-
-
-def bends_in_words(found: Mapping[str, PowerLaw]) -> str:
-    """For each curve the smaller p-value of the two tests for curvature, where there is one."""
-    said = []
-    for curve, fit in found.items():
-        least = np.nanmin([*fit.curvature_p.values(), 1.0])
-        said.append(f"{curve} {'bends' if fit.curved else 'does not show a bend'} (p = {least:.2g})")
-    return "; ".join(said)
-
-
-def exponent_range(found: Mapping[str, PowerLaw]) -> str:
-    """The smallest and the largest exponent, in words."""
-    exponents = sorted(fit.exponent for fit in found.values())
-    return f"{exponents[0]:.2f} to {exponents[-1]:.2f}"
 
 
 def gap_in_words(table: pd.DataFrame) -> str:

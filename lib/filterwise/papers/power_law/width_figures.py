@@ -87,11 +87,6 @@ def side_and_depth(layers: Mapping[str, tuple[int, int]]) -> BookFigure:
     Parameters
     ----------
     layers : name -> (side H, filters d), bottom to top of the network, drawn from left to right.
-
-    Raises
-    ------
-    ParameterError
-        There is no layer, or one without side or filters.
     """
     if not layers or any(side < 1 or depth < 1 for side, depth in layers.values()):
         raise ParameterError(
