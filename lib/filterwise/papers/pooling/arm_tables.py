@@ -82,7 +82,7 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
             found = both[column].dropna().astype(float)
             error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.nan
             if len(found):
-                row = {"arm": f"{base} {plan} {order.replace('-', '→')}", "at": at}
+                row = {"arm": f"{base} {plan} {_arrow(order)}", "at": at}
                 rows.append({**row, "late − V": found.mean(), "standard error": error, "seeds": len(found)})
     columns = ["arm", "at", "late − V", "standard error", "seeds"]
     return pd.DataFrame(rows, columns=columns).dropna(axis="columns", how="all").set_index("arm")
@@ -103,6 +103,10 @@ def gains_in_words(table: pd.DataFrame) -> str:
     return f"late pooling is {' and '.join(said)}" if said else "V and late pooling share no seed"
 
 
+def _arrow(order: object) -> str:
+    return str(order).replace("-", "→")
+
+
 def share_table(table: pd.DataFrame) -> pd.DataFrame:
     """Shares of units that are active, given a gradient, or both: a row an arm and layer, first seed."""
     parts = []
@@ -120,7 +124,7 @@ def spreads(table: pd.DataFrame) -> str:
     """How far the routes of a filter lie from their centre, order by order."""
     found = table.groupby("order", sort=False)["trained_spread"].mean()
     return ", ".join(
-        f"with {order.replace('-', '→')} a filter's routes lie {value:.2f} pixels from their centre"
+        f"with {_arrow(order)} a filter's routes lie {value:.2f} pixels from their centre"
         for order, value in found.items()
     )
 

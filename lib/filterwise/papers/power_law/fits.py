@@ -177,8 +177,8 @@ def held_out_table(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> pd.Dat
     """Widths that no fit saw: the error measured, the line's with its interval, and their ratio."""
     rows = []
     for (curve, d1), part in table[table["held_out"] == 1].groupby(["curve", "d1"], sort=False):
-        if curve in found:
-            guess = found[curve].predict(float(d1), runs=len(part))
+        if str(curve) in found:
+            guess = found[str(curve)].predict(float(str(d1)), runs=len(part))
             value, low, high = (float(number) for number in guess)
             mean = float(part["error"].mean())
             row = {"curve": curve, "d₁": d1, "seeds": len(part), "measured": mean, "line": value}
@@ -200,7 +200,8 @@ def macs_at_error(
     """
     macs = macs or operations()
     rows, errors = {}, [*middle_errors(table), target]
-    for curve, part in table.groupby("curve", sort=False):
+    for name, part in table.groupby("curve", sort=False):
+        curve = str(name)
         if curve in found and curve in macs:
             means = part.groupby("d1")["error"].mean()
             widths = [max(1, round(float(found[curve].solve(error).value))) for error in errors]
@@ -240,7 +241,7 @@ def longer_curves(records: pd.DataFrame, chapter: str, profile: str) -> pd.DataF
     """Training curves of :func:`longer`, as :func:`filterwise.figures.learning_curves` draws them."""
     histories = {
         f"d1 = {row.d1:g}, {row.epochs:g} epochs": dict(
-            zip(HISTORY, arrays(chapter, profile, row.spec_key)["history"].T, strict=True)
+            zip(HISTORY, arrays(chapter, profile, str(row.spec_key))["history"].T, strict=True)
         )
         for row in longer(records).itertuples()
     }
