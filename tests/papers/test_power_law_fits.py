@@ -33,7 +33,7 @@ def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, fam
 
 
 def test_a_planted_exponent_comes_back_with_an_interval_around_it():
-    fit = fits.fits(planted())["LeNet"]
+    fit = fits.fit_all(planted())["LeNet"]
     low, high = fit.exponent_interval
     assert low < 0.3 < high
     assert high - low < 0.05
@@ -43,12 +43,12 @@ def test_a_planted_exponent_comes_back_with_an_interval_around_it():
 def test_no_fit_sees_a_held_out_width():
     table = planted()
     spoiled = table.assign(error=np.where(table["held_out"] == 1, 0.9, table["error"]))
-    assert fits.fits(table)["LeNet"].exponent == fits.fits(spoiled)["LeNet"].exponent
+    assert fits.fit_all(table)["LeNet"].exponent == fits.fit_all(spoiled)["LeNet"].exponent
 
 
 def test_held_out_widths_stand_beside_the_line():
     table = planted()
-    (row,) = fits.held_out_table(table, fits.fits(table)).to_dict("records")
+    (row,) = fits.held_out_table(table, fits.fit_all(table)).to_dict("records")
     assert row["d₁"] == 96
     assert row["seeds"] == 3
     assert row["measured"] == pytest.approx(table.loc[table["d1"] == 96, "error"].mean())
@@ -56,13 +56,13 @@ def test_held_out_widths_stand_beside_the_line():
 
 
 def test_curves_with_fewer_than_three_widths_are_not_fitted():
-    assert fits.fits(planted(widths=(6, 12, 96))) == {}
+    assert fits.fit_all(planted(widths=(6, 12, 96))) == {}
 
 
 def test_operations_at_an_error_invert_the_planted_line():
     table = planted(noise=0.0)
     # error = 0.6 d1^-0.3 and MACs = 1000 d1^2, so MACs = 1000 (0.6 / error)^(2 / 0.3)
-    found, operations = fits.fits(table), {"LeNet": lambda d1: 1_000 * d1**2}
+    found, operations = fits.fit_all(table), {"LeNet": lambda d1: 1_000 * d1**2}
     cells = fits.macs_at_error(table, found, 0.05, operations).loc["LeNet"]
     inside, *_, outside = cells.index
     error = float(inside.removeprefix("error "))
@@ -75,7 +75,7 @@ def test_operations_at_an_error_invert_the_planted_line():
 
 def test_operations_at_an_error_are_those_of_the_width():
     table = planted(noise=0.0)
-    cells = fits.macs_at_error(table, fits.fits(table), 0.05).loc["LeNet"]
+    cells = fits.macs_at_error(table, fits.fit_all(table), 0.05).loc["LeNet"]
     width = round((0.6 / 0.05) ** (1 / 0.3))
     net = models.build("lenet5", d1=width, ratio=16 / 6)
     assert float(cells["error 0.05"].rstrip("* ").replace(",", "")) == pytest.approx(
@@ -92,7 +92,7 @@ def test_errors_to_compare_at_are_reached_by_all_curves():
 
 
 def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
-    found = fits.fits(planted(noise=0.0))
+    found = fits.fit_all(planted(noise=0.0))
     table = fits.fit_table(found, 0.1)
     width = (0.6 / 0.1) ** (1 / 0.3)
     assert float(table.loc["d₁* for an error of 0.1", "LeNet"]) == pytest.approx(width, rel=0.05)
@@ -132,7 +132,7 @@ def test_points_follow_the_parameters():
 def test_empty_records_stay_empty():
     empty = fits.with_errors(pd.DataFrame(columns=["family"]))
     assert empty.empty
-    assert fits.fits(empty) == {}
+    assert fits.fit_all(empty) == {}
     assert fits.held_out_table(empty, {}).empty
     assert fits.longer_curves(empty.assign(seed=0, epochs=1), "3-power-law", "cifar").empty
 
@@ -148,6 +148,6 @@ def test_a_scan_is_told_by_its_largest_budget():
 
 def test_words_follow_the_fits():
     table = planted()
-    found = fits.fits(table)
+    found = fits.fit_all(table)
     assert fits.fits_in_words(found).startswith("LeNet falls with exponent 0.30 (0.")
     assert "LeNet's gap goes from" in fits.gap_in_words(table)

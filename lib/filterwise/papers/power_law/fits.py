@@ -61,7 +61,7 @@ def with_errors(records: pd.DataFrame, *kinds: str) -> pd.DataFrame:
     )
 
 
-def fits(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
+def fit_all(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
     """A power law for every curve with at least three widths; widths that are ``held_out`` are not used.
 
     Single runs are given to :func:`filterwise.measure.power_law`, so that intervals come from seeds where a
