@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,8 @@ import torch
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.measure import route_counting as routes
+from filterwise.papers.pooling import arm_tables, route_explorer
 from filterwise.papers.pooling import figures as pooling
-from filterwise.papers.pooling import route_explorer
 
 STAGES = ((4, 1), (8, 1), (8, 1), (8, 1))
 
@@ -32,7 +33,8 @@ def arms(images):
         ("after 2", "AP4-MP2", {"inner": (2,), "order": "AP4-MP2"}),
     ):
         net = fw.models.build("vgg", labels=10, channels=1, size=16, stages=STAGES, **pools)
-        found.append(route_explorer.follow(net, images.images, plan, order, 0.1, device="cpu"))
+        arm = SimpleNamespace(plan=plan, order=order, accuracy=0.1)
+        found.append(route_explorer.follow(net, images.images, arm, device="cpu"))
     return found
 
 
@@ -46,7 +48,7 @@ def test_the_mask_drawn_on_an_image_is_the_librarys_block_by_block():
                 block = x[row : row + 8, column : column + 8]
                 mask = routes.routes(block, order).mask.numpy()
                 np.testing.assert_array_equal(drawn[row : row + 8, column : column + 8], mask)
-        assert axes.get_title("left").startswith(order.replace("-", "→") + ": 16 routes")
+        assert axes.get_title("left").startswith(order.replace("-", "→") + "\n16 routes")
 
 
 def test_untied_images_have_no_ties_and_keep_their_order():
@@ -63,8 +65,11 @@ def test_a_followed_image_has_the_measured_routes(arms):
 
 
 def test_orders_are_sorted_by_mean_and_v_is_a_band():
-    table = pd.DataFrame({"order": ["MP8", "MP8", "AP8"], "accuracy": [0.5, 0.6, 0.7]})
-    (axes,) = pooling.head_orders(table, pd.DataFrame({"accuracy": [0.4, 0.6]})).axes
+    table = pd.DataFrame(
+        {"plan": ["L2", "L2", "L2", "V", "V"], "order": ["MP8", "MP8", "AP8", "", ""]}
+    ).assign(accuracy=[0.5, 0.6, 0.7, 0.4, 0.6])
+    (axes,) = pooling.head_orders(table).axes
+    assert pooling.best_order(table) == "AP8 with 0.700"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["AP8", "MP8"]
     assert axes.lines[0].get_ydata()[0] == pytest.approx(0.5)
 
@@ -86,11 +91,15 @@ def test_gains_are_paired_by_seed_and_read_twice():
             ("b", "V", "", "d", seed, 30, 1.0, 0.6 + shift, "cpu"),
             ("b", "L2", "AP8", "d", seed, 10, 3.0, 0.55 + shift, "cpu"),
         ]
-    table = pooling.gain_table(pd.DataFrame(rows, columns=columns)).set_index("at")
-    assert table.loc["equal epochs", "late - V"] == pytest.approx(0.05)
-    assert table.loc["equal compute", "late - V"] == pytest.approx(-0.05)
+    runs = pd.DataFrame(rows, columns=columns)
+    table = arm_tables.gains(runs).set_index("at")
+    assert table.loc["equal epochs", "late − V"] == pytest.approx(0.05)
+    assert table.loc["equal compute", "late − V"] == pytest.approx(-0.05)
     assert table["standard error"].to_numpy() == pytest.approx([0, 0])
-    assert table["n"].tolist() == [2, 2]
+    assert table["seeds"].tolist() == [2, 2]
+    assert arm_tables.equal_epochs(runs)["epochs"].unique().tolist() == [10]
+    words = "late pooling is 0.050 above V at equal epochs and 0.050 below V at equal compute"
+    assert arm_tables.gains_in_words(runs) == words
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_gains_are_paired_by_seed_and_read_twice():
         (lambda: pooling.operator_routes(torch.rand(12, 12), ["MP8"]), "divides by 8"),
         (lambda: pooling.operator_routes(torch.rand(8, 8), ["XP8"]), "order='XP8'"),
         (lambda: pooling.route_maps(torch.empty(0), {}), "at least 1"),
-        (lambda: pooling.head_orders(pd.DataFrame({"order": []})), "'accuracy'"),
+        (lambda: pooling.head_orders(pd.DataFrame({"plan": [], "order": []})), "'accuracy'"),
         (lambda: route_explorer.explore_routes([], torch.empty(0), [], []), "arms is empty"),
     ],
 )
@@ -165,7 +174,7 @@ def test_plan_order_and_image_change_the_page(chromium, tmp_path, arms, images):
     seen = [choose("order", "AP4-MP2"), choose("order", "MP2-AP4"), choose("image", 2), choose("plan", "V")]
     assert len({picture for picture, _ in seen}) == 4
     assert f"{float(arms[1].counts[2]):.1f} routes a filter" in seen[2][1]
-    assert f"the answer is {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
+    assert f"answer {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
     assert chromium.execute_script("return document.querySelector('select[data-fw=order]').disabled")
     unnamed = "return [...document.querySelectorAll('input, select')].filter((e) => !e.labels.length).length"
     assert chromium.execute_script(unnamed) == 0

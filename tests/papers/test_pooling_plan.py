@@ -149,8 +149,14 @@ def test_any_plan_is_compared_with_all_its_orders(plan_name, order, orders):
 
 
 def test_the_looks_at_rates_are_left_out_of_the_page():
-    columns = ["network", "base", "plan", "order", "accuracy"]
-    records = pd.DataFrame(
-        [["a", "vgg6", "V", np.nan, 0.5], ["a tuning", None, "V", np.nan, 0.6]], columns=columns
-    )
-    assert arm_tables.named(records)["arm"].tolist() == ["vgg6 V"]
+    columns = ["base", "plan", "order", "arm_kind", "fc_activation", "lr", "accuracy"]
+    rows = [
+        ["vgg6", "V", np.nan, "main", "linear", 0.1, 0.5],
+        [None, "V", np.nan, "tuning", "linear", 0.2, 0.6],
+        ["vgg6", "V", np.nan, "control", "linear", 0.1, 0.7],
+        ["vgg8 ReLU", "L2", "AP2-MP4", "main", "relu", 0.1, 0.8],
+    ]
+    records = pd.DataFrame(rows, columns=columns)
+    assert arm_tables.compared(records)["arm"].tolist() == ["vgg6 V"]
+    assert arm_tables.rates(records).loc["0.2", "V"] == 0.6
+    assert arm_tables.compared(pd.DataFrame(columns=["seed"])).empty

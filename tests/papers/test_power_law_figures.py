@@ -11,6 +11,7 @@ from filterwise.figures import curves, frames
 from filterwise.measure import power_law as fit_power_law
 from filterwise.papers.power_law import figures as power_law
 from filterwise.papers.power_law import width_figures as widths
+from filterwise.papers.power_law.fits import rounded
 
 
 @pytest.fixture
@@ -147,14 +148,14 @@ def test_what_cannot_be_drawn_is_refused(table, fits, draw, message):
 
 def test_the_promise_is_the_line_solved_and_both_twins_say_it(fits):
     twin = widths.explore_targets(fits, {name: lambda d1: 1000 * d1**2 for name in fits}, [0.2, 0.1])
-    wanted = f"{fits['LeNet'].solve(0.2).value:.3g}"
+    wanted = rounded(fits["LeNet"].solve(0.2).value)
     html = twin.html()
     assert not re.search(r"https?://|\bsrc=|\bfetch\(", html)
     assert f">{wanted}<" in html
     slider, picture = twin.live().children
     assert f">{wanted}</td>" in picture.value
     slider.value = 1
-    assert f">{fits['LeNet'].solve(0.1).value:.3g}</td>" in picture.value
+    assert f">{rounded(fits['LeNet'].solve(0.1).value)}</td>" in picture.value
 
 
 @pytest.mark.browser
@@ -171,6 +172,6 @@ def test_the_slider_moves_the_table_in_the_page(chromium, tmp_path, fits):
         "const e = document.querySelector('[data-fw=at]'); e.value = 1; e.dispatchEvent(new Event('input'));"
     )
     second = chromium.execute_script(read)
-    assert f"{fits['LeNet'].solve(0.2).value:.3g}" in first
-    assert f"{fits['LeNet'].solve(0.1).value:.3g}" in second
+    assert rounded(fits["LeNet"].solve(0.2).value) in first
+    assert rounded(fits["LeNet"].solve(0.1).value) in second
     assert chromium.execute_script("return document.querySelector('output').textContent") == "0.1"

@@ -33,7 +33,7 @@ def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, fam
 
 
 def test_a_planted_exponent_comes_back_with_an_interval_around_it():
-    fit = fits.fits(planted())["LeNet"]
+    fit = fits.fit_all(planted())["LeNet"]
     low, high = fit.exponent_interval
     assert low < 0.3 < high
     assert high - low < 0.05
@@ -43,39 +43,44 @@ def test_a_planted_exponent_comes_back_with_an_interval_around_it():
 def test_no_fit_sees_a_held_out_width():
     table = planted()
     spoiled = table.assign(error=np.where(table["held_out"] == 1, 0.9, table["error"]))
-    assert fits.fits(table)["LeNet"].exponent == fits.fits(spoiled)["LeNet"].exponent
+    assert fits.fit_all(table)["LeNet"].exponent == fits.fit_all(spoiled)["LeNet"].exponent
 
 
 def test_held_out_widths_stand_beside_the_line():
     table = planted()
-    (row,) = fits.held_out_table(table, fits.fits(table)).to_dict("records")
-    assert row["d1"] == 96
-    assert row["n"] == 3
+    (row,) = fits.held_out_table(table, fits.fit_all(table)).to_dict("records")
+    assert row["d₁"] == 96
+    assert row["seeds"] == 3
     assert row["measured"] == pytest.approx(table.loc[table["d1"] == 96, "error"].mean())
     assert row["line"] == pytest.approx(0.6 * 96**-0.3, rel=0.05)
 
 
 def test_curves_with_fewer_than_three_widths_are_not_fitted():
-    assert fits.fits(planted(widths=(6, 12, 96))) == {}
+    assert fits.fit_all(planted(widths=(6, 12, 96))) == {}
 
 
 def test_operations_at_an_error_invert_the_planted_line():
     table = planted(noise=0.0)
     # error = 0.6 d1^-0.3 and MACs = 1000 d1^2, so MACs = 1000 (0.6 / error)^(2 / 0.3)
-    found, operations = fits.fits(table), {"LeNet": lambda d1: 1_000 * d1**2}
-    cells = fits.macs_at_error(table, found, [0.25, 0.05], operations).loc["LeNet"]
+    found, operations = fits.fit_all(table), {"LeNet": lambda d1: 1_000 * d1**2}
+    cells = fits.macs_at_error(table, found, 0.05, operations).loc["LeNet"]
+    inside, *_, outside = cells.index
+    error = float(inside.removeprefix("error "))
     # to a whole number of filters
-    assert float(cells["0.25"]) == pytest.approx(1e-3 * round((0.6 / 0.25) ** (1 / 0.3)) ** 2, rel=0.01)
-    assert cells["0.05"].endswith("*")
-    assert float(cells["0.05"].rstrip("* ")) == pytest.approx(1e-3 * (0.6 / 0.05) ** (2 / 0.3), rel=0.01)
+    assert float(cells[inside]) == pytest.approx(1e-3 * round((0.6 / error) ** (1 / 0.3)) ** 2, rel=0.01)
+    assert cells[outside].endswith("*")
+    number = float(cells[outside].rstrip("* ").replace(",", ""))
+    assert number == pytest.approx(1e-3 * (0.6 / 0.05) ** (2 / 0.3), rel=0.01)
 
 
 def test_operations_at_an_error_are_those_of_the_width():
     table = planted(noise=0.0)
-    cells = fits.macs_at_error(table, fits.fits(table), [0.05]).loc["LeNet"]
+    cells = fits.macs_at_error(table, fits.fit_all(table), 0.05).loc["LeNet"]
     width = round((0.6 / 0.05) ** (1 / 0.3))
     net = models.build("lenet5", d1=width, ratio=16 / 6)
-    assert float(cells["0.05"].rstrip("* ")) == pytest.approx(models.macs(net) / 1e6, rel=0.005)
+    assert float(cells["error 0.05"].rstrip("* ").replace(",", "")) == pytest.approx(
+        models.macs(net) / 1e6, rel=0.005
+    )
 
 
 def test_errors_to_compare_at_are_reached_by_all_curves():
@@ -87,14 +92,14 @@ def test_errors_to_compare_at_are_reached_by_all_curves():
 
 
 def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
-    found = fits.fits(planted(noise=0.0))
+    found = fits.fit_all(planted(noise=0.0))
     table = fits.fit_table(found, 0.1)
-    assert table.loc["LeNet", "d1* for 0.1"] == pytest.approx((0.6 / 0.1) ** (1 / 0.3), rel=0.05)
+    width = (0.6 / 0.1) ** (1 / 0.3)
+    assert float(table.loc["d₁* for an error of 0.1", "LeNet"]) == pytest.approx(width, rel=0.05)
+    assert fits.promise(found, fits.operations(), 1e-9).loc["LeNet", "million MACs"] == "beyond"
     for target in (0.0, 1.0, -0.1):
         with pytest.raises(ParameterError, match="target"):
             fits.fit_table(found, target)
-    with pytest.raises(ParameterError, match="no curve"):
-        fits.fit_table({}, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -125,4 +130,24 @@ def test_points_follow_the_parameters():
 
 
 def test_empty_records_stay_empty():
-    assert fits.with_errors(pd.DataFrame(columns=["family"])).empty
+    empty = fits.with_errors(pd.DataFrame(columns=["family"]))
+    assert empty.empty
+    assert fits.fit_all(empty) == {}
+    assert fits.held_out_table(empty, {}).empty
+    assert fits.longer_curves(empty.assign(seed=0, epochs=1), "3-power-law", "cifar").empty
+
+
+def test_a_scan_is_told_by_its_largest_budget():
+    scan = pd.DataFrame(
+        [(r, b, e) for b, errors in ((1e6, (0.4, 0.5)), (4e6, (0.30, 0.32)))
+         for r, e in zip((5.6, 2.8), errors, strict=True)],
+        columns=["ratio", "budget", "error"],
+    )  # fmt: skip
+    assert fits.scan_in_words(scan) == "at 4 million MACs the best ratio is 5.6, and 2.8 is 0.020 above it"
+
+
+def test_words_follow_the_fits():
+    table = planted()
+    found = fits.fit_all(table)
+    assert fits.fits_in_words(found).startswith("LeNet falls with exponent 0.30 (0.")
+    assert "LeNet's gap goes from" in fits.gap_in_words(table)

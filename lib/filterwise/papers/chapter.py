@@ -29,7 +29,8 @@ class Sentence:
     claim : id of the claim that decides which words are used.
     text : the sentence; or verdict (``holds``, ``fails``, ``undecided``) -> sentence. In it may stand
         ``{scale}``, and of a claim ``{S1.verdict}`` (such as "is undecided"), ``{S1.ours}``,
-        ``{S1.control}``, ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
+        ``{S1.control}``, both also as numbers without their names, ``{S1.values}`` and
+        ``{S1.control_value}``, ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
     profiles : where to look, best first; the first at which the claim is measured is used.
     """
 
@@ -77,7 +78,7 @@ def folders() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def chapter(name: str) -> Chapter:
+def chapter_of(name: str) -> Chapter:
     """What the folder of a chapter says of itself.
 
     Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from string import Formatter
@@ -17,7 +18,7 @@ from filterwise.figures.captions import NotYet, Shown, captioned, marked_up
 from filterwise.figures.pictures import picture_strip
 from filterwise.figures.tables import NothingToShow, counted, seeds_named, shown
 from filterwise.figures.twin import Twin
-from filterwise.papers.chapter import Chapter, chapter
+from filterwise.papers.chapter import Chapter, chapter_of
 from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 #: Rows of the at-a-glance table, as :attr:`Chapter.paper_scale` names them.
 SCALE = ("network", "images", "epochs", "seeds", "hardware", "time")
 SCALES = {"quick": "toy", "cifar": "small", "short": "short", "paper": "full"}
+_NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
 _VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
 
@@ -44,7 +46,7 @@ class Page:
     """
 
     def __init__(self, about: Chapter | str, **folders: Any) -> None:
-        self.chapter = chapter(about) if isinstance(about, str) else about
+        self.chapter = chapter_of(about) if isinstance(about, str) else about
         self.folders = folders
         self._ledger: pd.DataFrame | None = None
         self._numbers: dict[str, int] = {}
@@ -233,7 +235,9 @@ def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
             given[claim] = SimpleNamespace(
                 verdict=_VERBS.get(verdict, verdict),
                 ours=row["ours"] or "no number",
+                values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
                 control=row["control"] or "no control",
+                control_value=str(row["control"]).split(":")[0].replace("-", "−") or "no control",
                 paper=row["paper"],
                 seeds=counted(int(row["n"]), "seed"),
             )
@@ -255,9 +259,10 @@ def _scale(records: pd.DataFrame) -> dict[str, str]:
         return ", ".join(map(str, records[column].dropna().unique()))
 
     total = float(records["seconds"].sum())
-    time = f"{total / 60:,.0f} min" if total < 7200 else f"{total / 3600:,.1f} h"
+    time = f"{total:.0f} s" if total < 120 else f"{total / 60:,.0f} min"
+    time = f"{total / 3600:,.1f} h" if total >= 7200 else time
     return {
-        "network": words("network"),
+        "network": ", ".join(dict.fromkeys(records["network"].astype(str).str.split().str[0])),
         "images": f"{numbers('train_images')} of {words('data')}",
         "epochs": numbers("epochs"),
         "seeds": seeds_named(records["seed"].dropna().tolist()),

@@ -1,3 +1,62 @@
-from filterwise.papers.chapter import Chapter
+"""Chapter 1: pooling next to the output. Meir et al., Sci. Rep. 13, 13385 (2023), A-VGGs on CIFAR-10."""
 
-CHAPTER = Chapter(name="1-pooling")
+from filterwise.papers.chapter import Chapter, Sentence
+
+_LARGE = ("paper", "short", "cifar")
+_NUMBERS = (
+    "(late minus conventional accuracy {P9.values}; with as many operations for the conventional network as "
+    "late pooling costs, {P9.control_value})."
+)
+
+CHAPTER = Chapter(
+    name="1-pooling",
+    title="Pooling next to the output",
+    question="When should a network decide what to keep: on the way up, or next to the output?",
+    papers={"meir-2023-pooling": "Meir et al. (2023)"},
+    paper_scale={
+        "network": "A-VGG6, 8, 13, 14 and 16, of VGG's usual width, and VGG-16",
+        "images": "50,000 of CIFAR-10",
+    },
+    unread="Results, methods and tables of the paper, so also which pools its A-VGGs keep, the accuracies by "
+    "order of the pools, rates, epochs and numbers of runs; abstract and introduction were read.",
+    found=(
+        Sentence(
+            "P9",
+            {
+                "holds": "On photographs late pooling gains at equal epochs and weights {scale} " + _NUMBERS,
+                "fails": "On photographs late pooling does not gain at equal epochs and weights for every "
+                "depth {scale} " + _NUMBERS,
+                "undecided": "On photographs it is undecided {scale} whether late pooling gains at equal "
+                "epochs and weights " + _NUMBERS,
+            },
+            _LARGE,
+        ),
+        Sentence(
+            "P9",
+            {
+                "holds": "In the miniature that this page trains it does gain " + _NUMBERS,
+                "fails": "In the miniature that this page trains it does not gain " + _NUMBERS,
+                "undecided": "In the miniature that this page trains that is undecided " + _NUMBERS,
+            },
+            ("quick",),
+        ),
+        Sentence(
+            "P2",
+            {
+                "holds": "A shallow A-VGG8 beats the conventional VGG-16 {scale}.",
+                "fails": "A shallow A-VGG8 does not beat the conventional VGG-16 {scale}.",
+                "undecided": "Whether a shallow A-VGG8 beats the conventional VGG-16 is undecided {scale}.",
+            },
+            _LARGE,
+        ),
+        Sentence(
+            "P8",
+            {
+                "holds": "Max first and average first send as many routes to different places, in trained "
+                "networks too.",
+                "fails": "That the order of the pools moves the routes of trained networks was not found.",
+                "undecided": "Whether the order of the pools moves trained routes is undecided.",
+            },
+        ),
+    ),
+)

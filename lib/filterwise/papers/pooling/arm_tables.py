@@ -1,72 +1,110 @@
-"""Tables that the page of chapter 1 shows."""
+"""Tables of chapter 1's arms, and their differences in words; a page's own runs and records alike."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import numpy as np
 import pandas as pd
 
-from filterwise.data.imageset import ImageSet
+from filterwise.figures.tables import need
+from filterwise.papers.pooling.quantities import COMPARED_KINDS, paired
 
-# What the page reads; a column that no record has yet is added without values.
-_COLUMNS = (
-    "network",
-    "base",
-    "plan",
-    "order",
-    "arm_kind",
-    "fc_activation",
-    "lr",
-    "seed",
-    "epochs",
-    "accuracy",
-    "train_accuracy",
-    "macs",
-    "training_seconds",
-    "trained_routes",
-    "trained_spread",
-    "spec_key",
-    "recorded",
-    "order_inequality_share_activations",
-)
+_COLUMNS = ("base", "plan", "order", "arm_kind", "fc_activation", "arm", "m")
 
 
-def named(records: pd.DataFrame) -> pd.DataFrame:
-    """Records with ``arm``, a name in words, and ``m``, the layers; runs that compare nothing are left out.
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """The runs that claims compare, with ``arm``, a name in words, and ``m``, the number of layers.
 
-    >>> columns = ["network", "base", "plan", "order", "accuracy"]
-    >>> records = pd.DataFrame([["avgg6", "vgg6", "L2", "AP2-MP4", 0.6]], columns=columns)
-    >>> named(records)[["arm", "m"]].values.tolist()
-    [['vgg6 L2 AP2-MP4', 6]]
+    Looks at learning rates, controls and other activations are left out.
+
+    >>> columns = ["network", "base", "plan", "order", "arm_kind", "fc_activation", "epochs"]
+    >>> rows = [["avgg6", "vgg6", "L2", "AP2-MP4", "main", "linear", 12]]
+    >>> compared(pd.DataFrame(rows, columns=columns))[["arm", "m"]].values.tolist()
+    [['vgg6 L2 AP2→MP4', 6]]
     """
-    records = records.reindex(columns=[*records.columns, *(c for c in _COLUMNS if c not in records.columns)])
-    if records.empty:
-        return records.assign(arm=[], m=[])
-    kept = records[records["base"].notna()].copy()
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *_COLUMNS])))
+    main = table["arm_kind"].isin(COMPARED_KINDS) & (table["fc_activation"] == "linear")
+    kept = table[main & table["base"].notna()].reset_index(drop=True)
+    if kept.empty:
+        return kept
     kept["order"] = kept["order"].astype(object).where(kept["order"].notna(), "")
-    kept["arm"] = (kept["base"] + " " + kept["plan"] + " " + kept["order"]).str.strip()
+    orders = kept["order"].str.replace("-", "→")
+    kept["arm"] = (kept["base"] + " " + kept["plan"] + " " + orders).str.strip()
     kept["m"] = pd.to_numeric(kept["base"].str.extract(r"vgg(\d+)$")[0])
-    return kept.reset_index(drop=True)
+    return kept
+
+
+def equal_epochs(
+    table: pd.DataFrame, base: str = "", plan: str = "", orders: Collection[str] = ()
+) -> pd.DataFrame:
+    """Plan V and one late plan (or all) of one network (or all), each network's shortest trainings."""
+    if table.empty:
+        return table
+    kept = table[(table["epochs"] == table.groupby("base")["epochs"].transform("min"))]
+    kept = kept[kept["base"] == base] if base else kept
+    late = kept["plan"].isin(["V", plan] if plan else kept["plan"].unique())
+    return kept[late & (kept["order"].isin(["", *orders]) if orders else True)]
 
 
 def comparison(table: pd.DataFrame) -> pd.DataFrame:
     """Accuracy, operations and compute of each arm and number of epochs, mean and spread over the seeds."""
-    grouped = table.groupby(["arm", "epochs"], sort=False)
-    found = grouped.agg(
-        n=("accuracy", "size"),
+    need(table, "arm", "epochs", "accuracy", "macs", "seconds")
+    found = table.groupby(["arm", "epochs"], sort=False).agg(
+        seeds=("seed", "nunique"),
         accuracy=("accuracy", "mean"),
-        sd=("accuracy", "std"),
-        train_accuracy=("train_accuracy", "mean"),
+        spread=("accuracy", "std"),
         macs=("macs", "first"),
-        seconds=("training_seconds", "mean"),
-    ).reset_index()
-    # Unbreakable, so that a page does not fold a name over five lines.
-    found["arm"] = found["arm"].str.replace("-", "→").str.replace("vgg→", "vgg-").str.replace(" ", "\u00a0")
-    found["million MACs"] = (found.pop("macs") / 1e6).round(3)
+        seconds=("seconds", "mean"),
+    )
+    found = found.reset_index("epochs")
+    found["million MACs"] = (found.pop("macs") / 1e6).round(2)
     found["MACs × epochs"] = (found["million MACs"] * found["epochs"]).round(1)
-    if found["n"].max() < 2:
-        found = found.drop(columns="sd")  # one run has no spread
-    last = ["train_accuracy", "seconds"]  # what an accuracy cost belongs beside it, on any screen
-    found = found[[name for name in found if name not in last] + last]
-    return found.set_index("arm")
+    found["seconds"] = found.pop("seconds").round(1)
+    return found if found["seeds"].max() > 1 else found.drop(columns="spread")
+
+
+def gains(table: pd.DataFrame) -> pd.DataFrame:
+    """Late minus V, paired by seed, at equal epochs and at equal compute: mean, standard error, seeds.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,
+        ``accuracy``, ``device``.
+    """
+    need(table, "base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device")
+    rows = []
+    for (base, plan, order), late in table[table["plan"] != "V"].groupby(
+        ["base", "plan", "order"], sort=False
+    ):
+        both = paired(late, table[(table["base"] == base) & (table["plan"] == "V")])
+        for column, at in (("value", "equal epochs"), ("control", "equal compute")):
+            found = both[column].dropna().astype(float)
+            error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.nan
+            if len(found):
+                row = {"arm": f"{base} {plan} {_arrow(order)}", "at": at}
+                rows.append({**row, "late − V": found.mean(), "standard error": error, "seeds": len(found)})
+    columns = ["arm", "at", "late − V", "standard error", "seeds"]
+    return pd.DataFrame(rows, columns=columns).dropna(axis="columns", how="all").set_index("arm")
+
+
+def gains_in_words(table: pd.DataFrame) -> str:
+    """The range of :func:`gains` over the arms, at equal epochs and at equal compute.
+
+    >>> columns = ["base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device"]
+    >>> rows = [["b", plan, "", "d", 0, 9, 1, right, "cpu"] for plan, right in (("V", 0.5), ("L2", 0.7))]
+    >>> gains_in_words(pd.DataFrame(rows, columns=columns))
+    'late pooling is 0.200 above V at equal epochs and 0.200 above V at equal compute'
+    """
+    said = []
+    for at, found in gains(table).groupby("at", sort=False)["late − V"]:
+        ends = [f"{abs(end):.3f} {'below' if end < 0 else 'above'}" for end in (found.min(), found.max())]
+        said.append(f"{' to '.join(dict.fromkeys(ends))} V at {at}")
+    return f"late pooling is {' and '.join(said)}" if said else "V and late pooling share no seed"
+
+
+def _arrow(order: object) -> str:
+    return str(order).replace("-", "→")
 
 
 def share_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -74,21 +112,38 @@ def share_table(table: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for arm, found in table.groupby("arm", sort=False):
         row = found.sort_values(["seed", "epochs"]).iloc[0]
-        layers = [str(c).split("@")[1] for c in table.columns if str(c).startswith("gradient_share@")]
-        for layer in layers:
-            if pd.notna(row[f"gradient_share@{layer}"]):
+        for column in found.columns:
+            if str(column).startswith("gradient_share@") and pd.notna(row[column]):
+                layer = str(column).split("@")[1]
                 shares = {name: row[f"{name}_share@{layer}"] for name in ("active", "gradient")}
                 parts.append({"name": arm, "layer": layer, **shares, "routes": row[f"route_share@{layer}"]})
     return pd.DataFrame(parts, columns=["name", "layer", "active", "gradient", "routes"])
 
 
-def one_of_each_label(images: ImageSet, count: int = 4) -> ImageSet:
-    """The first image of each of the first ``count`` labels.
+def spreads(table: pd.DataFrame) -> str:
+    """How far the routes of a filter lie from their centre, order by order."""
+    found = table.groupby("order", sort=False)["trained_spread"].mean()
+    return ", ".join(
+        f"with {_arrow(order)} a filter's routes lie {value:.2f} pixels from their centre"
+        for order, value in found.items()
+    )
 
-    >>> from filterwise import data
-    >>> one_of_each_label(data.load("mnist5k", split="test"), 3).labels.tolist()
-    [0, 1, 2]
-    """
-    labels = images.labels.tolist()
-    wanted = range(min(count, len(images.label_names)))
-    return images.subset([labels.index(label) for label in wanted if label in labels])
+
+def trained_routes(table: pd.DataFrame) -> pd.DataFrame:
+    """Routes of trained networks by plan and order: how many, how far apart, and the inequality's share."""
+    names = {
+        "trained_routes": "routes a filter",
+        "trained_spread": "spread (pixels)",
+        "order_inequality_share_activations": "share with AP(MP) ≥ MP(AP)",
+    }
+    need(table, "plan", "order", *names)
+    found = table.groupby(["plan", "order"], sort=False)[list(names)].mean()
+    return found.rename(columns=names)
+
+
+def rates(records: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy by learning rate and plan, of the looks at rates on images kept back."""
+    need(records, "arm_kind", "lr", "plan", "accuracy")
+    looks = records[records["arm_kind"] == "tuning"]
+    found = looks.pivot_table(index="lr", columns="plan", values="accuracy").rename_axis(index="rate")
+    return found.rename(index=lambda rate: f"{rate:g}")

@@ -16,34 +16,30 @@ from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import WIDTH, BookFigure, drawn, panels, points
 from filterwise.figures.pictures import as_picture
-from filterwise.figures.tables import layer_number, mean_and_spread, need
+from filterwise.figures.tables import counted, layer_number, mean_and_spread, need
 from filterwise.measure.route_counting import routes
 from filterwise.models.pools import parse_order, shrink
-from filterwise.papers.pooling.quantities import paired
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @drawn
-def accuracy_by_depth(table: pd.DataFrame, references: Mapping[str, float] | None = None) -> BookFigure:
+def accuracy_by_depth(table: pd.DataFrame) -> BookFigure:
     """Test accuracy against m, conventional and late pooling, mean and standard deviation over seeds.
 
     Parameters
     ----------
-    table : one row a run; columns ``m``, ``pooling`` (a name), ``network`` (of its look) and ``accuracy``.
-    references : name -> accuracy, dotted lines.
+    table : one row a run; columns ``m``, ``plan``, ``network`` (of its look) and ``accuracy``.
     """
-    need(table, "m", "pooling", "network", "accuracy")
+    need(table, "m", "plan", "network", "accuracy")
     depths = sorted(table["m"].unique())
     figure, (ax,) = panels(height=3.3)
-    for place, (pooling, runs) in enumerate(table.groupby("pooling", sort=False)):
+    for place, (plan, runs) in enumerate(table.groupby("plan", sort=False)):
         look = style.look(str(runs["network"].iloc[0]))
         found = mean_and_spread(runs, ["m"], "accuracy")
         at = [depths.index(m) + 0.06 * (2 * place - 1) for m in found["m"]]
-        points(ax, at, found, look, f"{pooling}, n = {int(found['runs'].min())}")
-    for name, value in (references or {}).items():
-        ax.axhline(value, color=style.INK, linestyle=":", linewidth=1.2, label=name)
+        points(ax, at, found, look, f"plan {plan}, {_seeds(found)}")
     ax.set_xticks(range(len(depths)), [f"{m:g}" for m in depths])
     ax.set(xlabel="layers $m$, convolutional and fully connected", ylabel="test accuracy")
     figure.legend(loc="outside upper left", ncols=2)
@@ -52,34 +48,48 @@ def accuracy_by_depth(table: pd.DataFrame, references: Mapping[str, float] | Non
 
 
 @drawn
-def head_orders(table: pd.DataFrame, baseline: pd.DataFrame | None = None) -> BookFigure:
+def head_orders(table: pd.DataFrame) -> BookFigure:
     """Test accuracy of each head order: a dot a seed, a bar for the mean, the conventional plan as a band.
 
     Parameters
     ----------
-    table : one row a run; columns ``order`` and ``accuracy``.
-    baseline : runs of the conventional plan at equal epochs; column ``accuracy``.
+    table : one row a run; columns ``plan`` (V is the conventional one), ``order`` and ``accuracy``.
     """
-    need(table, "order", "accuracy")
-    means = table.groupby("order")["accuracy"].mean().sort_values(ascending=False)
+    need(table, "plan", "order", "accuracy")
+    conventional = table.loc[table["plan"] == "V", "accuracy"]
+    late = table[table["plan"] != "V"]
+    means = late.groupby("order")["accuracy"].mean().sort_values(ascending=False)
     figure, (ax,) = panels(height=3.2)
-    if baseline is not None:
-        need(baseline, "accuracy")
-        mean = baseline["accuracy"].mean()
-        sd = baseline["accuracy"].std(ddof=1) if len(baseline) > 1 else 0.0
-        ax.axhline(mean, color=style.BLUE, label=f"V, pools after every stage, n = {len(baseline)}")
+    if len(conventional):
+        mean, sd = conventional.mean(), conventional.std(ddof=1) if len(conventional) > 1 else 0.0
+        ax.axhline(mean, color=style.BLUE, label="V, pools after every stage")
         ax.axhspan(mean - sd, mean + sd, color=style.BLUE, alpha=0.12, linewidth=0)
     for place, order in enumerate(means.index):
-        found = table.loc[table["order"] == order, "accuracy"]
+        found = late.loc[late["order"] == order, "accuracy"]
         ax.plot([place] * len(found), found, "o", color=style.ORANGE, alpha=0.7, markersize=5)
         ax.plot([place - 0.25, place + 0.25], [found.mean()] * 2, color=style.ORANGE, linewidth=2.5)
-    ax.set_xticks(range(len(means)), [order.replace("-", "→") for order in means.index])
+    ax.set_xticks(range(len(means)), [order.replace("-", "→\n") for order in means.index])
     ax.grid(axis="x", visible=False)
     ax.set(xlabel="pools after the last layer, first step first", ylabel="test accuracy")
-    if baseline is not None:
-        ax.legend(loc="lower left")
+    figure.legend(loc="outside upper left")
     figure.alt = "Test accuracy of the head orders: " + ", ".join(f"{o} {v:.3f}" for o, v in means.items())
     return figure
+
+
+def best_order(table: pd.DataFrame) -> str:
+    """The head order of the highest mean accuracy in the table of :func:`head_orders`, with that mean."""
+    means = table[table["plan"] != "V"].groupby("order")["accuracy"].mean().sort_values(ascending=False)
+    return f"{str(means.index[0]).replace('-', '→')} with {means.iloc[0]:.3f}"
+
+
+def both_orders(order: str) -> list[str]:
+    """Max first and average first at the sizes of a head of two pools; a head of one pool as it is.
+
+    >>> both_orders("AP2-MP4")
+    ['MP2-AP4', 'AP2-MP4']
+    """
+    sizes = [step.size for step in parse_order(order)]
+    return [order] if len(sizes) != 2 else ["MP{}-AP{}".format(*sizes), "AP{}-MP{}".format(*sizes)]
 
 
 @drawn
@@ -101,13 +111,13 @@ def accuracy_against_compute(table: pd.DataFrame) -> BookFigure:
     for (arm, runs), look, marks in zip(arms, looks, style.marked(len(arms)), strict=True):
         found = mean_and_spread(runs, ["cost"], "accuracy")
         own = style.Look(look.color, marks.marker)
-        label = f"{arm}, n = {int(found['runs'].min())}"
+        label = f"{arm}, {_seeds(found)}"
         points(ax, found["cost"], found, own, label, linestyle="-" if len(found) > 1 else "none")
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.xaxis.set_major_formatter("{x:g}")
     ax.xaxis.set_minor_formatter("")
-    ax.set(xlabel="million multiply-accumulates an image × epochs", ylabel="test accuracy")
+    ax.set(xlabel="million MACs an image × epochs", ylabel="test accuracy")
     figure.legend(loc="outside upper left", ncols=2)
     figure.alt = "Test accuracy against the compute of a training, one marker an arm."
     return figure
@@ -139,29 +149,6 @@ def gradient_shares(table: pd.DataFrame) -> BookFigure:
     return figure
 
 
-def gain_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Late minus V, paired by seed, at equal epochs and at equal compute: mean, standard error, seeds.
-
-    Parameters
-    ----------
-    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,
-        ``accuracy``, ``device``.
-    """
-    need(table, "base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device")
-    rows = []
-    for (base, plan, order), late in table[table["plan"] != "V"].groupby(
-        ["base", "plan", "order"], sort=False
-    ):
-        both = paired(late, table[(table["base"] == base) & (table["plan"] == "V")])
-        for column, at in (("value", "equal epochs"), ("control", "equal compute")):
-            found = both[column].dropna().astype(float)
-            error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else np.nan
-            if len(found):
-                row = {"arm": f"{base} {plan} {order}", "at": at, "late - V": found.mean()}
-                rows.append({**row, "standard error": error, "n": len(found)})
-    return pd.DataFrame(rows, columns=["arm", "at", "late - V", "standard error", "n"])
-
-
 @drawn
 def operator_routes(x: Tensor, orders: Sequence[str]) -> BookFigure:
     """Which pixels of one map the gradient reaches through each pooling series; no network, no training.
@@ -178,15 +165,15 @@ def operator_routes(x: Tensor, orders: Sequence[str]) -> BookFigure:
     """
     if not orders:
         raise ParameterError("orders is empty; give at least one, such as 'MP2-AP4'")
-    figure, axes = panels(len(orders), columns=3, height=2.6, extra=0.2)
+    figure, axes = panels(len(orders), columns=3, height=2.6, extra=0.2, phone=3)
     for ax, order in zip(axes, orders, strict=True):
         mask, count, output = _blocks(x, order)
         ax.imshow(x.numpy(), cmap="gray", interpolation="nearest")
         layer = np.zeros((*mask.shape, 4))
         layer[..., :3], layer[..., 3] = to_rgb(style.ORANGE), 0.75 * mask
         ax.imshow(layer, interpolation="nearest")
-        routes = f"{count:g} route{'s' * (count != 1)} a block"
-        ax.set_title(f"{order.replace('-', '→')}: {routes}\nmean output {output:.2f}", fontsize=9.5)
+        told = f"{order.replace('-', '→')}\n{counted(int(count), 'route')}, mean {output:.2f}"
+        ax.set_title(told, fontsize=8)
     _bare(axes)
     figure.alt = f"Pixels that carry gradient through {', '.join(orders)}."
     return figure
@@ -249,6 +236,10 @@ def route_maps(
     _bare(axes)
     figure.alt = f"Routes of {rows} images through the last layer: {', '.join(columns)}."
     return figure
+
+
+def _seeds(found: pd.DataFrame) -> str:
+    return counted(int(found["runs"].min()), "seed")
 
 
 def _bare(axes: Iterable[Axes]) -> None:

@@ -44,14 +44,16 @@ class ArmRoutes:
     answers: Tensor
 
 
-def follow(
-    net: nn.Module, images: Tensor, plan: str, order: str, accuracy: float, device: str = "auto"
-) -> ArmRoutes:
+def follow(net: nn.Module, images: Tensor, arm: Any, device: str = "auto") -> ArmRoutes:
     """Measure the routes of images uint8 (n, C, H, W) through one network.
 
+    ``arm`` says of the network its ``plan``, ``order`` and ``accuracy``, such as a row of the page's table.
+
+    >>> from types import SimpleNamespace
     >>> from filterwise import models
     >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP2-MP4")
-    >>> follow(net, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "after", "AP2-MP4", 0.1).routes.shape
+    >>> arm = SimpleNamespace(plan="after", order="AP2-MP4", accuracy=0.1)
+    >>> follow(net, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), arm).routes.shape
     torch.Size([2, 8, 8])
     """
     found = measured_routes(net, images, device=device)
@@ -59,9 +61,9 @@ def follow(
     each = spread(found.mask.flatten(0, 1)).reshape(-1, filters)
     alive = found.mask.flatten(2).any(-1)
     return ArmRoutes(
-        plan,
-        order,
-        accuracy,
+        arm.plan,
+        arm.order,
+        arm.accuracy,
         found.contribution.sum(1),
         found.input_gradient.abs().sum(1),
         found.mask.sum((2, 3)).double().mean(1),

@@ -1,4 +1,8 @@
-"""Error against width: the fitted power law, what it costs, where it bends, and the scan of d2/d1."""
+"""Error against width: the fitted power law, where it bends, and the exponents of several curves.
+
+A table without a needed column or without rows, and a fit of a curve that the table does not have, are
+refused with a ParameterError.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import pandas as pd
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
-from filterwise.figures.tables import mean_and_spread, need
+from filterwise.figures.tables import counted, mean_and_spread, need
 from filterwise.measure.fitting import PowerLaw
 
 if TYPE_CHECKING:
@@ -33,11 +37,6 @@ def error_against_width(
         of the fit, ``held_out`` (drawn hollow). Points are means, bars standard deviations over runs.
     fits : curve -> its fit; a curve without one is drawn as points.
     targets : name -> error; a dotted line, and the width that the first curve needs for it with its interval.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, there are no rows, or a fit belongs to no curve.
     """
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
@@ -73,7 +72,7 @@ def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str, fit: Powe
         if part.empty:
             continue
         found = mean_and_spread(part, ["d1"], "error")
-        label = f"{name}, n = {int(found['runs'].min())}" if filled else "kept out of the fit"
+        label = f"{name}, {counted(int(found['runs'].min()), 'seed')}" if filled else "kept out of the fit"
         face = look.color if filled else "none"
         points(ax, found["d1"], found, look, label, linestyle="none", markerfacecolor=face)
 
@@ -127,11 +126,6 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
     ----------
     table : one row a run; columns ``curve``, ``network``, ``d1`` and ``error``; widths kept out are left out.
     fits : curve -> its fit.
-
-    Raises
-    ------
-    ParameterError
-        A column is missing, there are no rows, or a fit belongs to no curve.
     """
     need(table, "curve", "network", "d1", "error")
     _known(fits, table)
@@ -161,24 +155,18 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
 
 
 @drawn
-def exponents(fits: Mapping[str, PowerLaw], networks: Mapping[str, str] | None = None) -> BookFigure:
+def exponents(fits: Mapping[str, PowerLaw]) -> BookFigure:
     """The exponent of every curve with its 95 % interval, one row a curve, the first one's as a line.
 
     Parameters
     ----------
-    fits : curve -> its fit, top to bottom.
-    networks : curve -> network, for its colour.
-
-    Raises
-    ------
-    ParameterError
-        There is no fit.
+    fits : curve -> its fit, top to bottom; VGG-16's have its colour, all others LeNet's.
     """
     if not fits:
         raise ParameterError("fits is empty; give at least one curve")
     figure, (ax,) = panels(height=0.9 + 0.34 * len(fits))
     for row, (curve, fit) in enumerate(fits.items()):
-        look = style.look((networks or {}).get(curve, "lenet5"))
+        look = style.look("vgg16" if curve.startswith("VGG-16") else "lenet5")
         low, high = fit.exponent_interval
         ends = [[fit.exponent - low], [high - fit.exponent]]
         filled = "none" if fit.curved else look.color

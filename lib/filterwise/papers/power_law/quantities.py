@@ -14,6 +14,7 @@ from scipy import special
 
 from filterwise.claims.record_rows import has, joined, rows_of
 from filterwise.claims.registered import Rows, quantity
+from filterwise.papers.power_law.cost_of_widths import CONSERVED_RATIO
 from filterwise.papers.power_law.error_curves import (
     Curve,
     curves,
@@ -25,7 +26,6 @@ from filterwise.papers.power_law.error_curves import (
     row_of_all,
 )
 
-CONSERVED_RATIO = 2.8  # side 28 over side 10 of LeNet's two convolutional outputs
 TARGET_ERROR = 0.065  # a VGG-16-like error, the target of the extrapolation
 R2_NEEDED = 0.98
 #: Two points lie on a line whatever they are; an exponent that is compared with another needs a third.

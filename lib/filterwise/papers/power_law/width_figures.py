@@ -11,33 +11,38 @@ from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.frames import explore_frames
-from filterwise.figures.tables import mean_and_spread, need, shown
+from filterwise.figures.tables import counted, mean_and_spread, need, shown
 from filterwise.figures.twin import Twin
 from filterwise.measure.fitting import PowerLaw
+from filterwise.papers.power_law.cost_of_widths import CONSERVED_RATIO
+from filterwise.papers.power_law.fits import promise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 @drawn
-def ratio_scan(table: pd.DataFrame, conserved: float = 2.8) -> BookFigure:
+def ratio_scan(table: pd.DataFrame) -> BookFigure:
     """Test error against d2/d1, one line a budget of multiply-accumulates; the conserved ratio as a line.
 
     Parameters
     ----------
     table : one row a run; columns ``ratio``, ``error`` and ``budget`` (multiply-accumulates an image).
-    conserved : d2/d1 at which side times depth is the same in both layers.
     """
     need(table, "ratio", "error", "budget")
     budgets = sorted(table["budget"].unique())
     figure, (ax,) = panels(height=3.3)
     for budget, look in zip(budgets, style.marked(len(budgets)), strict=True):
         found = mean_and_spread(table[table["budget"] == budget], ["ratio"], "error")
-        label = f"{budget / 1e6:.3g} million MACs, n = {int(found['runs'].min())}"
+        label = f"{budget / 1e6:.3g} million MACs, {counted(int(found['runs'].min()), 'seed')}"
         points(ax, found["ratio"], found, look, label)
-    ax.axvline(conserved, color=style.INK, linestyle=":", linewidth=1.4)
+    ax.axvline(CONSERVED_RATIO, color=style.INK, linestyle=":", linewidth=1.4)
     ax.annotate(
-        f"{conserved:g}", (conserved, 1), (3, -10), ("data", "axes fraction"), textcoords="offset points"
+        f"{CONSERVED_RATIO:g}",
+        (CONSERVED_RATIO, 1),
+        (3, -10),
+        ("data", "axes fraction"),
+        textcoords="offset points",
     )
     ax.set_xscale("log", base=2)
     ax.set_xticks(sorted(table["ratio"].unique()))
@@ -82,11 +87,6 @@ def side_and_depth(layers: Mapping[str, tuple[int, int]]) -> BookFigure:
     Parameters
     ----------
     layers : name -> (side H, filters d), bottom to top of the network, drawn from left to right.
-
-    Raises
-    ------
-    ParameterError
-        There is no layer, or one without side or filters.
     """
     if not layers or any(side < 1 or depth < 1 for side, depth in layers.values()):
         raise ParameterError(
@@ -130,7 +130,7 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
         for curve, runs in table.groupby("curve", sort=False):
             look = style.look(str(runs["network"].iloc[0]))
             found = mean_and_spread(runs, [column], "error")
-            label = f"{curve}, n = {int(found['runs'].min())}"
+            label = f"{curve}, {counted(int(found['runs'].min()), 'seed')}"
             points(ax, found[column] / unit, found, look, label, linewidth=1.3)
         ax.set(xscale="log", yscale="log", xlabel=name)
         _plain(ax)
@@ -171,31 +171,5 @@ def explore_targets(
     for curve in fits:
         if curve not in macs:
             raise ParameterError(f"macs has no {curve!r}; it has {', '.join(map(repr, macs))}")
-
-    def frame(place: int) -> str:
-        return shown(_promise(fits, macs, errors[place])).html
-
-    return explore_frames("error", [f"{error:g}" for error in errors], frame)
-
-
-# Beyond this width the line is so far from any measurement that a number would say nothing.
-_LARGEST = 1e6
-
-
-def _promise(
-    fits: Mapping[str, PowerLaw], macs: Mapping[str, Callable[[int], int]], error: float
-) -> pd.DataFrame:
-    rows = {}
-    for curve, fit in fits.items():
-        ends = [float(number) for number in fit.solve(error)]
-        cost = [
-            f"{macs[curve](max(1, round(end))) / 1e6:.3g}" if end <= _LARGEST else "beyond" for end in ends
-        ]
-        width = [f"{end:.3g}" if end <= _LARGEST else "beyond" for end in ends]
-        rows[curve] = {
-            "d1*": width[0],
-            "95 %": f"{width[1]} to {width[2]}",
-            "million MACs": cost[0],
-            "95 % ": f"{cost[1]} to {cost[2]}",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    texts = [f"{error:g}" for error in errors]
+    return explore_frames("error", texts, lambda place: shown(promise(fits, macs, errors[place])).html)

@@ -84,8 +84,8 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
       paint(part("ends"), arm.ends[at], ink);
       part("image-value").textContent = content.names[at];
       part("order-value").textContent = order.disabled ? "" : "first pool first";
-      const text = "Plan " + arm.plan + (arm.order ? ", " + arm.order : "") + ": the answer is " + arm.answers[at] +
-        " for " + content.names[at] + "; " + arm.counts[at] + " routes a filter, " +
+      const text = "Plan " + arm.plan + (arm.order ? ", " + arm.order : "") + ": image " + content.names[at] + ", answer " + arm.answers[at] +
+        "; " + arm.counts[at] + " routes a filter, " +
         arm.spreads[at] + " pixels around their centre. Test accuracy " + arm.accuracy + ".";
       part("summary").textContent = text;
       ["routes", "ends"].forEach((which) => part(which).setAttribute("aria-label", text));
