@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from string import Formatter
@@ -81,7 +82,7 @@ class Page:
         self,
         make: Callable[..., Any] | pd.DataFrame,
         *given: Any,
-        caption: str | Callable[[], str] = "",
+        caption: str | Callable[..., str] = "",
         name: str = "",
         digits: int | Mapping[str, int] = 3,
         profile: str = "",
@@ -95,7 +96,7 @@ class Page:
         make : a function that returns a figure, an explorer or a table; or a table.
         given, options : its arguments. An empty table or mapping among ``given``, or a table without a
             column that ``make`` needs, is what has not been recorded; any other error is raised.
-        caption, name : of a figure; a caption that takes numbers from ``given`` is a function without
+        caption, name : of a figure; a caption that takes numbers is a function of ``given``, or one without
             arguments, called only if there is something to show.
         digits : of a table, as :func:`filterwise.figures.shown`.
         profile : named in the line; by default that of the records in ``given``.
@@ -119,8 +120,9 @@ class Page:
             made = shown(made, digits)
         if not caption:
             return made
-        words = caption() if callable(caption) else caption
-        return self.figure(made, words, name) if name else captioned(made, words)
+        if callable(caption):
+            caption = caption(*given) if inspect.signature(caption).parameters else caption()
+        return self.figure(made, caption, name) if name else captioned(made, caption)
 
     def pictures(self, ds: ImageSet, count: int = 10, caption: str = "", name: str = "") -> Shown | Twin:
         """Pictures of a data set beside their labels, one of each label in turn, in the set's own order.
