@@ -192,8 +192,11 @@ class Page:
     def glance(self) -> Shown:
         """The at-a-glance table: the question, the papers' scale beside ours, verdicts, what was not read."""
         ledger = self.ledger()
-        profiles = [name for name in PROFILES if name in set(ledger["profile"])]
-        ours = {name: self.records(name) for name in profiles}
+        planned = [name for name in PROFILES if name in set(ledger["profile"])]
+        ours = {name: self.records(name) for name in planned}
+        judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
+        profiles = [name for name in planned if len(ours[name]) or name in judged]
+        waiting = [f"{name} ({SCALES[name]})" for name in planned if name not in profiles]
         scales = {name: _scale(records) for name, records in ours.items()}
         wide = len(profiles) + 1
         heads = "".join(f'<th scope="col">here, {name} ({SCALES[name]})</th>' for name in profiles)
@@ -207,7 +210,8 @@ class Page:
         rows.append(_row("claims", '<a href="#claims-of-this-chapter">as stated</a>', *verdicts))
         best = next((name for name in reversed(profiles) if len(ours[name])), None)
         scale = f"at most at the scale “{SCALES[best]}”" if best else "nothing is recorded yet"
-        rows.append(_row("kind", f"independent replication, {scale}", wide))
+        waits = f"; not recorded yet: {', '.join(waiting)}" if best and waiting else ""
+        rows.append(_row("kind", f"independent replication, {scale}{waits}", wide))
         if self.chapter.unread:
             rows.append(_row("could not be read", escape(self.chapter.unread), wide))
         body = "\n".join(rows)

@@ -10,30 +10,32 @@ _FOUND = (
     Sentence(
         "S1",
         {
-            "holds": "A linear head reads *more labels from every higher layer*, up to the accuracy of the "
-            "whole network ({scale}, {S1.seeds}).",
-            "fails": "Heads on higher layers do *not* always read more labels ({scale}, {S1.seeds}).",
-            "undecided": "Whether heads read more labels from every higher layer {S1.verdict} ({scale}).",
+            "holds": "A linear head reads *more from every higher layer*, up to the accuracy of the whole "
+            "network ({scale}).",
+            "fails": "That a linear head reads more from every higher layer, up to the accuracy of the "
+            "whole network, does *not* hold by our criterion (rank correlation {S1.ours}; {scale}).",
+            "undecided": "Whether a linear head reads more from every higher layer, up to the accuracy of "
+            "the whole network, {S1.verdict} ({scale}).",
         },
     ),
     Sentence(
         "S4",
         {
-            "holds": "On the way up each filter's *noise falls to less than half* ({S4.ours} of the first "
-            "layer's, {S4.control} without training; {scale}).",
-            "fails": "Each filter's noise does *not* fall as the papers say ({S4.ours} of the first layer's, "
-            "{S4.control} without training; {scale}).",
-            "undecided": "Whether each filter's noise falls to half {S4.verdict} ({S4.ours} of the first "
-            "layer's; {scale}).",
+            "holds": "From the first layer to the last a filter's *noise falls to less than half* "
+            "({S4.ours}), and the signal-to-noise ratio rises ({scale}).",
+            "fails": "From the first layer to the last {S4.ours} of a filter's noise is left: our criterion, "
+            "less than half and a ratio of signal to noise that rises by half, does *not* hold ({scale}).",
+            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.ours} is left; "
+            "{scale}).",
         },
     ),
     Sentence(
         "S2",
         {
-            "holds": "A filter alone gives nearly *always the same answer* ({S2.ours} of the pictures; "
+            "holds": "A filter alone gives *nearly always the same answer* ({S2.ours} of the pictures; "
             "{scale}).",
-            "fails": "But a filter alone does *not* give nearly always the same answer: its commonest one "
-            "comes for {S2.ours} of the pictures ({scale}; the criterion asks for 0.7).",
+            "fails": "A filter alone has a favourite answer, for {S2.ours} of the pictures, but that it "
+            "gives nearly always the same one does *not* hold ({scale}).",
             "undecided": "Whether a filter alone gives nearly always the same answer {S2.verdict} "
             "({S2.ours} of the pictures; {scale}).",
         },
@@ -41,19 +43,19 @@ _FOUND = (
     Sentence(
         "S3",
         {
-            "holds": "Each filter stands for a *small set of labels* ({S3.ours} of them; {scale}).",
-            "fails": "The labels a filter stands for are *not* a small set ({S3.ours} of all, in the layer "
-            "where they are most; {scale}).",
-            "undecided": "Whether the labels of a filter are a small set {S3.verdict} ({S3.ours} of all; "
+            "holds": "Each filter stands for a *small set of labels* (at most {S3.ours} of them; {scale}).",
+            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.ours} of them; "
             "{scale}).",
+            "undecided": "Whether each filter stands for a small set of labels {S3.verdict} ({S3.ours} of "
+            "them; {scale}).",
         },
     ),
     Sentence(
         "S5",
         {
-            "holds": "The largest error grows along a straight line with the number of labels "
-            "(r = {S5.ours}; {scale}).",
-            "fails": "The largest error does *not* follow a straight line in the number of labels "
+            "holds": "The largest error is a *straight line in the number of labels* (r = {S5.ours}; "
+            "{scale}).",
+            "fails": "That the largest error is a straight line in the number of labels does *not* hold "
             "(r = {S5.ours}; {scale}).",
             "undecided": "Whether the largest error is a straight line in the number of labels {S5.verdict} "
             "(r = {S5.ours}; {scale}).",
@@ -62,18 +64,23 @@ _FOUND = (
     Sentence(
         "S6",
         {
-            "holds": "All this is so for the fewest and for the most labels that were run ({scale}).",
-            "fails": "Not all of it is so both for the fewest and for the most labels that were run ({scale}).",
-            "undecided": "Whether all of it is so for the fewest and the most labels {S6.verdict} ({scale}).",
+            "holds": "All of S1 to S4 is so for the fewest and for the most labels that were run ({scale}).",
+            "fails": "Not all of S1 to S4 holds for both the fewest and the most labels that were run "
+            "({scale}).",
+            "undecided": "Whether S1 to S4 hold for both the fewest and the most labels {S6.verdict} "
+            "({scale}).",
         },
+    ),
+    Sentence(
+        "S7", "That clusters do not grow with the number of labels {S7.verdict}: no rule was set ({scale})."
     ),
     Sentence(
         "S8",
         {
-            "holds": "The more accurate network has the better signal-to-noise ratio ({scale}).",
-            "fails": "The more accurate network does *not* always have the better signal-to-noise ratio "
+            "holds": "The more accurate network has the *better ratio of signal to noise* ({scale}).",
+            "fails": "That the more accurate network has the better ratio of signal to noise does *not* hold "
             "({scale}).",
-            "undecided": "Whether the more accurate network has the better signal-to-noise ratio "
+            "undecided": "Whether the more accurate network has the better ratio of signal to noise "
             "{S8.verdict} ({scale}).",
         },
     ),

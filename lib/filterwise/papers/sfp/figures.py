@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from filterwise.figures.layers import UNTRAINED
 from filterwise.figures.tables import NothingToShow, by_layer, layer_number
 from filterwise.measure.clustering import assign_clusters
 from filterwise.measure.clustering import cluster_sizes as sizes_of
@@ -25,8 +26,8 @@ QUANTITIES = ("N_c", "C_s", "n", "SNR_block")
 #: What the untrained control is compared in.
 COMPARED = ("probe_accuracy", "N_c", "n", "SNR_block")
 ONE_FILTER = (
-    "*One filter's answers.* Blocks on the diagonal are its clusters, the labels it raises together; all other "
-    "ones are noise."
+    "*One filter's answers.* Blocks on the diagonal are its clusters, the labels it raises together; all "
+    "other ones are noise."
 )
 READ_BY_EYE = "*Three filters of ten labels:* a column is an output, its ones the labels that raise it."
 READINGS = {
@@ -43,17 +44,20 @@ def about(*tables: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True)
     keys = [name for name in ("profile", "network", "data", "labels") if name in rows]
     grouped = rows.groupby(keys, sort=False)
-    return pd.DataFrame(
-        {
-            "images": grouped["train_images"].first(),
-            "epochs": grouped["epochs"].first(),
-            "networks": grouped["seed"].nunique(),
-            "accuracy": grouped["accuracy"].mean(),
-            "sd": grouped["accuracy"].std(),
-            "seconds": grouped["seconds"].mean().round(),
-            "precision": grouped["precision"].first(),
-        }
-    ).reset_index()
+    return (
+        pd.DataFrame(
+            {
+                "images": grouped["train_images"].first(),
+                "epochs": grouped["epochs"].first(),
+                "networks": grouped["seed"].nunique(),
+                "accuracy": grouped["accuracy"].mean(),
+                "sd": grouped["accuracy"].std(),
+                "seconds": grouped["seconds"].mean().round(),
+            }
+        )
+        .reset_index()
+        .dropna(axis="columns", how="all")
+    )
 
 
 def per_layer(records: pd.DataFrame, quantities: Sequence[str], labels: int | None = None) -> pd.DataFrame:
@@ -82,7 +86,7 @@ def with_control(records: pd.DataFrame, labels: int | None = None) -> pd.DataFra
     plain = per_layer(records, [f"untrained_{name}" for name in COMPARED], labels)
     plain = plain.rename(columns=lambda name: name.removeprefix("untrained_"))
     found = pd.concat(
-        [trained, plain.assign(network=plain["network"] + ", untrained")] if len(plain) else [trained],
+        [trained, plain.assign(network=plain["network"] + UNTRAINED)] if len(plain) else [trained],
         ignore_index=True,
     )
     found.attrs.update(records.attrs)
@@ -98,6 +102,30 @@ def errors(records: pd.DataFrame) -> pd.DataFrame:
         for k, error in run.items()
     ]
     return pd.DataFrame(rows, columns=["reading", "labels", "error"])
+
+
+def alone(study: SfpStudy, guessing: float) -> pd.DataFrame:
+    """What a filter alone is like, means over a layer's filters: how much of its matrix is one pattern, how
+    often its favourite answer comes, and how often it is right."""
+    names = {
+        "rank_one_share": "one pattern",
+        "preferred_share": "favourite",
+        "single_filter_accuracy": "right",
+    }
+    return _numbered(study, ["filters", "positions", *names], names).assign(guessing=guessing)
+
+
+def clusters(study: SfpStudy) -> pd.DataFrame:
+    """Clusters and noise layer by layer, with three ratios, and the clusters of other greedy orders."""
+    ratios = {f"SNR_{name}": f"SNR {name}" for name in ("block", "label", "mf")}
+    shuffled = {f"{name}_shuffled": f"{name} shuffled" for name in ("N_c", "C_s")}
+    names = {**ratios, **shuffled}
+    return _numbered(study, ["N_c", "C_s", "n", "n_in", "n_out", *names], names)
+
+
+def _numbered(study: SfpStudy, columns: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
+    table = study.table[list(columns)].rename(columns=dict(names))
+    return table.set_axis(pd.Index([layer_number(layer) for layer in table.index], name="layer"))
 
 
 def cluster_sizes(study: SfpStudy) -> dict[str, list[int]]:
@@ -161,12 +189,9 @@ def said_of_heads(table: pd.DataFrame) -> str:
     def say(part: pd.DataFrame) -> str:
         first, last = _ends(part, "probe_accuracy")
         whole = f"; the whole network has {part['network_accuracy'].mean():.3f}"
-        return (
-            f"from the first layer to the last, a head's accuracy {_went(first, last, 3)}"
-            f"{whole if 'untrained' not in str(part['network'].iloc[0]) else ''}."
-        )
+        return f"a head's accuracy {_went(first, last, 3)}{whole}."
 
-    return "*What each layer can tell:* " + _each(table, say)
+    return "*From the first layer to the last* " + _each(table, say)
 
 
 def said_of_noise(table: pd.DataFrame) -> str:
