@@ -150,8 +150,18 @@ class Page:
         return self.figure(picture_strip(ds.images[places], labels), words, name or f"fig-{_slug(ds)}")
 
     def claims(self) -> Shown:
-        """The chapter's claims beside what was measured, at every profile."""
-        return Shown(claims.chapter_table(self.chapter.name, **self.folders), "The claims of this chapter.")
+        """The chapter's claims beside what was measured; profiles of which nothing was are folded."""
+        ledger = self.ledger()
+        judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
+        parts = []
+        for profile in (name for name in PROFILES if name in set(ledger["profile"])):
+            table = claims.chapter_table(self.chapter.name, profile, **self.folders)
+            if profile in judged:
+                parts.append(f'<h3 class="fw-scale">{profile} ({SCALES[profile]})</h3>\n{table}')
+            else:
+                line = f"{profile} ({SCALES[profile]}): none of the claims is measured yet"
+                parts.append(f"<details><summary>{line}</summary>\n{table}</details>")
+        return Shown("\n".join(parts), "The claims of this chapter.")
 
     def found(self) -> Shown:
         """The headline: the chapter's sentences with the verdicts and numbers of the ledger.
@@ -196,7 +206,7 @@ class Page:
         ours = {name: self.records(name) for name in planned}
         judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
         profiles = [name for name in planned if len(ours[name]) or name in judged]
-        waiting = [f"{name} ({SCALES[name]})" for name in planned if name not in profiles]
+        waiting = [f"“{SCALES[name]}”" for name in planned if name not in profiles]
         scales = {name: _scale(records) for name, records in ours.items()}
         wide = len(profiles) + 1
         heads = "".join(f'<th scope="col">here, {name} ({SCALES[name]})</th>' for name in profiles)
@@ -210,7 +220,7 @@ class Page:
         rows.append(_row("claims", '<a href="#claims-of-this-chapter">as stated</a>', *verdicts))
         best = next((name for name in reversed(profiles) if len(ours[name])), None)
         scale = f"at most at the scale “{SCALES[best]}”" if best else "nothing is recorded yet"
-        waits = f"; not recorded yet: {', '.join(waiting)}" if best and waiting else ""
+        waits = f"; not recorded yet: {' and '.join(waiting)}" if best and waiting else ""
         rows.append(_row("kind", f"independent replication, {scale}{waits}", wide))
         if self.chapter.unread:
             rows.append(_row("could not be read", escape(self.chapter.unread), wide))

@@ -44,20 +44,19 @@ def about(*tables: pd.DataFrame) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True)
     keys = [name for name in ("profile", "network", "data", "labels") if name in rows]
     grouped = rows.groupby(keys, sort=False)
-    return (
-        pd.DataFrame(
-            {
-                "images": grouped["train_images"].first(),
-                "epochs": grouped["epochs"].first(),
-                "networks": grouped["seed"].nunique(),
-                "accuracy": grouped["accuracy"].mean(),
-                "sd": grouped["accuracy"].std(),
-                "seconds": grouped["seconds"].mean().round(),
-            }
-        )
-        .reset_index()
-        .dropna(axis="columns", how="all")
-    )
+    mean, spread = grouped["accuracy"].mean(), grouped["accuracy"].std()
+    return pd.DataFrame(
+        {
+            "images": grouped["train_images"].first(),
+            "epochs": grouped["epochs"].first(),
+            "seeds": grouped["seed"].nunique(),
+            "accuracy": [
+                f"{one:.3f}" + ("" if np.isnan(sd) else f" ± {sd:.3f}")
+                for one, sd in zip(mean, spread, strict=True)
+            ],
+            "seconds": grouped["seconds"].mean().round(),
+        }
+    ).reset_index()
 
 
 def per_layer(records: pd.DataFrame, quantities: Sequence[str], labels: int | None = None) -> pd.DataFrame:
