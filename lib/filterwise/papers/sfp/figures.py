@@ -31,8 +31,8 @@ ONE_FILTER = (
 )
 READ_BY_EYE = "*Three filters of ten labels:* a column is an output, its ones the labels that raise it."
 READINGS = {
-    "largest_error": "largest over random sets of labels",
-    "largest_label_error": "largest over the labels of a set",
+    "largest_error": "largest over sets",
+    "largest_label_error": "largest over labels",
 }
 
 
