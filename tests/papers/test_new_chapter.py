@@ -57,7 +57,7 @@ def worst(result, *, best_of):
 ''',
     "quantities.py": '''
 """Accuracy in chances."""
-from filterwise.claims.arms import numbers, per_run
+from filterwise.claims.record_rows import numbers, per_run
 from filterwise.claims.registered import quantity
 
 
