@@ -185,7 +185,12 @@ def test_the_readmes_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     namespace: dict[str, object] = {}
     exec(example, namespace)
-    assert "SNR_block" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()[-1].split()
+    said = re.search(r"prints `([\d. ]+)`", readme)
+    assert said is not None
+    # other processors round differently: the same numbers to a fifth, and a network that has learned
+    assert [float(one) for one in printed] == pytest.approx([float(one) for one in said[1].split()], rel=0.2)
+    assert float(printed[0]) > 0.95
 
 
 def test_the_hooks_before_a_commit_are_those_of_the_environment() -> None:

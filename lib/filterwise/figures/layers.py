@@ -29,6 +29,8 @@ NAMES = {
     "share_without_cluster": "share without cluster",
     "probe_accuracy": "probe accuracy",
 }
+#: At the end of a network's name: its control without training, drawn dashed in the network's own colour.
+UNTRAINED = ", untrained"
 _FROM_ZERO = frozenset(NAMES) - {"probe_accuracy"}
 
 
@@ -64,6 +66,8 @@ def layer_quantities(
     table: pd.DataFrame, quantities: Sequence[str] = ("N_c", "C_s", "n", "SNR_block")
 ) -> BookFigure:
     """Small pictures, one a quantity, of what a layer's filters are like; lines as in :func:`probe_accuracy`.
+
+    A network whose name ends in :data:`UNTRAINED` is dashed, in the colour of the trained one.
 
     Parameters
     ----------
@@ -131,10 +135,13 @@ def _lines(ax: Axes, table: pd.DataFrame, value: str) -> None:
     table = _numbered(table)
     need(table, "network", value)
     for network, part in mean_and_spread(table, ["network", "number"], value).groupby("network", sort=False):
-        drawn = style.look(str(network))
+        trained = str(network).removesuffix(UNTRAINED)
+        drawn = style.look(trained)
         runs = int(part["runs"].max())
+        line = "-" if trained == network else "--"
         name = f"{network}, {runs} seeds" if runs > 1 else str(network)
-        ax.plot(part["number"], part["mean"], color=drawn.color, marker=drawn.marker, label=name)
+        ax.plot(part["number"], part["mean"], line, color=drawn.color, marker=drawn.marker, label=name,
+                markerfacecolor=drawn.color if trained == network else "none")  # fmt: skip
         if runs > 1:
             low, high = part["mean"] - part["spread"], part["mean"] + part["spread"]
             ax.fill_between(part["number"], low, high, color=drawn.color, alpha=0.18, linewidth=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
@@ -83,7 +84,7 @@ class Page:
         self,
         make: Callable[..., Any] | pd.DataFrame,
         *given: Any,
-        caption: str | Callable[[], str] = "",
+        caption: str | Callable[..., str] = "",
         name: str = "",
         digits: int | Mapping[str, int] = 3,
         profile: str = "",
@@ -97,7 +98,7 @@ class Page:
         make : a function that returns a figure, an explorer or a table; or a table.
         given, options : its arguments. An empty table or mapping among ``given``, or a table without a
             column that ``make`` needs, is what has not been recorded; any other error is raised.
-        caption, name : of a figure; a caption that takes numbers from ``given`` is a function without
+        caption, name : of a figure; a caption that takes numbers is a function of ``given``, or one without
             arguments, called only if there is something to show.
         digits : of a table, as :func:`filterwise.figures.shown`.
         profile : named in the line; by default that of the records in ``given``.
@@ -121,8 +122,9 @@ class Page:
             made = shown(made, digits)
         if not caption:
             return made
-        words = caption() if callable(caption) else caption
-        return self.figure(made, words, name) if name else captioned(made, words)
+        if callable(caption):
+            caption = caption(*given) if inspect.signature(caption).parameters else caption()
+        return self.figure(made, caption, name) if name else captioned(made, caption)
 
     def pictures(self, ds: ImageSet, count: int = 10, caption: str = "", name: str = "") -> Shown | Twin:
         """Pictures of a data set beside their labels, one of each label in turn, in the set's own order.
@@ -150,8 +152,18 @@ class Page:
         return self.figure(picture_strip(ds.images[places], labels), words, name or f"fig-{_slug(ds)}")
 
     def claims(self) -> Shown:
-        """The chapter's claims beside what was measured, at every profile."""
-        return Shown(claims.chapter_table(self.chapter.name, **self.folders), "The claims of this chapter.")
+        """The chapter's claims beside what was measured; profiles of which nothing was are folded."""
+        ledger = self.ledger()
+        judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
+        parts = []
+        for profile in (name for name in PROFILES if name in set(ledger["profile"])):
+            table = claims.chapter_table(self.chapter.name, profile, **self.folders)
+            if profile in judged:
+                parts.append(f'<h3 class="fw-scale">{profile} ({SCALES[profile]})</h3>\n{table}')
+            else:
+                line = f"{profile} ({SCALES[profile]}): none of the claims is measured yet"
+                parts.append(f"<details><summary>{line}</summary>\n{table}</details>")
+        return Shown("\n".join(parts), "The claims of this chapter.")
 
     def found(self) -> Shown:
         """The headline: the chapter's sentences with the verdicts and numbers of the ledger.
@@ -192,8 +204,11 @@ class Page:
     def glance(self) -> Shown:
         """The at-a-glance table: the question, the papers' scale beside ours, verdicts, what was not read."""
         ledger = self.ledger()
-        profiles = [name for name in PROFILES if name in set(ledger["profile"])]
-        ours = {name: self.records(name) for name in profiles}
+        planned = [name for name in PROFILES if name in set(ledger["profile"])]
+        ours = {name: self.records(name) for name in planned}
+        judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
+        profiles = [name for name in planned if len(ours[name]) or name in judged]
+        waiting = [f"“{SCALES[name]}”" for name in planned if name not in profiles]
         scales = {name: _scale(records) for name, records in ours.items()}
         wide = len(profiles) + 1
         heads = "".join(f'<th scope="col">here, {name} ({SCALES[name]})</th>' for name in profiles)
@@ -207,7 +222,8 @@ class Page:
         rows.append(_row("claims", '<a href="#claims-of-this-chapter">as stated</a>', *verdicts))
         best = next((name for name in reversed(profiles) if len(ours[name])), None)
         scale = f"at most at the scale “{SCALES[best]}”" if best else "nothing is recorded yet"
-        rows.append(_row("kind", f"independent replication, {scale}", wide))
+        waits = f"; not recorded yet: {' and '.join(waiting)}" if best and waiting else ""
+        rows.append(_row("kind", f"independent replication, {scale}{waits}", wide))
         if self.chapter.unread:
             rows.append(_row("could not be read", escape(self.chapter.unread), wide))
         body = "\n".join(rows)
