@@ -34,10 +34,7 @@ class TorchvisionMissing(FilterwiseError, ImportError):
 def load() -> ModuleType:
     """The torchvision package, with ``.models``, ``.datasets`` and ``.transforms``.
 
-    Raises
-    ------
-    TorchvisionMissing
-        Says what to install.
+    Raises TorchvisionMissing: says what to install.
     """
     try:
         return _import()

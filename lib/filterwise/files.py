@@ -67,10 +67,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 def lock(path: str | os.PathLike[str], timeout: float = -1) -> Iterator[None]:
     """Hold the lock file ``path``, for threads and processes alike; freed by the system if its holder dies.
 
-    Raises
-    ------
-    RunError
-        If another process holds it for longer than ``timeout`` seconds (-1 waits for ever).
+    Raises RunError if another process holds it for longer than ``timeout`` seconds (-1 waits for ever).
     """
     from filelock import FileLock, Timeout
 

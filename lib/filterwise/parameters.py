@@ -39,10 +39,8 @@ class Parameter:
 def parse(source: str, where: str = "the parameter cell") -> dict[str, Parameter]:
     """The parameters of a cell's source, in order.
 
-    Raises
-    ------
-    ParameterError
-        If a line is anything but ``name: type = value`` with a literal value of a type that is known.
+    Raises ParameterError if a line is anything but ``name: type = value`` with a literal value of a type that
+    is known.
 
     >>> parse("seed: int = 0  # of everything drawn")["seed"]
     Parameter(name='seed', type='int', default=0, comment='of everything drawn')
@@ -71,10 +69,8 @@ def parse(source: str, where: str = "the parameter cell") -> dict[str, Parameter
 def read(path: str | Path) -> dict[str, Parameter]:
     """The parameters of a notebook.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such notebook, it is not one, or it has no cell tagged ``parameters``.
+    Raises ParameterError if there is no such notebook, it is not one, or it has no cell tagged
+    ``parameters``.
     """
     path = Path(path)
     try:
@@ -92,10 +88,8 @@ def read(path: str | Path) -> dict[str, Parameter]:
 def from_texts(schema: Mapping[str, Parameter], given: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """Values of the command line's texts, each read by its parameter's type, and checked.
 
-    Raises
-    ------
-    ParameterError
-        If a name is not known or given twice, a text is not of its type, or a value cannot be.
+    Raises ParameterError if a name is not known or given twice, a text is not of its type, or a value cannot
+    be.
 
     >>> from_texts(parse("width: float = 1.0\\nname: str = ''"), [("width", "1e-3"), ("name", "007")])
     {'width': 0.001, 'name': '007'}
@@ -130,10 +124,8 @@ def _from_text(parameter: Parameter, text: str) -> Any:
 def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
     """Refuse names that the chapter does not have, values of another type, and values that cannot be.
 
-    Raises
-    ------
-    ParameterError
-        Names the parameter, its value and the choices; an unknown name or choice with the near miss.
+    Raises ParameterError: names the parameter, its value and the choices; an unknown name or choice with the
+    near miss.
 
     >>> check_values(parse('profile: str = "quick"\\nseed: int = 0'), {"seedz": 1})
     Traceback (most recent call last):
@@ -153,10 +145,7 @@ def check(namespace: Mapping[str, Any]) -> None:
     cells. What papermill was given is in the cell that it adds, which IPython keeps in ``In``; names that the
     notebook defines later are no concern, so the cell can be run again at any time.
 
-    Raises
-    ------
-    ParameterError
-        As :func:`check_values`.
+    Raises ParameterError: as :func:`check_values`.
     """
     schema: dict[str, Parameter] = {}
     for name, annotation in namespace.get("__annotations__", {}).items():

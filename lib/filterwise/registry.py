@@ -55,10 +55,7 @@ class Registry:
     def __call__(self, name: str, **facts: Any) -> Callable[[Function], Function]:
         """Register the decorated function under ``name``.
 
-        Raises
-        ------
-        ParameterError
-            If another function has this name.
+        Raises ParameterError if another function has this name.
         """
 
         def register(function: Function) -> Function:
@@ -76,10 +73,7 @@ class Registry:
     def get(self, name: str) -> Entry:
         """The entry of a name.
 
-        Raises
-        ------
-        ParameterError
-            If there is none; the near miss is named.
+        Raises ParameterError if there is none; the near miss is named.
         """
         if name not in self._entries:
             check_choice(self.kind, name, self.names())

@@ -90,10 +90,7 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
     options : an option that was given -> the setting that it stands for, and its text.
     settings : the texts of ``-s``.
 
-    Raises
-    ------
-    ParameterError
-        If a setting is said twice, which names both, or there are too many combinations.
+    Raises ParameterError if a setting is said twice, which names both, or there are too many combinations.
 
     >>> axes_of({"--seeds": ("seed", "0-1")}, ("recipe.lr=0.1,0.2",))
     {'recipe.lr': [0.1, 0.2], 'seed': [0, 1]}

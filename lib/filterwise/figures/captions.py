@@ -72,10 +72,7 @@ def captioned(
     number : such as ``Figure 4.3``.
     alt : description for who does not see it; the caption's words if not given.
 
-    Raises
-    ------
-    ParameterError
-        There is no caption, or the name cannot be an anchor.
+    Raises ParameterError: there is no caption, or the name cannot be an anchor.
     """
     if not caption.strip():
         raise ParameterError("caption is empty; say what there is to see")

@@ -41,10 +41,7 @@ def learning_curves(table: pd.DataFrame) -> BookFigure:
 def curves_table(histories: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     """The table of :func:`learning_curves` from records' arrays: name -> ``epoch``, ``train_accuracy``, ...
 
-    Raises
-    ------
-    ParameterError
-        There are none, or one lacks a column.
+    Raises ParameterError: there are none, or one lacks a column.
 
     >>> arrays = {"epoch": np.array([1, 2]), "train_accuracy": np.array([0.5, 0.75])}
     >>> curves_table({"a": {**arrays, "test_accuracy": np.array([0.5, 0.5])}})["train_error"].tolist()

@@ -40,11 +40,8 @@ def explore(
     threshold : where the threshold's slider starts, rounded to 0.01.
     most_bytes : size of the matrices in the page. If more would be needed, evenly spaced filters are kept.
 
-    Raises
-    ------
-    ParameterError
-        No layer, matrices that are not square or of different K, names that do not fit, a threshold
-        outside [0, 1).
+    Raises ParameterError: no layer, matrices that are not square or of different K, names that do not fit, a
+    threshold outside [0, 1).
 
     >>> fields = {"features.1": torch.eye(3).repeat(2, 1, 1)}
     >>> "fw-explorer" in explore(fields, ["cat", "dog", "ship"]).html()
@@ -78,9 +75,7 @@ def levels(M: Tensor) -> NDArray[np.uint8]:
     ----------
     M : (F, K, K).
 
-    Returns
-    -------
-    uint8 (F, K, K), 0 to 100.
+    Returns uint8 (F, K, K), 0 to 100.
 
     >>> levels(torch.tensor([[[1.0, 0.3], [-0.5, 0.305]]])).tolist()
     [[[100, 30], [0, 31]]]

@@ -13,10 +13,7 @@ from filterwise.figures.twin import Twin, page_html, show
 def explore_frames(label: str, values: Sequence[str], frame: Callable[[int], str], start: int = 0) -> Twin:
     """A slider named ``label``; position i shows ``values[i]`` and the HTML ``frame(i)``.
 
-    Raises
-    ------
-    ParameterError
-        No value, or a start that is not a position.
+    Raises ParameterError: no value, or a start that is not a position.
 
     >>> "fw-frames" in explore_frames("n", ["one", "two"], lambda i: f"<p>{i + 1}</p>").html()
     True

@@ -24,10 +24,7 @@ def cluster_sizes(sizes: Mapping[str, Sequence[int]]) -> BookFigure:
     ----------
     sizes : name (a network, or a layer) -> number of labels of every cluster of every filter, pooled.
 
-    Raises
-    ------
-    ParameterError
-        No entry, an entry without clusters, a size below 1.
+    Raises ParameterError: no entry, an entry without clusters, a size below 1.
     """
     if not sizes:
         raise ParameterError("sizes is empty; give at least one entry")
@@ -63,10 +60,7 @@ def coverage(
     accuracy : accuracy of the network on each label, K numbers from 0 to 1.
     label_names : K names, drawn beside the points up to 20 labels.
 
-    Raises
-    ------
-    ParameterError
-        Lengths differ, or there are fewer than 2 labels.
+    Raises ParameterError: lengths differ, or there are fewer than 2 labels.
     """
     x, y = np.asarray(filters, dtype=float), np.asarray(accuracy, dtype=float)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
@@ -133,10 +127,7 @@ def error_against_labels(table: pd.DataFrame) -> BookFigure:
     table : one row per K and subset (or seed); columns ``labels`` (K), ``error`` (0 to 1) and, where several
         readings of "error" are compared, ``reading``.
 
-    Raises
-    ------
-    ParameterError
-        A column is missing, there are no rows, or fewer than 3 values of K.
+    Raises ParameterError: a column is missing, there are no rows, or fewer than 3 values of K.
     """
     need(table, "labels", "error")
     if table["labels"].nunique() < 3:

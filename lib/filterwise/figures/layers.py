@@ -105,10 +105,7 @@ def commonest_share(
     chance : share of a filter whose answers are spread evenly, 1/K.
     bins : bars between 0 and 1.
 
-    Raises
-    ------
-    ParameterError
-        No layer, or shares outside [0, 1].
+    Raises ParameterError: no layer, or shares outside [0, 1].
     """
     if not shares:
         raise ParameterError("shares is empty; give at least one layer")

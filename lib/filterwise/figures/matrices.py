@@ -36,9 +36,8 @@ def classify(B: NDArray[np.bool_], found: Sequence[Sequence[int]]) -> NDArray[np
     B : bool (K, K), row = input label.
     found : the clusters of ``B``.
 
-    Returns
-    -------
-    int8 (K, K). Internal noise is a 1 outside the blocks whose column (output label) is in some cluster.
+    Returns int8 (K, K). Internal noise is a 1 outside the blocks whose column (output label) is in some
+    cluster.
 
     >>> B = np.array([[True, False, True], [True, True, False], [False, False, False]])
     >>> classify(B, [(0,), (1,)]).tolist()
@@ -66,10 +65,8 @@ def filter_matrices(
     label_names : K names; numbers when not given. They are drawn up to 12 labels.
     threshold : theta of the clipping.
 
-    Raises
-    ------
-    ParameterError
-        No matrix, a matrix that is not square, names that do not fit, a threshold outside [0, 1).
+    Raises ParameterError: no matrix, a matrix that is not square, names that do not fit, a threshold outside
+    [0, 1).
     """
     if not fields:
         raise ParameterError("fields is empty; give at least one matrix")

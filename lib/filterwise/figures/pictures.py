@@ -30,10 +30,7 @@ def picture_strip(images: Tensor, names: Sequence[str]) -> BookFigure:
     images : uint8 (n, C, H, W).
     names : n names, such as labels.
 
-    Raises
-    ------
-    ParameterError
-        There is no image, or not a name for each.
+    Raises ParameterError: there is no image, or not a name for each.
     """
     if len(images) == 0 or len(names) != len(images):
         raise ParameterError(f"{len(images)} images and {len(names)} names; they must be as many, and some")

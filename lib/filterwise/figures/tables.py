@@ -29,10 +29,7 @@ def layer_number(layer: object) -> int:
     >>> layer_number("features.13"), layer_number(4)
     (13, 4)
 
-    Raises
-    ------
-    ParameterError
-        The name holds no number.
+    Raises ParameterError: the name holds no number.
     """
     found = re.search(r"(\d+)\D*$", str(layer))
     if found is None:
@@ -48,17 +45,11 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     records : one row a run.
     quantities : names before the ``@``, such as ``probe_accuracy``.
 
-    Returns
-    -------
-    DataFrame
-        ``network``, ``seed`` and, where the records have them, ``data``, ``labels``, ``profile``;
-        ``layer`` (the name), ``number`` (its position) and one column per quantity. Rows without any of them
-        are left out; no rows where there are no records.
+    Returns ``network``, ``seed`` and, where the records have them, ``data``, ``labels``, ``profile``;
+    ``layer`` (the name), ``number`` (its position) and one column per quantity. Rows without any of them are
+    left out; no rows where there are no records.
 
-    Raises
-    ------
-    ParameterError
-        No column of that name; with the near miss.
+    Raises ParameterError: no column of that name; with the near miss.
 
     >>> records = pd.DataFrame({"network": ["vgg6"], "n@features.1": [9.0], "n@features.2": [4.0]})
     >>> by_layer(records, ["n"])[["network", "number", "n"]].values.tolist()
@@ -92,10 +83,7 @@ def by_layer(records: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
 def need(table: pd.DataFrame, *columns: str) -> None:
     """Raise unless ``table`` has rows and all ``columns``.
 
-    Raises
-    ------
-    NothingToShow
-        Names the missing column and those that there are.
+    Raises NothingToShow: names the missing column and those that there are.
     """
     for column in columns:
         if column not in table.columns:

@@ -81,10 +81,7 @@ def folders() -> dict[str, str]:
 def chapter_of(name: str) -> Chapter:
     """What the folder of a chapter says of itself.
 
-    Raises
-    ------
-    ParameterError
-        With the near miss, if there is no such chapter.
+    Raises ParameterError: with the near miss, if there is no such chapter.
     """
     check_choice("chapter", name, folders())
     about: Chapter = importlib.import_module(f"filterwise.papers.{folders()[name]}").CHAPTER
@@ -94,10 +91,7 @@ def chapter_of(name: str) -> Chapter:
 def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[Job]:
     """What a chapter records at a profile, the most wanted first.
 
-    Raises
-    ------
-    ParameterError
-        Unknown chapter or profile, or one that the chapter has no plan for.
+    Raises ParameterError: unknown chapter or profile, or one that the chapter has no plan for.
 
     >>> [job.name for job in jobs("4-sfp", "cifar")][:1]
     ['vgg6, cifar10, seed 0']
@@ -135,10 +129,7 @@ def train(
     at_a_time
         Networks that train side by side on the CPU, each with one thread.
 
-    Raises
-    ------
-    RunError
-        If one of them fails; all are named.
+    Raises RunError if one of them fails; all are named.
     """
     import pandas as pd
 
@@ -171,10 +162,7 @@ def _train_one(task: tuple[Job, str | None], device: str) -> None:
 def records(name: str, profile: str, root: str | Path | None = None) -> pd.DataFrame:
     """What is recorded of a chapter at a profile, in the columns of :func:`train`'s table; may be empty.
 
-    Raises
-    ------
-    ParameterError
-        Unknown chapter or profile.
+    Raises ParameterError: unknown chapter or profile.
     """
     from filterwise.runs.records import load_records
 

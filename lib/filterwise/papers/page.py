@@ -170,10 +170,7 @@ class Page:
 
         A sentence whose claim is measured at none of its profiles is left out; those claims are named.
 
-        Raises
-        ------
-        ParameterError
-            A sentence speaks of a claim that the chapter does not have.
+        Raises ParameterError: a sentence speaks of a claim that the chapter does not have.
         """
         table = self.ledger()
         said, open_claims = [], []

@@ -26,15 +26,9 @@ def largest(weight: Tensor, keep: float, kernels: bool = False) -> Tensor:
     kernels
         Rank whole kernels by their L2 norm instead of single weights.
 
-    Returns
-    -------
-    Tensor
-        bool: of the shape of ``weight``, or (out, in) for kernels.
+    Returns bool: of the shape of ``weight``, or (out, in) for kernels.
 
-    Raises
-    ------
-    ParameterError
-        A share that is not in (0, 1].
+    Raises ParameterError: a share that is not in (0, 1].
 
     >>> largest(torch.tensor([[3.0, -4.0], [1.0, 0.0]]), keep=0.5)
     tensor([[ True,  True],
@@ -59,10 +53,7 @@ def keep_largest(
 
     The share is one of all the layer's weights, also if a mask has removed some before.
 
-    Raises
-    ------
-    ParameterError
-        Unknown layers, or a share that is not in (0, 1].
+    Raises ParameterError: unknown layers, or a share that is not in (0, 1].
     """
     named = [layers] if isinstance(layers, str) else layers
     apply(net, {name: largest(masked_layer(net, name)[2], keep, kernels) for name in named})

@@ -20,10 +20,7 @@ def masked_layer(net: nn.Module, layer: str) -> tuple[str, nn.Module, Tensor]:
     So a block of convolution, batch norm and ReLU stands for its convolution. Weights have two dimensions or
     more; the scales of a batch norm do not count.
 
-    Raises
-    ------
-    ParameterError
-        No such layer (the near miss is suggested), none with weights in it, or several.
+    Raises ParameterError: no such layer (the near miss is suggested), none with weights in it, or several.
 
     >>> net = nn.Sequential(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)), nn.ReLU())
     >>> masked_layer(net, "0")[0]
@@ -59,15 +56,10 @@ def apply(net: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
         By layer, see :func:`masked_layer`: bool, of the weight's shape, or (out, in), which keeps or removes
         whole kernels of a convolution (out, in, height, width).
 
-    Returns
-    -------
-    Module
-        ``net``.
+    Returns ``net``.
 
-    Raises
-    ------
-    ParameterError
-        Unknown layers, masks that are not boolean or do not fit; then no mask has been put on.
+    Raises ParameterError: unknown layers, masks that are not boolean or do not fit; then no mask has been put
+    on.
 
     >>> net = nn.Sequential(nn.Conv2d(2, 3, 3))
     >>> mask = torch.tensor([[True, False], [True, True], [False, False]])
@@ -110,10 +102,7 @@ def rebuild(net: nn.Module, state_names: Iterable[str]) -> nn.Module:
     ``state_names`` are the names in the state, such as ``features.8.conv.weight_mask``. Layers that have a
     mask already keep it. After loading, weights are right from the next forward pass on.
 
-    Raises
-    ------
-    ParameterError
-        The state masks a layer that the network does not have.
+    Raises ParameterError: the state masks a layer that the network does not have.
 
     >>> pruned = apply(nn.Sequential(nn.Linear(2, 1)), {"0": torch.tensor([[True, False]])})
     >>> stored = pruned.state_dict()

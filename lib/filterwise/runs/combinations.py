@@ -22,10 +22,7 @@ def grid(run: Run, **axes: Iterable[Any]) -> list[Run]:
         A name of :class:`Run` and its values; a dotted name reaches inside (``"recipe.lr"``,
         ``"model_options.d1"``).
 
-    Raises
-    ------
-    ParameterError
-        For a name that is not known or an axis without values.
+    Raises ParameterError for a name that is not known or an axis without values.
 
     >>> from filterwise.training import Recipe
     >>> runs = grid(Run("lenet5", "parts", Recipe()), seed=range(2), **{"model_options.d1": [6, 12]})

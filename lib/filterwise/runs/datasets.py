@@ -28,10 +28,7 @@ _lock = threading.Lock()
 def check_options(name: str, labels: int | None, options: dict[str, Any]) -> None:
     """Refuse data options that no set, or not this one, has; nothing is loaded.
 
-    Raises
-    ------
-    ParameterError
-        Names the option, what is wrong, and the near miss.
+    Raises ParameterError: names the option, what is wrong, and the near miss.
     """
     theirs = catalog.describe(name).options
     known = list(dict.fromkeys([*HERE, *theirs]))
@@ -66,12 +63,8 @@ def train_and_test(run: Run, data_root: str | Path | None = None) -> tuple[Image
     - ``data_options["held_out"]``: this fraction of the training images is the test set instead (validation).
     - All other options go to ``filterwise.data.load``; its ``seed`` (default 0) draws whatever is drawn here.
 
-    Raises
-    ------
-    ParameterError
-        For an option that does not fit the set.
-    DataError
-        If the images are missing or broken.
+    Raises ParameterError for an option that does not fit the set; DataError if the images are missing or
+    broken.
     """
     root, environment = str(data_root) if data_root else None, os.environ.get("FILTERWISE_DATA")
     with _lock:  # threads of one process share the sets instead of decoding them twice

@@ -93,14 +93,8 @@ def result(
     progress
         As for ``filterwise.training.fit``.
 
-    Raises
-    ------
-    Paused
-        If the deadline came first.
-    TrainingDiverged
-        If the loss stops being a finite number.
-    ParameterError, DataError
-        If the network or the data cannot be had.
+    Raises Paused if the deadline came first; TrainingDiverged if the loss stops being a finite number;
+    ParameterError, DataError if the network or the data cannot be had.
 
     >>> import tempfile
     >>> from filterwise.training import Recipe

@@ -90,10 +90,7 @@ class Job:
 def check_jobs(jobs: Sequence[Job]) -> None:
     """Refuse a list in which two jobs have one name, or measure the same.
 
-    Raises
-    ------
-    RunError
-        Names the two jobs.
+    Raises RunError: names the two jobs.
     """
     names: set[str] = set()
     same: dict[str, str] = {}

@@ -43,10 +43,7 @@ def take(devices: Sequence[str], per_device: int, folder: Path | None = None, ti
     The device with the most free places is not searched for: places are tried first on every device, then
     second places, so that workers spread evenly. A second call gives the same device again.
 
-    Raises
-    ------
-    RunError
-        If every place stays taken for ``timeout`` seconds.
+    Raises RunError if every place stays taken for ``timeout`` seconds.
     """
     global _held
     if _held is None:

@@ -44,12 +44,8 @@ def measured(
 
     It is kept in the folder of the first result, by its name, options, code and all results' keys.
 
-    Raises
-    ------
-    ParameterError
-        For a name that is not registered.
-    RunError
-        If the measurement gives what cannot be kept.
+    Raises ParameterError for a name that is not registered; RunError if the measurement gives what cannot be
+    kept.
     """
     function = measurements.get(name).function
     chosen, code = options(f"{name} options", given), code_digest(function)
@@ -102,10 +98,7 @@ def _array(measurement: str, name: str, value: object) -> np.ndarray:
 def plain_row(measurement: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """A measured row with plain values.
 
-    Raises
-    ------
-    RunError
-        If it has a value that is not a number, truth value, text or None.
+    Raises RunError if it has a value that is not a number, truth value, text or None.
 
     >>> plain_row("a", {"snr@features.1": np.float32(0.5), "layers": "features.1"})
     {'snr@features.1': 0.5, 'layers': 'features.1'}

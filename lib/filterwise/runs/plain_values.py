@@ -16,10 +16,7 @@ Options = tuple[tuple[str, Plain], ...]
 def plain(parameter: str, value: object) -> Plain:
     """``value`` with lists turned into tuples, if it is made of plain Python values only.
 
-    Raises
-    ------
-    ParameterError
-        If it holds anything but bool, int, finite float, str, None, lists and tuples.
+    Raises ParameterError if it holds anything but bool, int, finite float, str, None, lists and tuples.
 
     >>> plain("stages", [[16, 2], [32, 2]])
     ((16, 2), (32, 2))
@@ -41,10 +38,7 @@ def plain(parameter: str, value: object) -> Plain:
 def options(parameter: str, given: Mapping[str, object] | Iterable[tuple[str, object]]) -> Options:
     """A mapping as a sorted tuple of pairs, so that it can be hashed.
 
-    Raises
-    ------
-    ParameterError
-        If a name is not a string, occurs twice, or a value is not plain.
+    Raises ParameterError if a name is not a string, occurs twice, or a value is not plain.
 
     >>> options("model_options", {"plan": "L2", "fc_width": 64})
     (('fc_width', 64), ('plan', 'L2'))
@@ -104,10 +98,7 @@ Named = tuple[str, Options]
 def named(parameter: str, given: object) -> Named | None:
     """A function by name with its plain options: ``"name"``, ``("name", {...})``; empty gives ``None``.
 
-    Raises
-    ------
-    ParameterError
-        For anything else.
+    Raises ParameterError for anything else.
 
     >>> named("edit", ("magnitude", {"keep": 0.5})), named("step", "")
     (('magnitude', (('keep', 0.5),)), None)

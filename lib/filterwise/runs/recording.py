@@ -47,10 +47,7 @@ class _Task:
 def parse_budget(budget: str | float) -> float:
     """Seconds of a duration such as ``"8m"``, ``"1h30m"``, ``"90s"`` or ``480``.
 
-    Raises
-    ------
-    ParameterError
-        If it is not a duration of at least one second.
+    Raises ParameterError if it is not a duration of at least one second.
 
     >>> parse_budget("1h30m"), parse_budget("90"), parse_budget(480)
     (5400.0, 90.0, 480.0)
@@ -110,10 +107,8 @@ def record(
     say
         Is given a line for each job that ends.
 
-    Raises
-    ------
-    ParameterError
-        For a profile, bundle, budget or number that is not allowed. Errors of single jobs are in the answer.
+    Raises ParameterError for a profile, bundle, budget or number that is not allowed. Errors of single jobs
+    are in the answer.
     """
     deadline = _clock() + parse_budget(budget)
     if bundle is not None:

@@ -51,10 +51,7 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
     root
         The folder of records; else the environment variable ``FILTERWISE_RECORDS``, else ``data/records``.
 
-    Raises
-    ------
-    RunError
-        If a file is there but is not a table of records.
+    Raises RunError if a file is there but is not a table of records.
     """
     tables = []
     for each in (profile,) if profile is not None else PROFILES:
@@ -92,10 +89,7 @@ def write_record(
 
     The lock lies beside the table, so that recorders with other folders of runs wait for each other as well.
 
-    Raises
-    ------
-    RunError
-        If the row misses one of :data:`COLUMNS`.
+    Raises RunError if the row misses one of :data:`COLUMNS`.
     """
     missing = [column for column in COLUMNS if column not in row]
     if missing:
@@ -123,10 +117,7 @@ def arrays(
 ) -> dict[str, np.ndarray]:
     """The arrays of a record.
 
-    Raises
-    ------
-    RunError
-        If there are none; the message says which records have some.
+    Raises RunError if there are none; the message says which records have some.
     """
     path = arrays_path(chapter, profile, spec_key, root)
     if not path.is_file():

@@ -24,10 +24,7 @@ _OVERRIDES = ("accuracy", "labels", "data")
 def row(job: Job, results: Sequence[Result], found: Measured) -> dict[str, Any]:
     """A record's row: the job, how its runs were made, what they reached, and what was measured.
 
-    Raises
-    ------
-    RunError
-        If the measurement, or ``job.about``, gives a column of every record.
+    Raises RunError if the measurement, or ``job.about``, gives a column of every record.
     """
     first, made = results[0], results[0].provenance
     own = {**dict(job.about), **found.row}

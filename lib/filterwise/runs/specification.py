@@ -70,10 +70,8 @@ class Run:
     step
         A registered training step instead of plain back-propagation: a name, or (name, options).
 
-    Raises
-    ------
-    ParameterError
-        At once, for a name that is not known (with the near miss) or a value that is not plain.
+    Raises ParameterError: at once, for a name that is not known (with the near miss) or a value that is not
+    plain.
 
     >>> run = Run("lenet5", "parts", Recipe(epochs=1), model_options={"d1": 4}, data_options={"n": 200})
     >>> run.model_options
@@ -171,10 +169,7 @@ class Run:
     def from_dict(cls, values: Mapping[str, Any]) -> Run:
         """The inverse of :meth:`to_dict`.
 
-        Raises
-        ------
-        ParameterError
-            For a name that is not known or missing.
+        Raises ParameterError for a name that is not known or missing.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in values:

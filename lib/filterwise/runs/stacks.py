@@ -33,10 +33,7 @@ def groups(runs: Sequence[Run], together: int, apart: Sequence[Hashable] = ()) -
     apart
         One value a run; runs of different values are kept apart.
 
-    Raises
-    ------
-    ParameterError
-        If ``together`` is less than one.
+    Raises ParameterError if ``together`` is less than one.
 
     >>> from filterwise.runs import grid
     >>> from filterwise.training import Recipe
@@ -91,10 +88,8 @@ def result(
 
     If it is not stored, the whole group is trained, and every member that is sound is stored.
 
-    Raises
-    ------
-    Paused, TrainingDiverged, ParameterError, DataError
-        As :func:`filterwise.runs.result`, for this run alone.
+    Raises Paused, TrainingDiverged, ParameterError, DataError: as :func:`filterwise.runs.result`, for this
+    run alone.
     """
     folder, where = store.runs_root(root), str(data_root) if data_root else None
     if len(group) <= 1:

@@ -70,10 +70,7 @@ class Result:
     def start(self) -> Result | None:
         """The result that this run began with.
 
-        Raises
-        ------
-        RunError
-            If it is not stored any more.
+        Raises RunError if it is not stored any more.
         """
         if self.run.start is None:
             return None
@@ -86,10 +83,7 @@ class Result:
     def network(self) -> nn.Module:
         """The trained network, on the CPU, in evaluation mode.
 
-        Raises
-        ------
-        RunError
-            If the stored weights do not fit the network that the code now builds.
+        Raises RunError if the stored weights do not fit the network that the code now builds.
         """
         net = beginning(self.run, self.train_set(), self.start(), self.device)
         try:
@@ -121,10 +115,7 @@ class Result:
 def lock(root: Path, key: str, timeout: float = -1) -> Iterator[None]:
     """Hold the one lock of a key, for threads and processes alike; freed by the system if its holder dies.
 
-    Raises
-    ------
-    RunError
-        If another process holds it for longer than ``timeout`` seconds (-1 waits for ever).
+    Raises RunError if another process holds it for longer than ``timeout`` seconds (-1 waits for ever).
     """
     with files.lock(root / ".locks" / f"{key}.lock", timeout):
         yield

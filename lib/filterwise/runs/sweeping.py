@@ -59,10 +59,7 @@ class SweepResult:
     def check(self) -> SweepResult:
         """Itself, if no run failed.
 
-        Raises
-        ------
-        RunError
-            Lists the runs that failed.
+        Raises RunError: lists the runs that failed.
         """
         if self.failures:
             listed = "; ".join(f"{describe(failure.run)}: {failure.error}" for failure in self.failures)
@@ -114,15 +111,10 @@ def sweep(
     progress
         Show a bar with the time left.
 
-    Returns
-    -------
-    SweepResult
-        A run that fails does not stop the others; it is in ``failures`` and has an ``error`` in the table.
+    Returns a run that fails does not stop the others; it is in ``failures`` and has an ``error`` in the
+    table.
 
-    Raises
-    ------
-    ParameterError
-        If there are no runs, or one of the numbers is too small.
+    Raises ParameterError if there are no runs, or one of the numbers is too small.
 
     >>> import tempfile
     >>> from filterwise.training import Recipe

@@ -69,8 +69,8 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,
-        ``accuracy``, ``device``.
+    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``, ``macs``,;
+        ``accuracy``, ``device``
     """
     need(table, "base", "plan", "order", "data", "seed", "epochs", "macs", "accuracy", "device")
     rows = []

@@ -98,8 +98,8 @@ def accuracy_against_compute(table: pd.DataFrame) -> BookFigure:
 
     Parameters
     ----------
-    table : one row a run; columns ``arm`` (a name), ``network`` (of its look), ``macs``, ``epochs`` and
-        ``accuracy``.
+    table : one row a run; columns ``arm`` (a name), ``network`` (of its look), ``macs``, ``epochs`` and;
+        ``accuracy``
     """
     from matplotlib.ticker import LogLocator
 
@@ -158,10 +158,7 @@ def operator_routes(x: Tensor, orders: Sequence[str]) -> BookFigure:
     x : floating point (s, s), a map or a grey image; each order divides its side, block by block.
     orders : for instance "MP2-AP4", one picture each.
 
-    Raises
-    ------
-    ParameterError
-        No order, an unknown one, or one that does not divide the side.
+    Raises ParameterError: no order, an unknown one, or one that does not divide the side.
     """
     if not orders:
         raise ParameterError("orders is empty; give at least one, such as 'MP2-AP4'")
@@ -209,10 +206,7 @@ def route_maps(
     ends : name -> (n, H, W), the same in the image's pixels.
     names : n titles of rows.
 
-    Raises
-    ------
-    ParameterError
-        No map, or maps of another number of images.
+    Raises ParameterError: no map, or maps of another number of images.
     """
     columns: dict[str, NDArray[np.floating]] = {**maps, **(ends or {})}
     counts = {len(values) for values in columns.values()} | ({len(images)} if len(images) else set())

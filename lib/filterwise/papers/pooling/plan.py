@@ -50,10 +50,7 @@ PAPER = Study("cifar10", {}, Recipe(), _WHOLE)
 def arms(profile: str) -> list[list[Arm]]:
     """What a profile trains, in the order of importance: one list a priority.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such profile.
+    Raises ParameterError if there is no such profile.
 
     >>> [arm.name for arm in arms("quick")[0][:2]]
     ['vgg-mini V, 4 epochs, seed 0', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 0']
@@ -141,10 +138,8 @@ def page_jobs(
     Without ``plan`` it is the profile's own; without ``order`` AP2, then MP of the rest. Orders other than
     the chosen one are trained for the first seed only.
 
-    Raises
-    ------
-    ParameterError
-        Unknown profile, plan or order, plan "V" (nothing to compare), pools that do not fit the image.
+    Raises ParameterError: unknown profile, plan or order, plan "V" (nothing to compare), pools that do not
+    fit the image.
 
     >>> [job.name for job in page_jobs("quick", seed=3, all_orders=False)]
     ['vgg-mini V, 4 epochs, seed 3', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 3',

@@ -86,10 +86,8 @@ def explore_routes(
     labels : their n labels.
     label_names : K names.
 
-    Raises
-    ------
-    ParameterError
-        No arm, two arms of one plan and order, or arms that followed another number of images.
+    Raises ParameterError: no arm, two arms of one plan and order, or arms that followed another number of
+    images.
     """
     _check(arms, images, labels)
     names = [f"{place + 1}: {label_names[label]}" for place, label in enumerate(labels)]

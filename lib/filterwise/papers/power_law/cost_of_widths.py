@@ -20,10 +20,7 @@ SCANNED_RATIOS = (0.7, 1.4, 2.0, 2.8, 4.0, 5.6, 11.2)
 def second_layer(d1: int, ratio: float = LENET_RATIO) -> int:
     """d2 = ratio * d1, rounded to the nearest integer, a half upwards.
 
-    Raises
-    ------
-    ParameterError
-        If d1 is below 1, or no filter is left.
+    Raises ParameterError if d1 is below 1, or no filter is left.
 
     >>> [second_layer(d1) for d1 in (2, 3, 6, 12)]
     [5, 8, 16, 32]
@@ -45,10 +42,7 @@ def lenet_macs(d1: int, d2: int, channels: int = 3, size: int = 32) -> int:
 
     58 800 d1 + 2 500 d1 d2 + 3 000 d2 + 10 920 on images of 3x32x32.
 
-    Raises
-    ------
-    ParameterError
-        If a layer has no filter.
+    Raises ParameterError if a layer has no filter.
 
     >>> lenet_macs(6, 16), lenet_macs(48, 128)
     (651720, 18577320)
@@ -75,10 +69,7 @@ def vgg16_macs(d1: int) -> int:
 def at_budget(budget: float, ratio: float, channels: int = 3, size: int = 32) -> tuple[int, int]:
     """(d1, d2) with d2 = ratio * d1, rounded, whose multiply-accumulates are nearest to ``budget``.
 
-    Raises
-    ------
-    ParameterError
-        If one of them is not a positive number, or less than the smallest such network.
+    Raises ParameterError if one of them is not a positive number, or less than the smallest such network.
 
     >>> [at_budget(lenet_macs(8, 22), ratio) for ratio in (0.7, 2.8, 11.2)]
     [(12, 8), (8, 22), (4, 45)]

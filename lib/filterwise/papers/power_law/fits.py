@@ -104,10 +104,7 @@ def gap_in_words(table: pd.DataFrame) -> str:
 def check_target(target: float) -> None:
     """Refuse what is not an error.
 
-    Raises
-    ------
-    ParameterError
-        If the target is not between 0 and 1.
+    Raises ParameterError if the target is not between 0 and 1.
     """
     if not 0 < target < 1:
         raise ParameterError(f"target={target!r} is not an error between 0 and 1")

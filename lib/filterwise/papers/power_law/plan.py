@@ -158,10 +158,7 @@ PAPER = Study("cifar10", {}, RECIPES["lenet"], RECIPES["group"], init="he")
 def points(profile: str) -> list[list[Point]]:
     """What a profile trains, in the order of importance: one list a priority.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such profile.
+    Raises ParameterError if there is no such profile.
 
     >>> [point.name for point in points("cifar")[0][:2]]
     ['lenet d1=6 seed 0', 'lenet d1=12 seed 0']
@@ -243,10 +240,8 @@ def page_jobs(
 ) -> list[Job]:
     """The LeNets that the page trains; without ``widths`` those of the profile's own main curve.
 
-    Raises
-    ------
-    ParameterError
-        Unknown profile or pool, a width below 1 or fewer than three of them, a ratio that gives d2 = 0.
+    Raises ParameterError: unknown profile or pool, a width below 1 or fewer than three of them, a ratio that
+    gives d2 = 0.
 
     >>> [job.name for job in page_jobs("quick", seed=3, widths=[2, 4, 8])]
     ['lenet d1=2 seed 3', 'lenet d1=4 seed 3', 'lenet d1=8 seed 3']

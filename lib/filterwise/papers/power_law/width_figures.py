@@ -121,7 +121,7 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
     Parameters
     ----------
     table : one row a run; columns ``curve``, ``network``, ``d1``, ``error``, ``macs`` (multiply-accumulates
-        of one forward pass) and ``parameters`` (weights).
+        of one forward pass) and ``parameters`` (weights)
     """
     need(table, "curve", "network", "d1", "error", "macs", "parameters")
     names = {"macs": "multiply-accumulates an image (million)", "parameters": "weights (thousand)"}
@@ -161,10 +161,7 @@ def explore_targets(
     macs : curve -> multiply-accumulates of an image's forward pass at a width.
     errors : positions of the slider, the first is shown at the start.
 
-    Raises
-    ------
-    ParameterError
-        No curve, no error, or a curve whose operations are not given.
+    Raises ParameterError: no curve, no error, or a curve whose operations are not given.
     """
     if not fits or not errors:
         raise ParameterError("fits and errors must hold at least one curve and one error")

@@ -54,10 +54,7 @@ def page_jobs(
 ) -> list[Job]:
     """The first network of a profile's records, with ``seeds`` seeds from ``seed`` on.
 
-    Raises
-    ------
-    ParameterError
-        A negative seed, fewer than one seed.
+    Raises ParameterError: a negative seed, fewer than one seed.
 
     >>> [job.run.seed for job in page_jobs("quick", seed=3, seeds=2)]
     [3, 4]
