@@ -43,7 +43,9 @@ CHAPTER = Chapter(
         Sentence(
             "P2",
             {
-                "holds": "A shallow A-VGG8 beats the conventional VGG-16 {scale}.",
+                "holds": "A shallow A-VGG8 beats the conventional VGG-16 {scale} by {P2.values} at equal "
+                "epochs, where few epochs are the harder on the deeper network (with as many operations: "
+                "{P2.control_value}).",
                 "fails": "A shallow A-VGG8 does not beat the conventional VGG-16 {scale}.",
                 "undecided": "Whether a shallow A-VGG8 beats the conventional VGG-16 is undecided {scale}.",
             },

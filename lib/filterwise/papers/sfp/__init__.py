@@ -13,7 +13,7 @@ _FOUND = (
             "holds": "A linear head reads *more from every higher layer*, up to the accuracy of the whole "
             "network ({scale}).",
             "fails": "That a linear head reads more from every higher layer, up to the accuracy of the "
-            "whole network, does *not* hold by our criterion (rank correlation {S1.ours}; {scale}).",
+            "whole network, does *not* hold by our criterion (rank correlation {S1.values}; {scale}).",
             "undecided": "Whether a linear head reads more from every higher layer, up to the accuracy of "
             "the whole network, {S1.verdict} ({scale}).",
         },
@@ -22,43 +22,43 @@ _FOUND = (
         "S4",
         {
             "holds": "From the first layer to the last a filter's *noise falls to less than half* "
-            "({S4.ours}), and the signal-to-noise ratio rises ({scale}).",
-            "fails": "From the first layer to the last {S4.ours} of a filter's noise is left: our criterion, "
+            "({S4.values}), and the signal-to-noise ratio rises ({scale}).",
+            "fails": "From the first layer to the last {S4.values} of a filter's noise is left: our criterion, "
             "less than half and a ratio of signal to noise that rises by half, does *not* hold ({scale}).",
-            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.ours} is left; "
+            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.values} is left; "
             "{scale}).",
         },
     ),
     Sentence(
         "S2",
         {
-            "holds": "A filter alone gives *nearly always the same answer* ({S2.ours} of the pictures; "
+            "holds": "A filter alone gives *nearly always the same answer* ({S2.values} of the pictures; "
             "{scale}).",
-            "fails": "A filter alone has a favourite answer, for {S2.ours} of the pictures, but that it "
+            "fails": "A filter alone has a favourite answer, for {S2.values} of the pictures, but that it "
             "gives nearly always the same one does *not* hold ({scale}).",
             "undecided": "Whether a filter alone gives nearly always the same answer {S2.verdict} "
-            "({S2.ours} of the pictures; {scale}).",
+            "({S2.values} of the pictures; {scale}).",
         },
     ),
     Sentence(
         "S3",
         {
-            "holds": "Each filter stands for a *small set of labels* (at most {S3.ours} of them; {scale}).",
-            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.ours} of them; "
+            "holds": "Each filter stands for a *small set of labels* (at most {S3.values} of them; {scale}).",
+            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.values} of them; "
             "{scale}).",
-            "undecided": "Whether each filter stands for a small set of labels {S3.verdict} ({S3.ours} of "
+            "undecided": "Whether each filter stands for a small set of labels {S3.verdict} ({S3.values} of "
             "them; {scale}).",
         },
     ),
     Sentence(
         "S5",
         {
-            "holds": "The largest error is a *straight line in the number of labels* (r = {S5.ours}; "
+            "holds": "The largest error is a *straight line in the number of labels* (r = {S5.values}; "
             "{scale}).",
             "fails": "That the largest error is a straight line in the number of labels does *not* hold "
-            "(r = {S5.ours}; {scale}).",
+            "(r = {S5.values}; {scale}).",
             "undecided": "Whether the largest error is a straight line in the number of labels {S5.verdict} "
-            "(r = {S5.ours}; {scale}).",
+            "(r = {S5.values}; {scale}).",
         },
     ),
     Sentence(
