@@ -144,7 +144,7 @@ def _exponent_and_half_interval(curve: Curve) -> tuple[float, float]:
 def macs_ratio_at_equal_error(
     records: pd.DataFrame, first: str = "vgg16", second: str = "lenet", error: float = TARGET_ERROR
 ) -> Rows:
-    """Operations of ``first`` over those of ``second`` at equal error: the smallest ratio."""
+    """Operations of one family over those of the other at equal error: the smallest ratio."""
     rows = []
     for one, two in _pairs(records, first, second):
         low = max(one.error.min(), two.error.min())
@@ -173,7 +173,7 @@ def _macs_on_line(curve: Curve, error: float) -> float:
 
 @quantity("straight_variants", pooled=True, digits=0, control="variants measured")
 def straight_variants(records: pd.DataFrame, kind: str) -> Rows:
-    """Variants with R^2 >= 0.98 in log-log and no significant bend; ``kind`` is ``ratio`` or ``variant``."""
+    """Other ratios, or variants, with R^2 >= 0.98 in log-log and no significant bend."""
     found = curves(records, variant_kind=kind)
     straight = [
         curve
