@@ -106,7 +106,7 @@ def network_accuracy(records: pd.DataFrame, network: str) -> Rows:
 def accuracy_difference(
     records: pd.DataFrame, network: str | Sequence[str], baseline: str | Sequence[str]
 ) -> Rows:
-    """Accuracy of one network minus that of the other, paired by seed; of several, the smallest difference."""
+    """Accuracy of one network minus another's, paired by seed; of several, the smallest difference."""
     if not has(records, *_COLUMNS):
         return []
     runs = _compared(records)

@@ -23,10 +23,10 @@ _FOUND = (
         {
             "holds": "From the first layer to the last a filter's *noise falls to less than half* "
             "({S4.values}), and the signal-to-noise ratio rises ({scale}).",
-            "fails": "From the first layer to the last {S4.values} of a filter's noise is left: our criterion, "
-            "less than half and a ratio of signal to noise that rises by half, does *not* hold ({scale}).",
-            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.values} is left; "
-            "{scale}).",
+            "fails": "From the first layer to the last {S4.values} of a filter's noise is left: our "
+            "criterion, less than half and a ratio of signal to noise that rises by half, does *not* hold ({scale}).",
+            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.values} is "
+            "left; {scale}).",
         },
     ),
     Sentence(
@@ -44,8 +44,8 @@ _FOUND = (
         "S3",
         {
             "holds": "Each filter stands for a *small set of labels* (at most {S3.values} of them; {scale}).",
-            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.values} of them; "
-            "{scale}).",
+            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.values} of "
+            "them; {scale}).",
             "undecided": "Whether each filter stands for a small set of labels {S3.verdict} ({S3.values} of "
             "them; {scale}).",
         },
