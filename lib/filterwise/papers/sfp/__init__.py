@@ -24,7 +24,8 @@ _FOUND = (
             "holds": "From the first layer to the last a filter's *noise falls to less than half* "
             "({S4.values}), and the signal-to-noise ratio rises ({scale}).",
             "fails": "From the first layer to the last {S4.values} of a filter's noise is left: our "
-            "criterion, less than half and a ratio of signal to noise that rises by half, does *not* hold ({scale}).",
+            "criterion, less than half and a ratio of signal to noise that rises by half, does *not* hold "
+            "({scale}).",
             "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.values} is "
             "left; {scale}).",
         },
