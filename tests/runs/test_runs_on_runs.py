@@ -147,6 +147,26 @@ def test_a_killed_pruned_run_resumes_with_its_masks_and_the_same_numbers(tmp_pat
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_step_that_rewires_between_epochs_resumes_with_the_same_numbers(tmp_path):
+    step = ("tiny-rewire", {"layer": "classifier.1", "share": 0.2})
+    run = RUN.replace(**{"step": step, "recipe.epochs": 4})
+    plain = RUN.replace(**{"recipe.epochs": 4})
+    whole, other = (result(each, tmp_path / "whole", device="cpu") for each in (run, plain))
+    assert whole.keys.key != other.keys.key
+    ours, theirs = whole.network().state_dict(), other.network().state_dict()
+    assert not torch.equal(ours["classifier.1.weight"], theirs["classifier.1.weight"])
+    clock = iter([0.0, 0.0, 100.0])  # too late for a second epoch, whatever the first one takes
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finding, "_clock", lambda: next(clock))
+        with pytest.raises(finding.Paused):
+            result(run, tmp_path, device="cpu", deadline=150.0)
+    assert finding.done_epochs(tmp_path, run.keys(device="cpu")) == 1
+    resumed = result(run, tmp_path, device="cpu")
+    assert resumed.metrics == whole.metrics
+    again = resumed.network().state_dict()
+    assert all(torch.equal(again[name], ours[name]) for name in ours)
+
+
 def test_a_start_that_is_gone_is_named(tmp_path):
     import shutil
 

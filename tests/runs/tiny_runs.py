@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from filterwise.runs import Result, Run, measurements
 from filterwise.training import Recipe
+from filterwise.training.steps import backprop, steps
 
 RECIPE = Recipe(epochs=2, batch=20, lr=0.05, shift=1, precision="float32", memory_format="contiguous")
 RUN = Run("lenet5", "parts", RECIPE, 0, None, {"d1": 2, "fc": (8, 8)}, {"n": 60, "n_test": 30, "labels": 3})
@@ -27,6 +29,25 @@ def weights(result: Result, *, doubled: bool = False) -> tuple[dict[str, Any], d
         if name.endswith("conv.weight")
     }
     return {"layers": " ".join(means), **means}, {"accuracy": np.array([result.metrics["accuracy"]])}
+
+
+@steps("tiny-rewire")
+class Rewire:
+    """Back-propagation; before each epoch the smallest weights of a layer are drawn anew, as if rewired."""
+
+    def __init__(self, recipe: Recipe, device: torch.device, dtype: torch.dtype, *, layer: str, share: float):
+        self.plain, self.layer, self.share = backprop(recipe, device, dtype), layer, share
+
+    def __call__(self, net, images, labels):
+        return self.plain(net, images, labels)
+
+    @torch.no_grad()
+    def before_epoch(self, net, optimiser, epoch: int, seed: int) -> None:
+        weight = net.get_submodule(self.layer).weight
+        count = round(self.share * weight.numel())
+        smallest = weight.abs().flatten().argsort()[:count]
+        generator = torch.Generator().manual_seed(seed)
+        weight.view(-1)[smallest] = 0.1 * torch.randn(count, generator=generator)
 
 
 @measurements("tiny.committee")
