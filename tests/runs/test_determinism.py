@@ -77,17 +77,12 @@ def in_a_page(root: Path) -> store.Result:
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from filterwise.runs import finding
 from test_determinism import RUN
+from tiny_runs import die_after
 
-def stop_in_time(*_):
-    def after_epoch(row):
-        if row["epoch"] == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return after_epoch
-
-finding.stop_in_time = stop_in_time
+die_after(3)
 finding.result(RUN, sys.argv[1], device="cpu", checkpoint_every=2, deadline=1e12)
 """
 

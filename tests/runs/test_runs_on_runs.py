@@ -117,18 +117,13 @@ def test_a_wrong_layer_is_named_when_it_is_looked_for(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
+import sys
 from filterwise.runs import finding
 from test_runs_on_runs import PRUNED
-
-def stop_in_time(*_):
-    def after_epoch(row):
-        if row["epoch"] == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return after_epoch
+from tiny_runs import die_after
 
 finding.result(PRUNED.start, sys.argv[1], device="cpu")
-finding.stop_in_time = stop_in_time
+die_after(3)
 run = PRUNED.replace(**{"recipe.epochs": 5})
 finding.result(run, sys.argv[1], device="cpu", checkpoint_every=2, deadline=1e12)
 """

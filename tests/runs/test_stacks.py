@@ -55,19 +55,12 @@ def test_a_member_that_diverges_fails_for_itself(tmp_path):
 
 
 KILLED = """
-import os, signal, sys
-from filterwise.runs import finding, grid, sweep
-from tiny_runs import RUN
+import sys
+from filterwise.runs import grid, stacks
+from tiny_runs import RUN, die_after
 
-def stop_in_time(*_):
-    def after_epoch(row):
-        if row["epoch"] == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return after_epoch
-
-finding.stop_in_time = stop_in_time
+die_after(3)
 runs = grid(RUN.replace(**{"recipe.epochs": 5}), seed=range(3))
-from filterwise.runs import stacks
 stacks.result(runs[0], runs, sys.argv[1], device="cpu", checkpoint_every=2, deadline=1e12)
 """
 
