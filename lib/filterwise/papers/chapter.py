@@ -157,14 +157,3 @@ def _train_one(task: tuple[Job, str | None], device: str) -> None:
 
     job, where = task
     measured((finding.result(job.run, data_root=where, device=device),), job.measure, job.options)
-
-
-def records(name: str, profile: str, root: str | Path | None = None) -> pd.DataFrame:
-    """What is recorded of a chapter at a profile, in the columns of :func:`train`'s table; may be empty.
-
-    Raises ParameterError: unknown chapter or profile.
-    """
-    from filterwise.runs.records import load_records
-
-    check_choice("chapter", name, folders())
-    return load_records(name, profile, root)
