@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from filterwise import models
 from filterwise.errors import ParameterError
 from filterwise.papers.tree.gradient_terms import first_layer_terms, lenet_terms, terms, tree_terms
-from filterwise.papers.tree.routes import RULES, routes
+from filterwise.papers.tree.routes import RULES, count_routes
 
 
 def test_the_papers_counts_of_routes():
     net = models.build("lenet5")
-    counted = {rule: float(routes(net, rule=rule)[3]) for rule in RULES}
+    counted = {rule: float(count_routes(net, rule=rule)[3]) for rule in RULES}
     assert counted == {"winner": 1_008_000, "touched": 1_451_520, "all": 4_032_000}
     tree = models.build("tree3", K=6, M=16)
     for filter, row, column in ((0, 0, 0), (7, 5, 13), (17, 13, 2)):
-        assert torch.equal(routes(tree, filter, row, column), torch.ones(16, 10, dtype=torch.float64))
+        assert torch.equal(count_routes(tree, filter, row, column), torch.ones(16, 10, dtype=torch.float64))
 
 
 def walked_edge_by_edge(net, row, column):
@@ -45,16 +45,16 @@ def walked_edge_by_edge(net, row, column):
 @pytest.mark.parametrize("at", [(0, 0), (2, 3), (4, 4), (7, 1)])
 def test_routes_are_those_of_a_walk_edge_by_edge(at):
     net = models.build("lenet5", d1=2, d2=2, fc=(3, 2), size=20)
-    assert float(routes(net, 0, *at, rule="all")[0]) == walked_edge_by_edge(net, *at)
+    assert float(count_routes(net, 0, *at, rule="all")[0]) == walked_edge_by_edge(net, *at)
 
 
 def test_a_unit_outside_of_the_map_is_refused():
     with pytest.raises(ParameterError, match="row=14 is outside"):
-        routes(models.build("tree3"), row=14)
+        count_routes(models.build("tree3"), row=14)
     with pytest.raises(ParameterError, match="did you mean 'winner'"):
-        routes(models.build("lenet5"), rule="winer")
+        count_routes(models.build("lenet5"), rule="winer")
     with pytest.raises(ParameterError, match="routes are counted of"):
-        routes(torch.nn.Linear(2, 2))
+        count_routes(torch.nn.Linear(2, 2))
 
 
 def test_the_papers_bounds_of_the_first_layer():
@@ -110,6 +110,26 @@ def test_a_sigmoid_has_no_zero_but_the_pools_losers():
     assert shares == {"conv": 0.25, "tree": 1.0, "fc": 1.0}
 
 
+def conv_terms(net, conv, image, label):
+    """Terms of a convolution that are not 0, with a copy of the kernel at every position."""
+    kept = {}
+    handle = conv.register_forward_hook(lambda module, given, out: kept.update(x=given[0].detach()))
+    net(image)
+    handle.remove()
+    patches = F.unfold(kept["x"], conv.kernel_size)  # (1, C k k, positions)
+    copies = conv.weight.detach().flatten(1)[None].repeat(patches.shape[2], 1, 1).requires_grad_()
+    side = round(patches.shape[2] ** 0.5)
+
+    def by_copies(module, given, out):
+        product = torch.einsum("pfc,cp->fp", copies, patches[0]) + conv.bias.detach()[:, None]
+        return product.view(1, -1, side, side)
+
+    handle = conv.register_forward_hook(by_copies)
+    loss = F.cross_entropy(net(image), label)
+    handle.remove()
+    return int((torch.autograd.grad(loss, copies)[0] != 0).sum())
+
+
 def test_terms_of_a_lenet_are_those_of_its_gradients():
     net = models.build("lenet5", d1=2, d2=3, fc=(6, 5), size=20, init="he").double()
     images = torch.randn(4, 3, 20, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -122,6 +142,10 @@ def test_terms_of_a_lenet_are_those_of_its_gradients():
         gradients = torch.autograd.grad(loss, [layer.weight for layer in linear])
         counted = [int((gradient != 0).sum()) for gradient in gradients]
         assert [int(found[f"fc{n}"][0, one]) for n in (1, 2, 3)] == counted
+    for n, block in enumerate(net.features, 1):
+        assert [int(found[f"conv{n}"][0, one]) for one in range(4)] == [
+            conv_terms(net, block.conv, images[one][None], labels[one][None]) for one in range(4)
+        ]
     # a first-layer unit has a gradient only if it won its pool and is positive
     assert float(found["conv1"].max()) <= whole["conv1"] / 4
 

@@ -79,8 +79,8 @@ def tree_terms(net: Tree3, images: Tensor) -> tuple[dict[str, Tensor], dict[str,
 def lenet_terms(net: FilterNet, images: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, int]]:
     """As :func:`tree_terms`, of a LeNet's layers "conv1", "conv2", "fc1", ... for the loss on ``labels``.
 
-    A convolution's term is not 0 where its unit's gradient is not; a fully connected weight's where its input
-    and its unit's gradient are not. Values are float64 (1, N).
+    A term is not 0 where the weight's input and the gradient of the unit that it feeds are not. Values are
+    float64 (1, N).
     """
     kept: dict[str, tuple[Tensor, Tensor]] = {}
     handles = []
@@ -103,13 +103,15 @@ def lenet_terms(net: FilterNet, images: Tensor, labels: Tensor) -> tuple[dict[st
     found, whole = {}, {}
     for (name, (given, out)), slope in zip(kept.items(), slopes, strict=True):
         module = layers[name]
-        arriving = (slope != 0).flatten(1).sum(1, dtype=torch.float64)
-        if isinstance(module, nn.Linear):
-            found[name] = (arriving * (given != 0).sum(1, dtype=torch.float64))[None]
-            whole[name] = module.weight.numel()
-        else:
-            found[name] = (arriving * module.weight[0].numel())[None]
+        arriving, given = (slope != 0).to(torch.float64), (given != 0).to(torch.float64)
+        if isinstance(module, nn.Conv2d):
+            window = torch.ones_like(module.weight[:1], dtype=torch.float64)
+            seen = nn.functional.conv2d(given, window, padding=module.padding)  # inputs that are not 0
+            found[name] = (arriving * seen).sum((1, 2, 3))[None]
             whole[name] = out[0].numel() * module.weight[0].numel()
+        else:
+            found[name] = (arriving.sum(1) * given.sum(1))[None]
+            whole[name] = module.weight.numel()
     return found, whole
 
 

@@ -13,7 +13,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.models.block import FilterNet
 from filterwise.models.trees import Tree3
 from filterwise.papers.tree.gradient_terms import first_layer_terms, terms
-from filterwise.papers.tree.routes import RULES, routes
+from filterwise.papers.tree.routes import RULES, count_routes
 from filterwise.runs.measuring import measurements
 from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
@@ -74,5 +74,5 @@ def zero_shares(net: nn.Module, ds: ImageSet, device: str = "cpu") -> tuple[dict
 
 def _routes(net: Tree3 | FilterNet) -> dict[str, float]:
     if isinstance(net, Tree3):
-        return {"routes@branch": float(routes(net)[0, 0])}
-    return {f"routes@{rule}": float(routes(net, rule=rule)[0]) for rule in RULES}
+        return {"routes@branch": float(count_routes(net)[0, 0])}
+    return {f"routes@{rule}": float(count_routes(net, rule=rule)[0]) for rule in RULES}

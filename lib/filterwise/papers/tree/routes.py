@@ -24,7 +24,9 @@ from filterwise.models.trees import Tree3
 RULES = ("winner", "touched", "all")
 
 
-def routes(net: nn.Module, filter: int = 0, row: int = 5, column: int = 5, rule: str = "winner") -> Tensor:
+def count_routes(
+    net: nn.Module, filter: int = 0, row: int = 5, column: int = 5, rule: str = "winner"
+) -> Tensor:
     """Routes from one pooled unit of the first layer to every output, float64.
 
     Parameters
@@ -37,7 +39,7 @@ def routes(net: nn.Module, filter: int = 0, row: int = 5, column: int = 5, rule:
     Raises ParameterError: another network, an unknown rule, or a unit outside of the map.
 
     >>> from filterwise import models
-    >>> int(routes(models.build("lenet5"))[0]), int(routes(models.build("tree3", K=6, M=2))[0, 0])
+    >>> int(count_routes(models.build("lenet5"))[0]), int(count_routes(models.build("tree3", K=6, M=2))[0, 0])
     (1008000, 1)
     """
     check_choice("rule", rule, RULES)
