@@ -1,0 +1,197 @@
+"""Quantities of chapter 2, learning on trees (claims T1 to T7).
+
+Columns that are read, one row per run: ``network`` (``lenet5``, ``tree3 6/16``, ...), ``regime`` (``online``,
+``offline``), ``arm_kind`` (``main``, ``control``, ``tuning``: on held-out images), ``rate``, ``seed``,
+``data``, ``accuracy`` (last epoch), ``macs``; and ``zero_share@<layer>``, ``zero_share_untrained@<layer>``,
+``routes@<rule>``, ``first_layer_terms`` and ``first_layer_winners``.
+
+A network is judged at one rate, the best on held-out images where it was tried there, so that nothing is
+chosen on the images that it is tested on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from filterwise.claims.record_rows import has, joined, rows_of
+from filterwise.claims.registered import Rows, quantity
+from filterwise.papers.tree.plan import AT_EQUAL_COMPUTE
+from filterwise.runs.layer_columns import columns_of
+
+_COLUMNS = ("network", "regime", "arm_kind", "rate", "seed", "data", "accuracy", "device")
+#: (network, data) -> seed -> accuracy
+Scores = dict[tuple[str, str], dict[int, float]]
+
+
+def best_rates(records: pd.DataFrame, regime: str) -> dict[tuple[str, str], float]:
+    """(network, data) -> the learning rate with the best mean accuracy on held-out images.
+
+    >>> columns = ["network", "data", "regime", "arm_kind", "rate", "accuracy"]
+    >>> rows = [["a", "d", "online", "tuning", 0.1, 0.6], ["a", "d", "online", "tuning", 0.2, 0.7]]
+    >>> best_rates(pd.DataFrame(rows, columns=columns), "online")
+    {('a', 'd'): 0.2}
+    """
+    found: dict[tuple[str, str], dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in rows_of(records, "network", "data", "regime", "arm_kind", "rate", "accuracy"):
+        if run.arm_kind == "tuning" and run.regime == regime:
+            found[run.network, run.data][run.rate].append(run.accuracy)
+    return {name: max(sorted(rates), key=lambda rate: np.mean(rates[rate])) for name, rates in found.items()}
+
+
+def chosen(records: pd.DataFrame, regime: str) -> pd.DataFrame:
+    """The runs that count: at a network's best held-out rate, or at its only one if none was tried there."""
+    if not has(records, *_COLUMNS):
+        return records.iloc[:0]
+    best = best_rates(records, regime)
+    keep = []
+    for run in rows_of(records, "network", "data", "regime", "arm_kind", "rate"):
+        there = run.regime == regime and run.arm_kind != "tuning"
+        keep.append(there and best.get((run.network, run.data), run.rate) == run.rate)
+    return records[np.array(keep, dtype=bool)]
+
+
+def _scores(records: pd.DataFrame, regime: str) -> Scores:
+    found: Scores = defaultdict(dict)
+    for run in rows_of(chosen(records, regime), "network", "data", "seed", "accuracy"):
+        found[run.network, run.data][int(run.seed)] = run.accuracy
+    return found
+
+
+def _paired(scores: Scores, one: str, other: str, data: str) -> dict[int, float]:
+    """Seed -> accuracy of one network minus another's."""
+    first, second = scores.get((one, data), {}), scores.get((other, data), {})
+    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+
+
+@quantity("tree_gain", digits=4, control="the same against a LeNet of as many operations")
+def tree_gain(records: pd.DataFrame, network: str, regime: str, baseline: str = "lenet5") -> Rows:
+    """Accuracy of a Tree-3 minus LeNet-5's, each at its best rate on held-out images, paired by seed.
+
+    ``baseline`` "equal compute" is the LeNet of about as many operations.
+    """
+    scores = _scores(records, regime)
+    rows = []
+    equal = AT_EQUAL_COMPUTE.get(network, "")
+    other = equal if baseline == "equal compute" else baseline
+    for name, data in scores:
+        if name != network:
+            continue
+        controls = _paired(scores, network, equal, data)
+        for seed, value in _paired(scores, network, other, data).items():
+            about = {"seed": seed, "data": data, "control": controls.get(seed, np.nan)}
+            rows.append(_row(records, f"{network} - {other}, {regime}, {data}", value, about))
+    return rows
+
+
+@quantity("gain_beyond_spread", digits=4, pooled=True, control="mean gain")
+def gain_beyond_spread(records: pd.DataFrame, network: str, regime: str) -> Rows:
+    """Mean accuracy of a Tree-3 minus LeNet-5's, less the sum of their standard deviations over seeds."""
+    scores = _scores(records, regime)
+    rows = []
+    for name, data in scores:
+        both = [np.array(list(scores.get((each, data), {}).values())) for each in (network, "lenet5")]
+        if name == network and min(map(len, both)) >= 2:
+            gain = both[0].mean() - both[1].mean()
+            arm, n = f"{network} - lenet5, {regime}, {data}", min(map(len, both))
+            about = {"n": n, "data": data, "control": gain}
+            rows.append(_row(records, arm, gain - sum(one.std(ddof=1) for one in both), about))
+    return rows
+
+
+@quantity("growth_step", digits=4, control="the same step of LeNets of as many operations")
+def growth_step(records: pd.DataFrame, smaller: str, larger: str, regime: str) -> Rows:
+    """Accuracy of the larger Tree-3 minus the smaller one's, each at its best rate, paired by seed."""
+    scores = _scores(records, regime)
+    ours = (AT_EQUAL_COMPUTE.get(smaller, ""), AT_EQUAL_COMPUTE.get(larger, ""))
+    rows = []
+    for data in dict.fromkeys(data for _, data in scores):
+        controls = _paired(scores, ours[1], ours[0], data)
+        for seed, value in _paired(scores, larger, smaller, data).items():
+            about = {"seed": seed, "data": data, "control": controls.get(seed, np.nan)}
+            rows.append(_row(records, f"{larger} - {smaller}, {regime}, {data}", value, about))
+    return rows
+
+
+@quantity("success_rate", digits=4, control="LeNet-5 in the same place")
+def success_rate(records: pd.DataFrame, network: str, regime: str) -> Rows:
+    """Test accuracy of a network at its best rate on held-out images."""
+    scores = _scores(records, regime)
+    rows = []
+    for (name, data), by_seed in scores.items():
+        lenet = scores.get(("lenet5", data), {})
+        for seed, value in by_seed.items() if name == network else ():
+            about = {"seed": seed, "data": data, "control": lenet.get(seed, np.nan)}
+            rows.append(_row(records, f"{network}, {regime}, {data}", value, about))
+    return rows
+
+
+@quantity("zero_share", control="before training")
+def zero_share(records: pd.DataFrame, layer: str, network: str, regime: str) -> Rows:
+    """Share of a layer's gradient terms that are exactly 0 for an image, mean over test images."""
+    return _shares(records, layer, network, regime, lambda after, before: after)
+
+
+@quantity("zero_share_gain", digits=4, control="before training")
+def zero_share_gain(records: pd.DataFrame, layer: str, network: str, regime: str) -> Rows:
+    """Share of gradient terms that are exactly 0 after training minus the share before."""
+    return _shares(records, layer, network, regime, lambda after, before: after - before)
+
+
+def _shares(records: pd.DataFrame, layer: str, network: str, regime: str, value: Any) -> Rows:
+    after, before = f"zero_share@{layer}", f"zero_share_untrained@{layer}"
+    if not has(records, *_COLUMNS, after, before):
+        return []
+    runs = chosen(records, regime)
+    rows = []
+    for (_, run), one, other in zip(runs.iterrows(), runs[after], runs[before], strict=True):
+        if run["network"] == network and one == one:
+            about = {"seed": int(run["seed"]), "data": run["data"], "control": float(other)}
+            rows.append(
+                _row(records, f"{layer} of {network}, {regime}, {run['data']}", value(one, other), about)
+            )
+    return rows
+
+
+@quantity("route_count", digits=0, control="counting every unit of a pool")
+def route_count(records: pd.DataFrame, network: str, rule: str) -> Rows:
+    """Routes from an inner pooled unit of the first layer to an output; of a Tree-3 in one branch."""
+    return _counted(records, network, f"routes@{rule}", "routes@all")
+
+
+@quantity("first_layer_bound", digits=0, control="the pools' winners alone")
+def first_layer_bound(records: pd.DataFrame, network: str, winners: bool = False) -> Rows:
+    """Gradient terms of the first layer for one image at most, or those of the pools' winners alone."""
+    return _counted(
+        records, network, "first_layer_winners" if winners else "first_layer_terms", "first_layer_winners"
+    )
+
+
+def _counted(records: pd.DataFrame, network: str, column: str, control: str) -> Rows:
+    """What was counted on a network itself, a row a data set and seed."""
+    if not has(records, *_COLUMNS, column):
+        return []
+    runs = records[(records["network"] == network) & records[column].notna()]
+    runs = runs.drop_duplicates(["data", "seed"])
+    controls = runs[control] if control in runs else [np.nan] * len(runs)
+    return [
+        _row(
+            runs,
+            f"{network}, {run['data']}",
+            float(run[column]),
+            {"seed": int(run["seed"]), "data": run["data"], "control": float(other)},
+        )
+        for (_, run), other in zip(runs.iterrows(), controls, strict=True)
+    ]
+
+
+def _row(records: pd.DataFrame, arm: str, value: float, about: dict[str, Any]) -> dict[str, Any]:
+    return {"arm": arm, "value": float(value), "device": joined(records["device"]), **about}
+
+
+def layers_of(records: pd.DataFrame) -> list[str]:
+    """Layers whose gradient terms were counted, in the order of the columns."""
+    return list(columns_of(records, "zero_share"))
