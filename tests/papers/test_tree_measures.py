@@ -8,6 +8,7 @@ from filterwise import models
 from filterwise.errors import ParameterError
 from filterwise.papers.tree.gradient_terms import first_layer_terms, lenet_terms, terms, tree_terms
 from filterwise.papers.tree.routes import RULES, count_routes
+from filterwise.papers.tree.step_explorer import branch_step
 
 
 def test_the_papers_counts_of_routes():
@@ -159,3 +160,33 @@ def test_parts_and_whole_are_the_same():
     assert torch.equal(found["fc1"][:, 500:], direct["fc1"])
     with pytest.raises(ParameterError, match="terms are counted of"):
         terms(torch.nn.Linear(2, 2), images, labels)
+
+
+def test_a_branch_step_is_what_automatic_differentiation_gives():
+    net = models.build("tree3", size=20, K=2, M=3, init="he", seed=5)
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randint(0, 256, (3, 20, 20), dtype=torch.uint8, generator=generator)
+    for filter, branch in ((0, 0), (3, 2), (5, 1)):
+        step = branch_step(net, image, 4, filter, branch)
+        positions, weights = by_autograd(net, image, 4, filter, branch)
+        assert torch.equal(step.positions, positions)
+        assert torch.equal(step.weights, weights)
+    assert bool(step.positions.any())
+    with pytest.raises(ParameterError, match="branch=3 is none of the network's 3"):
+        branch_step(net, image, 4, 0, 3)
+
+
+def by_autograd(net, image, label, filter, branch):
+    branches, filters, _, side = net.tree.weight.shape[2:]
+    product = net.filters.conv(image[None] / 127.5 - 1).detach()
+    copies = [product.clone().requires_grad_() for _ in range(branches)]
+    units = []
+    for m, copy in enumerate(copies):
+        inputs = net.tree.strips(F.max_pool2d(copy, 2).relu())[:, 0]
+        weight = net.tree.weight[:, :, m].flatten(2).flatten(0, 1)
+        units.append(((inputs * weight).sum(1) + net.tree.bias[:, :, m].flatten()).relu())
+    logits = F.linear(torch.stack(units, 1).flatten(), net.classifier.weight, net.classifier.bias)
+    loss = F.cross_entropy(logits[None], torch.tensor([label]))
+    slopes = torch.autograd.grad(loss, [copies[branch], net.tree.weight])
+    colour, own = divmod(filter, filters)
+    return slopes[0][0, filter] != 0, (slopes[1][colour, :, branch, own] != 0).reshape(side, side)

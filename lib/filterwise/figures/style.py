@@ -27,7 +27,13 @@ _FAMILIES = {"vgg": ("#4596d8", "#1d68b3"), "avgg": ("#d47a44", "#b34c16")}
 _DEPTHS = {"6": "o", "8": "s", "11": "v", "13": "D", "14": "^", "16": "P"}
 _SINGLE = {
     "lenet5": (GREEN, ">"),
+    "lenet5d18": (TEAL, "v"),
+    "lenet5d111": (BLUE, "^"),
     "tree3": (RED, "D"),
+    "tree3616": (RED, "D"),
+    "tree31516": (ORANGE, "s"),
+    "tree31580": (MAGENTA, "o"),
+    "tentree31580": (OCHRE, "P"),
     "cct": (MAGENTA, "s"),
     "rodib": (OCHRE, "^"),
     "efficientnet_b0": (TEAL, "v"),
@@ -90,6 +96,7 @@ def look(network: str) -> Look:
     (True, False)
     """
     name = re.sub(r"[^a-z0-9_]", "", network.lower())
+    name = re.sub(r"^tree3\d+$", lambda found: found[0] if found[0] in _SINGLE else "tree3", name)
     if name in _SINGLE:
         return Look(*_SINGLE[name])
     found = re.fullmatch(r"(a?vgg)m?(\d+)", name)

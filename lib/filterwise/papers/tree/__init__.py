@@ -1,5 +1,57 @@
 """Chapter 2: learning on trees. Meir et al., Sci. Rep. 13, 962 (2023), Tree-3 beside LeNet-5."""
 
-from filterwise.papers.chapter import Chapter
+from filterwise.papers.chapter import Chapter, Sentence
 
-CHAPTER = Chapter(name="2-tree", title="Learning on trees", question="?")
+_LARGE = ("paper", "cifar")
+
+CHAPTER = Chapter(
+    name="2-tree",
+    title="Learning on trees",
+    question="Can a network learn when only one route joins each weight to an output?",
+    papers={"meir-2023-tree": "Meir et al. (2023)"},
+    paper_scale={
+        "network": "Tree-3 with K, M = 6, 16; 15, 16; 15, 80 and ten trees of 15, 80, and LeNet-5",
+        "images": "50,000 of CIFAR-10, and MNIST",
+        "epochs": "200 offline; online each image once",
+    },
+    unread="The table of success rates, the tables of hyper-parameters and the shares of zero gradients, so also "
+    "the batch of online learning, most learning rates, and the numbers of runs; abstract, captions of two "
+    "figures and parts of the methods were read.",
+    found=(
+        Sentence(
+            "T2",
+            {
+                "holds": "With every image seen once, each Tree-3 beats LeNet-5, and the larger ones a LeNet of "
+                "as many operations as well {scale} (accuracy of K = 15, M = 80 minus LeNet-5's {T2.values}, "
+                "minus the wider LeNet's {T2.control_value}).",
+                "fails": "With every image seen once, not every Tree-3 beats LeNet-5 and a LeNet of as many "
+                "operations {scale} (K = 15, M = 80 minus LeNet-5 {T2.values}, minus the wider LeNet "
+                "{T2.control_value}).",
+                "undecided": "Whether Tree-3 beats LeNets with every image seen once is undecided {scale} "
+                "(K = 15, M = 80 minus LeNet-5 {T2.values}, minus the wider LeNet {T2.control_value}).",
+            },
+            _LARGE,
+        ),
+        Sentence(
+            "T1",
+            {
+                "holds": "After many epochs it is ahead too {scale} ({T1.values}; against the wider LeNet "
+                "{T1.control_value}).",
+                "fails": "After many epochs it is not ahead of both {scale} ({T1.values} against LeNet-5, "
+                "{T1.control_value} against the wider LeNet).",
+                "undecided": "After many epochs the comparison is undecided {scale} ({T1.values} against LeNet-5, "
+                "{T1.control_value} against the wider LeNet, {T1.seeds}).",
+            },
+            ("paper", "short", "cifar"),
+        ),
+        Sentence(
+            "T4",
+            {
+                "holds": "Most of its gradients are exactly zero, more after training than before.",
+                "fails": "Most of its gradients are exactly zero, but before training already; not every layer has "
+                "more zeros afterwards.",
+                "undecided": "That training makes more of its gradients zero is undecided.",
+            },
+        ),
+    ),
+)

@@ -1,9 +1,10 @@
 """Quantities of chapter 2, learning on trees (claims T1 to T7).
 
 Columns that are read, one row per run: ``network`` (``lenet5``, ``tree3 6/16``, ...), ``regime`` (``online``,
-``offline``), ``arm_kind`` (``main``, ``control``, ``tuning``: on held-out images), ``rate``, ``seed``,
-``data``, ``accuracy`` (last epoch), ``macs``; and ``zero_share@<layer>``, ``zero_share_untrained@<layer>``,
-``routes@<rule>``, ``first_layer_terms`` and ``first_layer_winners``.
+``offline``), ``arm_kind`` (``main``, ``control``; ``tuning``, on held-out images, and ``examples``, on fewer
+images, are no part of a claim), ``rate``, ``seed``, ``data``, ``accuracy`` (last epoch), ``macs``; and
+``zero_share@<layer>``, ``zero_share_untrained@<layer>``, ``routes@<rule>``, ``first_layer_terms`` and
+``first_layer_winners``.
 
 A network is judged at one rate, the best on held-out images where it was tried there, so that nothing is
 chosen on the images that it is tested on.
@@ -49,7 +50,7 @@ def chosen(records: pd.DataFrame, regime: str) -> pd.DataFrame:
     best = best_rates(records, regime)
     keep = []
     for run in rows_of(records, "network", "data", "regime", "arm_kind", "rate"):
-        there = run.regime == regime and run.arm_kind != "tuning"
+        there = run.regime == regime and run.arm_kind in ("main", "control")
         keep.append(there and best.get((run.network, run.data), run.rate) == run.rate)
     return records[np.array(keep, dtype=bool)]
 
