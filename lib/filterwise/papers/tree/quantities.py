@@ -13,6 +13,7 @@ chosen on the images that it is tested on.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -69,23 +70,28 @@ def _paired(scores: Scores, one: str, other: str, data: str) -> dict[int, float]
 
 
 @quantity("tree_gain", digits=4, control="the same against a LeNet of as many operations")
-def tree_gain(records: pd.DataFrame, network: str, regime: str, baseline: str = "lenet5") -> Rows:
+def tree_gain(
+    records: pd.DataFrame, network: str | Sequence[str], regime: str, baseline: str = "lenet5"
+) -> Rows:
     """Accuracy of a Tree-3 minus LeNet-5's, each at its best rate on held-out images, paired by seed.
 
-    ``baseline`` "equal compute" is the LeNet of about as many operations.
+    ``baseline`` "equal compute" is the LeNet of about as many operations; several networks are an arm each.
     """
     scores = _scores(records, regime)
     rows = []
-    equal = AT_EQUAL_COMPUTE.get(network, "")
-    other = equal if baseline == "equal compute" else baseline
-    for name, data in scores:
-        if name != network:
-            continue
-        controls = _paired(scores, network, equal, data)
-        for seed, value in _paired(scores, network, other, data).items():
+    for name, data in ((name, data) for one in listed(network) for name, data in scores if name == one):
+        equal = AT_EQUAL_COMPUTE.get(name, "")
+        other = equal if baseline == "equal compute" else baseline
+        controls = _paired(scores, name, equal, data)
+        for seed, value in _paired(scores, name, other, data).items():
             about = {"seed": seed, "data": data, "control": controls.get(seed, np.nan)}
-            rows.append(_row(records, f"{network} - {other}, {regime}, {data}", value, about))
+            rows.append(_row(records, f"{name} - {other}, {regime}, {data}", value, about))
     return rows
+
+
+def listed(names: str | Sequence[str]) -> list[str]:
+    """One name, or several, as a list."""
+    return [names] if isinstance(names, str) else list(names)
 
 
 @quantity("gain_beyond_spread", digits=4, pooled=True, control="mean gain")
@@ -131,9 +137,19 @@ def success_rate(records: pd.DataFrame, network: str, regime: str) -> Rows:
 
 
 @quantity("zero_share", control="before training")
-def zero_share(records: pd.DataFrame, layer: str, network: str, regime: str) -> Rows:
-    """Share of a layer's gradient terms that are exactly 0 for an image, mean over test images."""
-    return _shares(records, layer, network, regime, lambda after, before: after)
+def zero_share(
+    records: pd.DataFrame, layer: str, network: str | Sequence[str], regime: str | Sequence[str]
+) -> Rows:
+    """Share of a layer's gradient terms that are exactly 0 for an image, mean over test images.
+
+    Several networks and regimes are an arm each.
+    """
+    return [
+        row
+        for one in listed(regime)
+        for name in listed(network)
+        for row in _shares(records, layer, name, one, lambda after, before: after)
+    ]
 
 
 @quantity("zero_share_gain", digits=4, control="before training")
