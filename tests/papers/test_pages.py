@@ -1,4 +1,4 @@
-"""Every chapter keeps the house rules; 1 and 3 as a lab runs them: other seeds and plans, wrong values."""
+"""Every chapter keeps the house rules; 1, 2 and 3 as a lab runs them: other seeds and plans, wrong values."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from filterwise import claims, parameters
 from filterwise.papers.chapter import chapter_of
 from filterwise.papers.page import Page
 
-POOLING, POWER_LAW = "1-pooling", "3-power-law"
+POOLING, TREE, POWER_LAW = "1-pooling", "2-tree", "3-power-law"
 
 
 def run(root: Path, chapter: str, folder: Path, given: str) -> tuple[subprocess.CompletedProcess[str], Path]:
@@ -101,6 +101,16 @@ def test_pooling_with_another_plan_order_and_seed(root, tmp_path):
 
 
 @pytest.mark.slow
+def test_trees_of_another_shape_and_rate(root, tmp_path):
+    done, output = run(root, TREE, tmp_path, "{seed: 3, seeds: 1, K: 2, M: 3, rates: [0.005, 0.01]}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = shown(output)
+    assert "tree3 2/3" in text
+    assert re.search(r"Figure 2.\d. One pass over mnist5k, held-out pictures", text)
+    assert "Not recorded yet. Run `filterwise record 2-tree --profile paper`." in text
+
+
+@pytest.mark.slow
 def test_power_law_with_other_widths_and_pools(root, tmp_path):
     done, output = run(root, POWER_LAW, tmp_path, "{seed: 2, seeds: 1, pool: average, widths: [2, 3, 5]}")
     assert done.returncode == 0, done.stderr[-2000:]
@@ -115,6 +125,8 @@ def test_power_law_with_other_widths_and_pools(root, tmp_path):
     [
         (POOLING, "{plan: L9}", "did you mean 'L3'"),
         (POOLING, "{shown: 0}", "shown=0 is too small"),
+        (TREE, "{K: 0}", "K=0 is not allowed"),
+        (TREE, "{rates: [0.1, 0.1]}", "must be different numbers above 0"),
         (POWER_LAW, "{widths: [0, 2, 4]}", "d1=0 is not allowed"),
         (POWER_LAW, "{ratio: 0.01}", "gives d2=0 at d1=2"),
         (POWER_LAW, "{target: 1.5}", "target=1.5 is not an error"),

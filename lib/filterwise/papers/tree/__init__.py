@@ -3,8 +3,8 @@
 from filterwise.papers.chapter import Chapter, Sentence
 
 _NUMBERS = (
-    "(accuracy minus LeNet-5's, smallest tree first: {T2.values}; minus that of a LeNet of as many operations: "
-    "{T2.control_value})."
+    "(accuracy minus LeNet-5's, smallest tree first: {T2.values}; minus that of a LeNet of as many "
+    "operations: {T2.control_value})."
 )
 
 CHAPTER = Chapter(
