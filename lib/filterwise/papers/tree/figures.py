@@ -192,7 +192,17 @@ def zero_shares(table: pd.DataFrame, network: str) -> BookFigure:
     for shift, (column, label, color) in zip((-0.2, 0.2), kinds, strict=True):
         means = [runs[f"{column}@{layer}"].mean() for layer in layers]
         spreads = [runs[f"zero_spread@{layer}"].mean() for layer in layers] if shift > 0 else None
-        ax.bar(at + shift, means, 0.36, yerr=spreads, color=color, alpha=0.75, label=label, capsize=3)
+        ax.bar(
+            at + shift,
+            means,
+            0.36,
+            yerr=spreads,
+            color=color,
+            alpha=0.75,
+            label=label,
+            ecolor=style.INK,
+            capsize=3,
+        )
         for x, mean in zip(at + shift, means, strict=True):
             ax.annotate(f"{mean:.2f}", (x, 0.03), ha="center", fontsize=9, color="white", weight="bold")
     ax.set_xticks(at, [LAYER_NAMES.get(layer, layer) for layer in layers])
@@ -203,6 +213,25 @@ def zero_shares(table: pd.DataFrame, network: str) -> BookFigure:
         f"Share of gradient terms that are exactly zero in each layer of {network}, before and after."
     )
     return figure
+
+
+def colour_table(records: pd.DataFrame, chapter: str, profile: str, network: str) -> pd.DataFrame:
+    """Share of zero terms by colour, mean and standard deviation over images, of one network's first seed.
+
+    Empty where none is recorded, or the images have one colour.
+    """
+    runs = chosen(records, "offline")
+    runs = runs[runs["network"] == network].sort_values("seed") if len(runs) else runs
+    found = [arrays(chapter, profile, str(settings)) for settings in runs.get("settings", ())[:1]]
+    shares = found[0].get("zero_share_by_colour") if found else None
+    if shares is None or not len(shares):
+        return pd.DataFrame()
+    rows = [
+        {"layer": LAYER_NAMES[layer], "colour": colour, "share of zeros": mean, "± over images": spread}
+        for layer, by_colour in zip(("conv", "tree"), shares.tolist(), strict=True)
+        for colour, (mean, spread) in zip(("red", "green", "blue"), by_colour, strict=True)
+    ]
+    return pd.DataFrame(rows).set_index(["layer", "colour"])
 
 
 def cost_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -230,11 +259,12 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_table(table: pd.DataFrame, regime: str) -> pd.DataFrame:
-    """Test accuracy of every network at its chosen rate: mean, spread, seeds; empty without any."""
+    """Test accuracy of every network at its chosen rate: mean, spread, seeds; by operations, empty without
+    any."""
     runs = chosen(table, regime)
     if runs.empty:
         return pd.DataFrame()
-    grouped = runs.groupby("network", sort=False)
+    grouped = runs.sort_values("macs", kind="stable").groupby("network", sort=False)
     return pd.DataFrame(
         {
             "rate": grouped["rate"].first(),
