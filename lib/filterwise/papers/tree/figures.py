@@ -188,21 +188,12 @@ def zero_shares(table: pd.DataFrame, network: str) -> BookFigure:
         raise NothingToShow(f"gradient terms of {network} have no rows")
     figure, (ax,) = panels(height=3.2)
     at = np.arange(len(layers))
+    ends: dict[str, Any] = {"ecolor": style.INK, "capsize": 3}
     kinds = (("zero_share_untrained", "before training", style.INK), ("zero_share", "after", style.RED))
     for shift, (column, label, color) in zip((-0.2, 0.2), kinds, strict=True):
         means = [runs[f"{column}@{layer}"].mean() for layer in layers]
         spreads = [runs[f"zero_spread@{layer}"].mean() for layer in layers] if shift > 0 else None
-        ax.bar(
-            at + shift,
-            means,
-            0.36,
-            yerr=spreads,
-            color=color,
-            alpha=0.75,
-            label=label,
-            ecolor=style.INK,
-            capsize=3,
-        )
+        ax.bar(at + shift, means, 0.36, yerr=spreads, color=color, alpha=0.75, label=label, **ends)
         for x, mean in zip(at + shift, means, strict=True):
             ax.annotate(f"{mean:.2f}", (x, 0.03), ha="center", fontsize=9, color="white", weight="bold")
     ax.set_xticks(at, [LAYER_NAMES.get(layer, layer) for layer in layers])
