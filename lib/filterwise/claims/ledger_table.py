@@ -133,11 +133,14 @@ def shown_controls(quantity: str, headline: tuple[Estimate, ...]) -> str:
 
 
 def number(value: float, digits: int) -> str:
-    """A number at fixed digits; large ones at three significant digits.
+    """A number at fixed digits; large ones at three significant digits, or whole where nothing but whole
+    numbers is shown.
 
-    >>> number(0.12345, 3), number(123456.0, 2), number(float("inf"), 2)
-    ('0.123', '1.23e+05', 'inf')
+    >>> number(0.12345, 3), number(123456.0, 2), number(123456.0, 0), number(float("inf"), 2)
+    ('0.123', '1.23e+05', '123,456', 'inf')
     """
+    if digits == 0 and abs(value) < 1e9:
+        return f"{value:,.0f}"
     if not math.isfinite(value) or abs(value) < 1e4:
         return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
     return f"{value:.3g}"
