@@ -44,6 +44,14 @@ def test_controls_have_about_the_operations_of_their_trees():
             assert macs(lenet) == pytest.approx(macs(tree), rel=0.05)
 
 
+def test_the_control_of_equal_size_has_the_weights_of_the_largest_tree():
+    def weights(name):
+        model, options = plan.network_of(name)
+        return fw.models.parameter_count(fw.models.build(model, **options))
+
+    assert weights(plan.EQUAL_SIZE) == pytest.approx(weights("tree3 15/80"), rel=0.01)
+
+
 def test_online_is_one_pass_without_augmentation_at_one_rate():
     arm = plan.PAPER.online("tree3 15/80", 0.005, 2)
     recipe = arm.run.recipe

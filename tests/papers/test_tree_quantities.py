@@ -91,7 +91,7 @@ def test_online_verdicts_follow_the_records(lead, expected):
     rows = []
     for at, name in enumerate(["tree3 6/16", "tree3 15/16", "tree3 15/80"]):
         rows += online(name, 0.1, [0.5 + lead + each * (-1) ** at for each in noise])
-    for name in ("lenet5", "lenet5 d1=8", "lenet5 d1=11"):
+    for name in ("lenet5", "lenet5 d1=8", "lenet5 d1=11", "lenet5 fc=1200"):
         rows += online(name, 0.1, [0.5] * 5)
     assert verdict("T2", records(rows)) == expected
 
@@ -101,7 +101,8 @@ def test_a_wide_lenet_that_catches_up_decides():
     rows = []
     for name in ("tree3 6/16", "tree3 15/16", "tree3 15/80"):
         rows += online(name, 0.1, [0.6 + each for each in noise])
-    rows += online("lenet5", 0.1, [0.5] * 5) + online("lenet5 d1=8", 0.1, [0.55] * 5)
+    for name in ("lenet5", "lenet5 d1=8", "lenet5 fc=1200"):
+        rows += online(name, 0.1, [0.5] * 5)
     assert verdict("T2", records(rows + online("lenet5 d1=11", 0.1, [0.55] * 5))) == "holds"
     assert verdict("T2", records(rows + online("lenet5 d1=11", 0.1, [0.65] * 5))) == "fails"
 

@@ -206,6 +206,25 @@ def zero_shares(table: pd.DataFrame, network: str) -> BookFigure:
     return figure
 
 
+def zero_table(table: pd.DataFrame, networks: Sequence[str]) -> pd.DataFrame:
+    """Shares of zero terms of several networks, layer by layer, before and after training, and their spread
+    over images; means over runs. Empty without any.
+    """
+    rows = []
+    for network in networks:
+        runs = table[table["network"] == network] if "network" in table else table
+        for layer in layers_of(runs):
+            after = runs[f"zero_share@{layer}"].mean()
+            if after == after:
+                name = LAYER_NAMES.get(layer, f"{layer[:-1]} {layer[-1]}")
+                before, spread = (
+                    runs[f"{column}@{layer}"].mean() for column in ("zero_share_untrained", "zero_spread")
+                )
+                shares = {"before training": before, "after": after, "± over images": spread}
+                rows.append({"network": network, "layer": name, **shares})
+    return pd.DataFrame(rows).set_index(["network", "layer"]) if rows else pd.DataFrame()
+
+
 def colour_table(records: pd.DataFrame, chapter: str, profile: str, network: str) -> pd.DataFrame:
     """Share of zero terms by colour, mean and standard deviation over images, of one network's first seed.
 

@@ -23,6 +23,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "lenet5": ("lenet5", {}),
     "lenet5 d1=8": ("lenet5", {"d1": 8, "d2": 22}),
     "lenet5 d1=11": ("lenet5", {"d1": 11, "d2": 29}),
+    "lenet5 fc=1200": ("lenet5", {"fc": (1200, 200)}),
 }
 TREES = ("tree3 6/16", "tree3 15/16", "tree3 15/80")
 MAIN = ("lenet5", *TREES)
@@ -30,6 +31,8 @@ MAIN = ("lenet5", *TREES)
 AT_EQUAL_COMPUTE = {"tree3 6/16": "lenet5", "tree3 15/16": "lenet5 d1=8", "tree3 15/80": "lenet5 d1=11"}
 SIGMOID = ("tree3 6/16 sigmoid", "tree3 15/16 sigmoid")
 CONTROLS = ("lenet5 d1=8", "lenet5 d1=11")
+#: The LeNet with as many weights as the largest tree, nearly all of them in its fully connected layers.
+EQUAL_SIZE = "lenet5 fc=1200"
 
 #: Learning rates that every network is tried at, with momentum 0.9.
 QUICK_RATES = (0.002, 0.005, 0.01, 0.02)
@@ -51,6 +54,7 @@ CHOSEN_ONLINE = {
     "lenet5": 0.002,
     "lenet5 d1=8": 0.002,
     "lenet5 d1=11": 0.002,
+    "lenet5 fc=1200": 0.002,
     "tree3 6/16": 0.01,
     "tree3 15/16": 0.005,
     "tree3 15/80": 0.005,
@@ -228,6 +232,8 @@ def _paper() -> list[list[Arm]]:
         _seen_once(PAPER, MAIN, 5),
         PAPER.grid("online", CONTROLS, ONLINE_RATES, 2),
         _seen_once(PAPER, CONTROLS, 5, "control"),
+        PAPER.grid("online", (EQUAL_SIZE,), ONLINE_RATES, 2),
+        _seen_once(PAPER, (EQUAL_SIZE,), 5, "control"),
         [
             replace(PAPER, data_options={"n": count}).online(name, CHOSEN_ONLINE[name], seed, "examples")
             for count in EXAMPLES
