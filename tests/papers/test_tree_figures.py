@@ -1,0 +1,75 @@
+"""What chapter 2's figures and tables are drawn from."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from filterwise import models
+from filterwise.data.sources import load
+from filterwise.figures.tables import NothingToShow
+from filterwise.papers.tree import figures, step_explorer
+
+
+def rows():
+    runs = []
+    for name, macs, best in (("tree3 6/16", 4e5, 0.02), ("lenet5", 6e5, 0.01)):
+        for seed in (0, 1):
+            for rate in (0.01, 0.02):
+                right = 0.6 if rate == best else 0.4
+                about = {"network": name, "regime": "online", "rate": rate, "seed": seed, "macs": macs}
+                about |= {"data": "d", "device": "cpu", "parameters": 100, "epochs": 1, "train_images": 50}
+                runs.append({**about, "arm_kind": "tuning", "accuracy": right + 0.01 * seed})
+                runs.append({**about, "arm_kind": "main", "accuracy": right - 0.01 * seed})
+    return pd.DataFrame(runs)
+
+
+def test_results_are_those_of_the_best_rates_sorted_by_operations():
+    found = figures.results_table(rows().iloc[::-1], "online")
+    assert found.index.tolist() == ["tree3 6/16", "lenet5"]
+    assert found["rate"].tolist() == [0.02, 0.01]
+    assert found["accuracy"].tolist() == pytest.approx([0.595, 0.595])
+    assert found["± over seeds"].tolist() == pytest.approx([0.01 / 2**0.5] * 2)
+    assert figures.results_table(rows(), "offline").empty
+    assert figures.gains_in_words(rows(), "online") == "tree3 6/16 0.595, lenet5 0.595"
+
+
+def test_rates_are_drawn_of_held_out_images_alone():
+    assert "held-out" in figures.rates(rows()).alt
+    with pytest.raises(NothingToShow, match="offline learning has no rows"):
+        figures.rates(rows(), "offline")
+
+
+def test_parts_of_the_images_need_a_record():
+    with pytest.raises(NothingToShow, match="parts of the images"):
+        figures.presented(rows())
+    fewer = rows().assign(arm_kind="examples", train_images=10)
+    assert figures.presented(pd.concat([rows(), fewer])).axes[0].get_xlabel() == "images seen, each once"
+
+
+def test_curves_have_a_band_where_there_are_seeds():
+    drawn = figures.success_by_epoch({"lenet5": np.array([[0.3, 0.5], [0.4, 0.6]]), "tree3": np.ones((1, 2))})
+    assert len(drawn.axes[0].collections) == 1
+    with pytest.raises(NothingToShow):
+        figures.success_by_epoch({})
+
+
+def test_zeros_before_and_after():
+    table = pd.DataFrame(
+        {
+            "network": ["tree3 6/16"] * 2,
+            "zero_share@conv": [0.9, 0.92],
+            "zero_spread@conv": [0.01, 0.01],
+            "zero_share_untrained@conv": [0.8, 0.8],
+        }
+    )
+    found = figures.zero_table(table, ["tree3 6/16", "lenet5"])
+    assert found.loc[("tree3 6/16", "convolution"), "after"] == pytest.approx(0.91)
+    assert figures.zero_shares(table, "tree3 6/16").axes[0].patches[1].get_height() == pytest.approx(0.91)
+    with pytest.raises(NothingToShow, match="of lenet5 have no rows"):
+        figures.zero_shares(table, "lenet5")
+
+
+def test_the_explorer_has_a_frame_for_each_label():
+    net = models.build("tree3", channels=1, size=28, K=2, M=3)
+    page = step_explorer.explore_steps(net, load("mnist5k", split="test"), count=3, filter=1, branch=2).html()
+    assert page.count('"value": ') == 3
