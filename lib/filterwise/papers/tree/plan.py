@@ -39,7 +39,7 @@ QUICK_RATES = (0.002, 0.005, 0.01, 0.02)
 ONLINE_RATES = (0.001, 0.002, 0.005, 0.01, 0.02)
 #: Parts of the training images that are seen once as well.
 EXAMPLES = (2_500, 5_000, 10_000, 20_000)
-OFFLINE_RATES = (0.01, 0.02, 0.05, 0.1)
+OFFLINE_RATES = (0.01, 0.02, 0.05, 0.1, 0.2)
 _HELD_OUT = {"held_out": 0.2}
 
 _ONLINE = Recipe(epochs=1, batch=10, momentum=0.9, weight_decay=0.0, decay_every=1, flip=False, shift=0)
