@@ -13,7 +13,8 @@ from filterwise.errors import ParameterError, check_choice, near_miss
 class SetInfo:
     """What is known of a set before it is loaded.
 
-    ``kind`` is "stored" (parquet, cache or download), "folder" (read lazily) or "embedded" (needs nothing).
+    ``kind`` is "stored" (parquet, cache or download), "folder" (read lazily), "embedded" (needs nothing) or
+    "averaged" (two images of the set ``base`` in one picture).
     ``shape`` is (C, H, W); ``counts`` are the full numbers of images by split; ``lossless`` is true where the
     original pixels are not JPEG, so that a JPEG copy must say so in its title; ``mirror`` where a mirrored
     image keeps its label; ``options`` are the keyword options of `load`, with their defaults.
@@ -30,6 +31,7 @@ class SetInfo:
     downloadable: bool = False
     mirror: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    base: str = ""
 
     def __str__(self) -> str:
         shape = "x".join(str(side) for side in self.shape)
@@ -37,6 +39,7 @@ class SetInfo:
 
 
 _CHOICE = {"n": None, "labels": None, "seed": 0}
+_PAIRED = {"n": None, "seed": 0, "target": "shares"}
 _FULL = {"train": 50_000, "test": 10_000}
 _THREE = ("train", "val", "test")
 
@@ -61,6 +64,10 @@ _SETS = (
     SetInfo("parts", "bag of parts: a label is a set of wavelets, wherever they are", "embedded", 10,
         (1, 16, 16), mirror=False,
         options={"n": None, "labels": 10, "atoms": 8, "parts": 3, "noise": 0.25, "seed": 0}),
+    SetInfo("cifar10-averaged", "two images of CIFAR-10 with different labels, averaged", "averaged", 10,
+        (3, 32, 32), options=_PAIRED, base="cifar10"),
+    SetInfo("mnist5k-averaged", "two of those digits with different labels, averaged", "averaged", 10,
+        (1, 28, 28), options=_PAIRED, mirror=False, base="mnist5k"),
 )  # fmt: skip
 
 CATALOG: dict[str, SetInfo] = {info.name: info for info in _SETS}
@@ -100,6 +107,8 @@ def check_options(info: SetInfo, options: dict[str, Any]) -> dict[str, Any]:
             kinds, expected = (list, tuple, range), "a list of labels"
         elif isinstance(default, float):
             kinds, expected = (int, float), "a number"
+        elif isinstance(default, str):
+            kinds, expected = (str,), "a text"
         unset = value is None and default is None
         if not unset and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise ParameterError(f"{option}={value!r} has the wrong type; {info.name} takes {expected}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from filterwise.data import digits, originals, parquet, parts
+from filterwise.data.averaged import averaged
 from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
 from filterwise.data.folder import FolderSet, load_folder
@@ -42,7 +43,8 @@ def load(
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
-    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these.
+    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these; those whose
+    names end in ``-averaged`` need what their base needs.
     ``imagenet`` is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where
     it has no folder ``test``, the split "test" is the folder ``val``, whose labels are public.
 
@@ -71,11 +73,15 @@ def load(
     found: ImageSet | FolderSet
     if info.kind == "embedded":
         found = _embedded(info, split, settings)
+    elif info.kind == "averaged":
+        whole = load(info.base, split, root, download, cache, mirror)
+        assert isinstance(whole, ImageSet)  # no folder is averaged
+        found = averaged(whole, info.name, **settings)
     elif info.kind == "folder":
         found = _folder(info, split, settings, place, how)
     else:
         found = _stored(info, split, settings.get("size"), place, how, cache_folder(cache), download, mirror)
-    if info.name not in ("parts", "digit-pairs", "digit-triples"):
+    if "labels" in settings and info.name != "parts":
         if settings["labels"] is not None:
             found = found.only_labels(settings["labels"])
         if settings["n"] is not None:

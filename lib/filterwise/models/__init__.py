@@ -14,7 +14,11 @@ __getattr__, __dir__, __all__ = attach(
         "block": ["Block", "FilterNet"],
         "building": ["build", "names", "options"],
         "counting": ["layer_names", "macs", "parameter_count"],
+        "delays": ["arrivals", "check_generic", "draw_delays", "output_times"],
+        "events": ["Lines", "propagate"],
         "modes": ["evaluation_mode"],
         "pools": ["PLANS", "Pool", "orders", "parse_order", "pool_series"],
+        "rodib": ["jittered"],
+        "timed_layers": ["DelayLayer"],
     },
 )
