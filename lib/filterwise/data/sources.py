@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from filterwise.data import digits, originals, parquet, parts
-from filterwise.data.averaged import averaged
+from filterwise.data.averaged import average_pairs
 from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
 from filterwise.data.folder import FolderSet, load_folder
@@ -76,7 +76,7 @@ def load(
     elif info.kind == "averaged":
         whole = load(info.base, split, root, download, cache, mirror)
         assert isinstance(whole, ImageSet)  # no folder is averaged
-        found = averaged(whole, info.name, **settings)
+        found = average_pairs(whole, info.name, **settings)
     elif info.kind == "folder":
         found = _folder(info, split, settings, place, how)
     else:

@@ -12,7 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from filterwise.errors import ParameterError, check_at_least, check_choice, check_count
+from filterwise.models.delays import KINDS as DELAY_KINDS
 from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, WIDE, Arm, Study, delays_needed
 from filterwise.papers.sfp.plan import hundred_labels
 from filterwise.runs.jobs import Job
@@ -267,6 +270,14 @@ def page_jobs(
 EXPLORED_N, EXPLORED_M = 4, (6, 8, 10)
 
 
+def explored(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The rows of the page's table that are the explorer's networks, by kind and M."""
+    own = (table["N"] == EXPLORED_N) & (table["seed"] == seed) & (table["task"] == "one")
+    own &= (table["label_map"] == "spread") & table["M"].isin(EXPLORED_M) & table["arm"].isin(DELAY_KINDS)
+    order = table["arm"].map({kind: place for place, kind in enumerate(DELAY_KINDS)})
+    return table.assign(order=order)[own].sort_values(["order", "M"]).drop(columns="order")
+
+
 def _page(study: Study, sizes: Sequence[int], kinds: dict[str, int], seeds: Sequence[int]) -> list[Job]:
     first, small = seeds[:1], [n for n in sizes if n < study.labels_of("one", None)]
     arms = [arm for n in sizes for arm in study.compared(n, seeds, kinds)]
@@ -276,7 +287,7 @@ def _page(study: Study, sizes: Sequence[int], kinds: dict[str, int], seeds: Sequ
     arms += _maps(study, (4,), first) + _asynchronous(study, (max(sizes),), first)
     arms += [
         study.arm(kind, EXPLORED_N, first[0], count, purpose="explorer")
-        for kind in ("generic", "shared", "equal")
+        for kind in DELAY_KINDS
         for count in EXPLORED_M
     ]
     found: dict[str, Job] = {}

@@ -8,7 +8,8 @@ with its own), ``delayed``, ``purpose``, ``label_map``, ``labels``, ``data``, ``
 ``outputs@<kind>-<L>-<M>``, ``lemma_error`` and ``lemma_gradient_error``.
 
 A gap is paired by seed: the arm minus the single delay of the same N. Its control is the arm minus the wide
-single-delay network with as many weights as the arm.
+single-delay network with as many weights as the arm. Without a trunk (``front`` is ``flat``) that may be the
+single delay of another N: the one whose ``parameters`` come nearest, by half a hidden node at most.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ REGIMES = {
     "enough": lambda n, labels: n >= labels,
     "above": lambda n, labels: n > labels,
 }
-COMPARED = ("main", "two labels", "more labels")
+COMPARED = ("main", "two labels", "more labels", "delayed convolution")
 _NEEDED = ("arm", "M", "N", "matches", "task", "delayed", "purpose", "label_map", "labels", "data", "seed")
 
 
@@ -100,18 +101,23 @@ def gaps(
     if not has(records, *_NEEDED, value):
         return []
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], Any]] = defaultdict(dict)
-    for run in rows_of(records, *_NEEDED, value, "device"):
+    for run in rows_of(records, *_NEEDED, value, "device", "front", "hidden", "parameters"):
         if (run.task, run.delayed, run.label_map) != (task, delayed, "spread") or run.purpose not in COMPARED:
             continue
-        cell = cells[run.data, int(run.labels), int(run.N), int(run.seed)]
-        cell[run.arm, run.matches if run.arm == WIDE else "", 1 if run.arm == SINGLE else int(run.M)] = run
+        cells[run.data, int(run.labels), int(run.seed)][
+            int(run.N),
+            run.arm,
+            run.matches if run.arm == WIDE else "",
+            1 if run.arm == SINGLE else int(run.M),
+        ] = run
     found = []
-    for (data, labels, n, seed), runs in cells.items():
-        single = runs.get((SINGLE, "", 1))
-        for (kind, _, delays), run in runs.items():
+    for (data, labels, seed), runs in cells.items():
+        for (n, kind, _, delays), run in runs.items():
+            single = runs.get((n, SINGLE, "", 1))
             if kind in (SINGLE, WIDE, ASYNCHRONOUS) or single is None:
                 continue
-            mine, wide = getattr(run, value), runs.get((WIDE, kind, delays))
+            mine = getattr(run, value)
+            wide = runs.get((n, WIDE, kind, delays)) or _as_many_weights(run, runs.values())
             found.append(
                 {
                     "arm": f"{kind} M={delays}, N={n}, {labels} labels, {data}",
@@ -128,6 +134,16 @@ def gaps(
                 }
             )
     return found
+
+
+def _as_many_weights(run: Any, runs: Iterable[Any]) -> Any:
+    """Without a trunk: the single-delay network whose parameters come nearest to a run's, or None."""
+    single = [other for other in runs if other.arm in (SINGLE, WIDE) and other.front == run.front == "flat"]
+    if not single:
+        return None
+    nearest = min(single, key=lambda other: abs(other.parameters - run.parameters))
+    node = (nearest.parameters - nearest.labels) / nearest.hidden  # of its hidden layer
+    return nearest if 2 * abs(nearest.parameters - run.parameters) <= node else None
 
 
 def _in(regime: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,25 +165,42 @@ def same_n_gap(records: pd.DataFrame, regime: str = "below", delayed: str = "bot
     return _in(regime, _all_labels(gaps(records, delayed=delayed)))
 
 
-@quantity("gap_closing", control="the mean gap where N is above the number of labels")
-def gap_closing(records: pd.DataFrame) -> Rows:
-    """Mean of same_n_gap over N below the number of labels minus its mean above, by kind and seed."""
+@quantity("mean_gap", control=AGAINST_WIDE)
+def mean_gap(records: pd.DataFrame, regime: str = "below", task: str = "one") -> Rows:
+    """The gaps at the same N, averaged over all N of the regime, by kind of delays and seed."""
+    value = "accuracy" if task == "one" else "exact_match"
     rows = []
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in _all_labels(gaps(records)):
+    for row in _in(regime, _all_labels(gaps(records, value, task))):
         cells[row["kind"], row["M"], row["labels"], row["data"], row["seed"]].append(row)
     for (kind, delays, labels, data, seed), found in cells.items():
-        low, high = ([row["value"] for row in _in(regime, found)] for regime in ("below", "above"))
-        if low and high:
-            about = {
+        known = [row["control"] for row in found if row["control"] == row["control"]]
+        rows.append(
+            {
+                "arm": f"{kind} M={delays}, {labels} labels, {data}",
                 "seed": seed,
+                "value": float(np.mean([row["value"] for row in found])),
+                "control": float(np.mean(known)) if known else math.nan,
                 "data": data,
                 "device": found[0]["device"],
-                "control": float(np.mean(high)),
             }
-            arm = f"{kind} M={delays}, {labels} labels, {data}"
-            rows.append({**about, "arm": arm, "value": float(np.mean(low) - np.mean(high))})
+        )
     return rows
+
+
+@quantity("gap_closing", control="the mean gap where N is above the number of labels")
+def gap_closing(records: pd.DataFrame) -> Rows:
+    """Mean gap over N below the number of labels minus the mean gap above, by kind of delays and seed."""
+    above = {(row["arm"], row["seed"]): row["value"] for row in mean_gap(records, "above")}
+    return [
+        {
+            **row,
+            "value": row["value"] - above[row["arm"], row["seed"]],
+            "control": above[row["arm"], row["seed"]],
+        }
+        for row in mean_gap(records, "below")
+        if (row["arm"], row["seed"]) in above
+    ]
 
 
 def _fixed(records: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,0 +1,115 @@
+// Time series without a kernel: for every kind of delays, M and image the values z(t) that the output unit emits.
+window.filterwiseSeries = window.filterwiseSeries || (function () {
+  "use strict";
+
+  const WIDTH = 640, HEIGHT = 260, LEFT = 16, TOP = 24;
+
+  function decode(text) {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  }
+
+  function counts(nets, kind) {
+    return nets.filter((net) => net.kind === kind).map((net) => net.M);
+  }
+
+  function find(nets, kind, M) {
+    return nets.find((net) => net.kind === kind && net.M === M) || nets.find((net) => net.kind === kind);
+  }
+
+  // The label whose instant has the largest value.
+  function answer(net, image) {
+    const values = net.places.map((place) => net.series[image][place]);
+    return values.indexOf(Math.max(...values));
+  }
+
+  function paintImage(canvas, bytes, channels) {
+    const places = bytes.length / channels;
+    const side = Math.round(Math.sqrt(places));
+    canvas.width = canvas.height = side;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(side, side);
+    for (let at = 0; at < places; at++) {
+      const value = (c) => bytes[(channels === 1 ? 0 : c) * places + at];
+      image.data.set([value(0), value(1), value(2), 255], 4 * at);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  function shape(name, attributes, text) {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  // Stems from zero; instants that carry a label in colour and named, if there is room for the names.
+  function draw(svg, net, image, truth, names) {
+    const z = net.series[image], last = net.times[net.times.length - 1] || 1;
+    const low = Math.min(0, ...z), high = Math.max(0, ...z);
+    const x = (at) => LEFT + (WIDTH - 2 * LEFT) * net.times[at] / last;
+    const y = (value) => TOP + (HEIGHT - 2 * TOP) * (high - value) / (high - low || 1);
+    const label = new Map(net.places.map((place, one) => [place, one]));
+    const said = answer(net, image), parts = [];
+    parts.push(shape("line", { class: "fw-axis", x1: LEFT, x2: WIDTH - LEFT, y1: y(0), y2: y(0) }));
+    z.forEach((value, at) => {
+      const kind = label.has(at) ? "fw-stem" : "fw-silent";
+      parts.push(shape("line", { class: kind, x1: x(at), x2: x(at), y1: y(0), y2: y(value) }));
+    });
+    label.forEach((one, at) => {
+      const own = one === truth ? "fw-true" : "fw-dot";
+      parts.push(shape("circle", { class: own, cx: x(at), cy: y(z[at]), r: one === truth ? 6.5 : 4 }));
+      if (one === said) parts.push(shape("circle", { class: "fw-ring", cx: x(at), cy: y(z[at]), r: 10 }));
+      if (names.length <= 12) {
+        const shift = z[at] >= 0 ? -11 : 21;
+        parts.push(shape("text", { x: x(at), y: y(z[at]) + shift }, names[one].slice(0, 3)));
+      }
+    });
+    svg.replaceChildren(...parts);
+  }
+
+  function start(name, content) {
+    document.querySelectorAll('[data-fw-series="' + name + '"]').forEach((root) => {
+      if (!root.dataset.fwStarted) run(root, content);
+    });
+  }
+
+  function run(root, content) {
+    root.dataset.fwStarted = "yes";
+    const part = (name) => root.querySelector('[data-fw="' + name + '"]');
+    const kind = part("kind"), m = part("m"), image = part("image");
+    const images = content.images.map(decode);
+    const kinds = [...new Set(content.nets.map((net) => net.kind))];
+    kind.replaceChildren(...kinds.map((value) => {
+      const option = document.createElement("option");
+      option.value = option.textContent = value;
+      return option;
+    }));
+    kind.value = content.kind;
+    image.max = images.length - 1;
+
+    function update() {
+      const known = counts(content.nets, kind.value);
+      m.max = known.length - 1;
+      const net = find(content.nets, kind.value, known[Number(m.value)]);
+      const at = Number(image.value), truth = content.labels[at], said = answer(net, at);
+      paintImage(part("picture"), images[at], content.channels);
+      draw(part("plot"), net, at, truth, content.names);
+      part("m-value").textContent = m.ariaValueText = "M = " + net.M;
+      part("kind-value").textContent = net.times.length + " output times";
+      part("image-value").textContent = image.ariaValueText = content.names[truth];
+      const right = said === truth ? "right" : "wrong, it is " + content.names[truth];
+      const kindName = net.kind[0].toUpperCase() + net.kind.slice(1);
+      const text = kindName + " delays, M = " + net.M + ": " + net.times.length + " output times, " +
+        net.places.length + " of them carry a label. The largest of these says " + content.names[said] + ", " +
+        right + ". Test accuracy " + net.accuracy + ".";
+      part("summary").textContent = text;
+      part("plot").setAttribute("aria-label", text);
+      part("picture").setAttribute("aria-label", "image of " + content.names[truth]);
+    }
+
+    [kind, m, image].forEach((control) => control.addEventListener("input", update));
+    update();
+  }
+
+  return { start, find, counts, answer, decode };
+})();
