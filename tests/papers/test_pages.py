@@ -1,4 +1,4 @@
-"""Every chapter keeps the house rules; 1, 2 and 3 as a lab runs them: other seeds and plans, wrong values."""
+"""Every chapter keeps the house rules, and some as a lab runs them: other seeds and plans, wrong values."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from filterwise import claims, parameters
 from filterwise.papers.chapter import chapter_of
 from filterwise.papers.page import Page
 
-POOLING, TREE, POWER_LAW = "1-pooling", "2-tree", "3-power-law"
+POOLING, TREE, POWER_LAW, RODIB = "1-pooling", "2-tree", "3-power-law", "6-rodib"
 
 
 def run(root: Path, chapter: str, folder: Path, given: str) -> tuple[subprocess.CompletedProcess[str], Path]:
@@ -120,6 +120,16 @@ def test_power_law_with_other_widths_and_pools(root, tmp_path):
 
 
 @pytest.mark.slow
+def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
+    done, output = run(root, RODIB, tmp_path, "{seed: 2, fc_inputs: [3, 12], delays: 5}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    text = shown(output)
+    assert re.search(r"Figure 6.\d. On mnist5k delays gain", text)
+    assert "generic M=5" in text
+    assert "Not recorded yet. Run `filterwise record 6-rodib --profile cifar`." in text
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chapter", "given", "message"),
     [
@@ -130,6 +140,8 @@ def test_power_law_with_other_widths_and_pools(root, tmp_path):
         (POWER_LAW, "{widths: [0, 2, 4]}", "d1=0 is not allowed"),
         (POWER_LAW, "{ratio: 0.01}", "gives d2=0 at d1=2"),
         (POWER_LAW, "{target: 1.5}", "target=1.5 is not an error"),
+        (RODIB, "{delays: 3}", "delays=3 give 9 output times, fewer than the 10 labels"),
+        (RODIB, "{fc_inputs: [4]}", "must hold at least 2 different numbers"),
     ],
 )
 def test_what_cannot_be_stops_in_the_first_cell(root, tmp_path, chapter, given, message):

@@ -102,10 +102,12 @@ def time_series(
 ) -> BookFigure:  # fmt: skip
     """What the one output unit emits: a panel an image, its label's instant filled, the largest one ringed.
 
+    Instants stand in their order and not to scale, because random delays put some of them close together.
+
     Parameters
     ----------
     z : (n, instants).
-    times : the instants.
+    times : the instants, ascending.
     places : K, the place among them of each label's instant; the other instants are drawn grey.
     truth : n labels.
     names : K names of labels.
@@ -119,7 +121,7 @@ def time_series(
             f"and {len(names)} names does not fit"
         )
     figure, axes = panels(len(truth), columns=1, height=1.75, extra=0.3, sharex=True)
-    at = np.asarray(times)
+    at = np.arange(len(times))
     for row, (ax, label) in enumerate(zip(axes, truth, strict=True)):
         values = z[row].detach().double().numpy()
         ax.vlines(at, 0, values, color=style.INK, alpha=0.35, linewidth=1)
@@ -146,7 +148,7 @@ def time_series(
             inset.imshow(as_picture(images[row]), cmap="gray", interpolation="nearest")
             inset.set(xticks=[], yticks=[])
             inset.grid(visible=False)
-    axes[-1].set_xlabel("time $t$")
+    axes[-1].set_xlabel("output times $t$, in their order")
     figure.alt = f"Time series of the output unit for {', '.join(str(names[label]) for label in truth)}."
     return figure
 

@@ -151,7 +151,7 @@ def _in(regime: str, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in found if REGIMES[regime](row["N"], row["labels"])]
 
 
-def _all_labels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_all_labels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with the most labels of each data set; fewer are the business of the fixed network."""
     most = {
         row["data"]: max(other["labels"] for other in found if other["data"] == row["data"]) for row in found
@@ -162,7 +162,7 @@ def _all_labels(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @quantity("same_n_gap", control=AGAINST_WIDE)
 def same_n_gap(records: pd.DataFrame, regime: str = "below", delayed: str = "both") -> Rows:
     """Accuracy with delays minus one delay and the same N, where N is below, at least or above the labels."""
-    return _in(regime, _all_labels(gaps(records, delayed=delayed)))
+    return _in(regime, with_all_labels(gaps(records, delayed=delayed)))
 
 
 @quantity("mean_gap", control=AGAINST_WIDE)
@@ -171,7 +171,7 @@ def mean_gap(records: pd.DataFrame, regime: str = "below", task: str = "one") ->
     value = "accuracy" if task == "one" else "exact_match"
     rows = []
     cells: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in _in(regime, _all_labels(gaps(records, value, task))):
+    for row in _in(regime, with_all_labels(gaps(records, value, task))):
         cells[row["kind"], row["M"], row["labels"], row["data"], row["seed"]].append(row)
     for (kind, delays, labels, data, seed), found in cells.items():
         known = [row["control"] for row in found if row["control"] == row["control"]]

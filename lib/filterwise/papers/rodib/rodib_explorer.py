@@ -110,7 +110,6 @@ def twin_html(
                 "kind": one.kind,
                 "M": one.delays,
                 "accuracy": f"{one.accuracy:.3f}",
-                "times": [round(time, 4) for time in one.times],
                 "places": one.places,
                 "series": [[round(value, 2) for value in row] for row in one.series.tolist()],
             }

@@ -9,7 +9,7 @@ import pandas as pd
 
 from filterwise.figures.tables import mean_and_spread, need
 from filterwise.papers.rodib.measure import COUNTS, DEPTHS, exact_part
-from filterwise.papers.rodib.quantities import COMPARED, expected_outputs, gaps
+from filterwise.papers.rodib.quantities import COMPARED, expected_outputs, gaps, with_all_labels
 from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, TASKS, WIDE
 from filterwise.runs.layer_columns import values_of
 
@@ -29,8 +29,9 @@ def with_lines(table: pd.DataFrame) -> pd.DataFrame:
         return table
     need(table, *_COLUMNS)
     table = table.reset_index(drop=True)
-    named = table["arm"] + " M=" + table["M"].astype(int).astype(str)
-    wide = "one delay, weights of " + table["matches"].fillna("") + " M=" + table["M"].astype(int).astype(str)
+    delays = " M=" + table["M"].astype(int).astype(str)
+    matches = table["matches"].astype(object).where(table["matches"].notna(), "")  # as a CSV file gives it
+    named, wide = table["arm"] + delays, "one delay, weights of " + matches + delays
     named = named.where(table["arm"] != SINGLE, "one delay").where(table["arm"] != WIDE, wide)
     return table.assign(line=named.where(table["label_map"] == "spread", named + ", " + table["label_map"]))
 
@@ -73,11 +74,13 @@ def gap_table(
 ) -> pd.DataFrame:
     """Delays minus one delay at the same N, and minus one delay with as many weights, paired by seed.
 
+    Runs on fewer labels than their set has are left out.
+
     Parameters
     ----------
     table : one row a run, with the columns that the quantities of this chapter read.
     """
-    found = pd.DataFrame(gaps(table, value, task, delayed))
+    found = pd.DataFrame(with_all_labels(gaps(table, value, task, delayed)))
     if found.empty:
         return found
     found["arm"] = found["kind"] + " M=" + found["M"].astype(str)

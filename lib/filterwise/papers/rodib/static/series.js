@@ -2,7 +2,7 @@
 window.filterwiseSeries = window.filterwiseSeries || (function () {
   "use strict";
 
-  const WIDTH = 640, HEIGHT = 260, LEFT = 16, TOP = 24;
+  const WIDTH = 460, HEIGHT = 250, LEFT = 14, TOP = 26;
 
   function decode(text) {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -42,11 +42,12 @@ window.filterwiseSeries = window.filterwiseSeries || (function () {
     return made;
   }
 
-  // Stems from zero; instants that carry a label in colour and named, if there is room for the names.
+  // Stems from zero, in their order and not to scale: random delays put some instants close together.
+  // Instants that carry a label are coloured, and named if there is room for the names.
   function draw(svg, net, image, truth, names) {
-    const z = net.series[image], last = net.times[net.times.length - 1] || 1;
+    const z = net.series[image];
     const low = Math.min(0, ...z), high = Math.max(0, ...z);
-    const x = (at) => LEFT + (WIDTH - 2 * LEFT) * net.times[at] / last;
+    const x = (at) => LEFT + (WIDTH - 2 * LEFT) * (z.length > 1 ? at / (z.length - 1) : 0.5);
     const y = (value) => TOP + (HEIGHT - 2 * TOP) * (high - value) / (high - low || 1);
     const label = new Map(net.places.map((place, one) => [place, one]));
     const said = answer(net, image), parts = [];
@@ -95,11 +96,11 @@ window.filterwiseSeries = window.filterwiseSeries || (function () {
       paintImage(part("picture"), images[at], content.channels);
       draw(part("plot"), net, at, truth, content.names);
       part("m-value").textContent = m.ariaValueText = "M = " + net.M;
-      part("kind-value").textContent = net.times.length + " output times";
+      part("kind-value").textContent = net.series[0].length + " output times";
       part("image-value").textContent = image.ariaValueText = content.names[truth];
       const right = said === truth ? "right" : "wrong, it is " + content.names[truth];
       const kindName = net.kind[0].toUpperCase() + net.kind.slice(1);
-      const text = kindName + " delays, M = " + net.M + ": " + net.times.length + " output times, " +
+      const text = kindName + " delays, M = " + net.M + ": " + net.series[0].length + " output times, " +
         net.places.length + " of them carry a label. The largest of these says " + content.names[said] + ", " +
         right + ". Test accuracy " + net.accuracy + ".";
       part("summary").textContent = text;
