@@ -9,7 +9,8 @@ import torch
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.papers.rodib import measure, plan
-from filterwise.papers.rodib.timed_arms import SINGLE, WIDE, delays_needed
+from filterwise.papers.rodib.quantities import SINGLE, WIDE
+from filterwise.papers.rodib.timed_arms import delays_needed
 from filterwise.runs.jobs import check_jobs
 
 PROFILES = ("quick", "cifar", "short", "paper")

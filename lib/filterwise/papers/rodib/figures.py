@@ -15,7 +15,7 @@ from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.pictures import as_picture
 from filterwise.figures.tables import counted, mean_and_spread, need
 from filterwise.models.delays import arrivals, output_times
-from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, WIDE
+from filterwise.papers.rodib.quantities import ASYNCHRONOUS, SINGLE, WIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,8 @@ import pandas as pd
 
 from filterwise.errors import ParameterError, check_at_least, check_choice, check_count
 from filterwise.models.delays import KINDS as DELAY_KINDS
-from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, WIDE, Arm, Study, delays_needed
+from filterwise.papers.rodib.quantities import ASYNCHRONOUS, SINGLE, WIDE
+from filterwise.papers.rodib.timed_arms import Arm, Study, delays_needed
 from filterwise.papers.sfp.plan import hundred_labels
 from filterwise.runs.jobs import Job
 from filterwise.training.recipe import Recipe

@@ -25,9 +25,12 @@ import pandas as pd
 from filterwise.claims.record_rows import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
 from filterwise.errors import check_choice
-from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, WIDE
 from filterwise.runs.layer_columns import values_of
 
+SINGLE, WIDE, ASYNCHRONOUS = "single delay", "wide", "asynchronous"
+#: What a picture shows and how it is answered: one label; two labels, read as the two largest of K instants;
+#: two labels, with one instant for each pair.
+TASKS = ("one", "both", "pair")
 AGAINST_WIDE = "the same against one delay with as many weights"
 #: N against the number of labels K.
 REGIMES = {

@@ -16,14 +16,11 @@ from typing import Any
 from filterwise.data import catalog
 from filterwise.models.building import build
 from filterwise.models.counting import parameter_count
+from filterwise.papers.rodib.quantities import ASYNCHRONOUS, SINGLE, WIDE
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
-SINGLE, WIDE, ASYNCHRONOUS = "single delay", "wide", "asynchronous"
-#: What a picture shows and how it is answered: one label; two labels, read as the two largest of K instants;
-#: two labels, with one instant for each pair.
-TASKS = ("one", "both", "pair")
 PAIRS = 45  # unordered pairs of ten labels
 
 

@@ -9,8 +9,16 @@ import pandas as pd
 
 from filterwise.figures.tables import mean_and_spread, need
 from filterwise.papers.rodib.measure import COUNTS, DEPTHS, exact_part
-from filterwise.papers.rodib.quantities import COMPARED, expected_outputs, gaps, with_all_labels
-from filterwise.papers.rodib.timed_arms import ASYNCHRONOUS, SINGLE, TASKS, WIDE
+from filterwise.papers.rodib.quantities import (
+    ASYNCHRONOUS,
+    COMPARED,
+    SINGLE,
+    TASKS,
+    WIDE,
+    expected_outputs,
+    gaps,
+    with_all_labels,
+)
 from filterwise.runs.layer_columns import values_of
 
 _COLUMNS = ("arm", "M", "N", "matches", "task", "delayed", "purpose", "label_map", "labels")
