@@ -49,7 +49,7 @@ _OFFLINE = Recipe(epochs=200, batch=100, momentum=0.9, weight_decay=1e-4)
 _PIECES = ((100, 0.5), (150, 0.1))
 
 #: Rates that were best on held-out images: online after their one pass, offline after 20 epochs (``short``).
-#: Ten trees were not tried at several, they have the rate of one; nor yet, offline, wider LeNets and sigmoids.
+#: Not tried at several: ten trees, which have the rate of one; and yet, offline, wider LeNets and sigmoids.
 CHOSEN_ONLINE = {
     "lenet5": 0.002,
     "lenet5 d1=8": 0.002,
@@ -206,12 +206,7 @@ def _many_epochs(
 def _quick() -> list[list[Arm]]:
     return [
         QUICK.grid("online", _QUICK_NETWORKS, QUICK_RATES, 2),
-        [
-            QUICK.online(name, rate, seed)
-            for name in _QUICK_NETWORKS
-            for rate in QUICK_RATES
-            for seed in range(5)
-        ],
+        [QUICK.online(n, rate, seed) for n in _QUICK_NETWORKS for rate in QUICK_RATES for seed in range(5)],
     ]
 
 
