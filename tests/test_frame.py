@@ -18,7 +18,7 @@ LIBRARY = ROOT / "lib" / "filterwise"
 
 # Each imports only from those before it.
 LAYERS = (
-    "errors", "files", "registry", "lazy", "data", "parameters", "models", "training", "measure", "prune",
+    "errors", "files", "disk", "registry", "lazy", "data", "parameters", "models", "training", "measure", "prune",
     "runs", "claims", "figures", "papers", "book", "cli",
 )  # fmt: skip
 # Below the line that the papers draw: what these know of papers is only where they would be found.

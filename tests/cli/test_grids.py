@@ -37,7 +37,7 @@ SMALL = [
         (("--seeds", "0-9999", "-s", "labels=2,3"), "makes 20,000 runs; at most 10,000"),
         (("-s", "recipe.lr"), "-s recipe.lr has no value; write -s recipe.lr=VALUE"),
         (("-s", "=1"), "write -s NAME=VALUE"),
-        (("--table", "/dev/null/a.csv"), "--table /dev/null/a.csv: /dev/null cannot be written to"),
+        (("--table", "/dev/null/a.csv"), "--table /dev/null cannot be written to: Not a directory"),
     ],
 )
 def test_what_cannot_be_or_is_said_twice_is_refused(refused, given, message):

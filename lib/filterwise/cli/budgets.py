@@ -53,13 +53,13 @@ def record(
 
 def _print_pending(chapter: str, profile: str, queue: list[Any], jobs: int, common: dict[str, Any]) -> int:
     from filterwise.runs import cost
-    from filterwise.runs.queueing import pending
+    from filterwise.runs.queueing import LAST, pending
 
     listed = pending(chapter, profile, queue, **common)
-    to_do = [each for each in listed if each.status not in ("done", "blocked")]
+    to_do = [each for each in listed if each.status not in LAST]
     for each in listed:
         took = cost.text(each.seconds) if each in to_do else each.reason
         click.echo(f"{each.status:8} {each.job.name:40} {took}".rstrip())
     total = f", about {cost.text(sum(each.seconds for each in to_do) / jobs)}" if to_do else ""
     click.echo(f"{len(to_do)} of {len(listed)} jobs to do{total}")
-    return 0
+    return 1 if any(each.status == "failed" for each in listed) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import click
 
@@ -54,19 +55,27 @@ def _look(name: str, root: str | None, download: bool) -> None:
 @click.argument("chapter", required=False)
 @click.option("--profile", type=PROFILE, help="Of one profile only.")
 @click.option("--csv", is_flag=True, help="The whole table as CSV.")
-def claims(chapter: str | None, profile: str | None, csv: bool) -> None:
+def claims(chapter: str | None, profile: str | None, csv: bool) -> int:
     """What the papers claim and what was measured here.
 
-    CHAPTER is a name such as 4-sfp; all chapters if it is left out.
+    CHAPTER is a name such as 4-sfp; all chapters if it is left out. Rows of records that were changed after
+    they were written are named, and not used.
     """
     from filterwise import claims
+    from filterwise.runs.row_digests import EditedRow
 
-    table = claims.ledger(chapter, profile)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        table = claims.ledger(chapter, profile)
+    for words in dict.fromkeys(str(each.message) for each in said):
+        click.echo(f"filterwise: {words}", err=True)
+    status = int(any(issubclass(each.category, EditedRow) for each in said))
     if csv:
         table.to_csv(sys.stdout, index=False)
-        return
+        return status
     wanted = ("chapter", "claim", "profile", "n", "verdict", "paper", "ours")
     shown = [column for column in wanted if column in table]
     click.echo(table[shown].to_string(index=False, max_colwidth=60, na_rep=""))
     verdicts = table["verdict"].value_counts()
     click.echo(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+    return status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,11 +60,12 @@ def sweep(
 
     if dry_run:
         listed = queue(runs, **common)
-        click.echo(listed.drop(columns="key").to_string(index=False, float_format="{:.3g}".format))
+        unsaid = ["key", *(["error"] if not listed["error"].any() else [])]
+        click.echo(listed.drop(columns=unsaid).to_string(index=False, float_format="{:.3g}".format))
         left = cost.text(float(listed["estimated_seconds"].sum()) / (jobs or 1))
-        to_do = int((listed["status"] != "stored").sum())
+        to_do = int((~listed["status"].isin(["stored", "failed"])).sum())
         click.echo(f"{to_do} of {len(listed)} runs to do, about {left} with {jobs or 1} at a time")
-        return 0
+        return int((listed["status"] == "failed").any())
     with _engine(dask):
         answer = sweep(
             runs, jobs, per_device=per_device, together=together, checkpoint_every=checkpoint_every, **common
@@ -73,9 +73,10 @@ def sweep(
     shown = [column for column in answer.table.columns if column not in _NOT_SHOWN]
     click.echo(answer.table[shown].to_string(index=False, float_format="{:.4g}".format))
     if table:
+        from filterwise.disk import naming
         from filterwise.files import atomic
 
-        with atomic(table) as unfinished:
+        with naming(Path(table).parent, "--table"), atomic(table) as unfinished:
             answer.table.to_csv(unfinished, index=False)
     for failure in answer.failures:
         click.echo(f"filterwise: failed: {describe(failure.run)}: {failure.error}", err=True)
@@ -165,10 +166,12 @@ def _value(text: str) -> Any:
 
 
 def _check_writable(file: Path) -> None:
-    """Before the work: the folder of a table is there, or can be made."""
-    folder = next(each for each in file.absolute().parents if each.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ParameterError(f"--table {file}: {folder} cannot be written to")
+    """Before the work: the folder of a table is there, or can be made, and takes a table."""
+    from filterwise.disk import check_writable
+
+    if file.is_dir():
+        raise ParameterError(f"--table {file} is a folder; the name of a file is expected")
+    check_writable(file.parent, "--table")
 
 
 @contextlib.contextmanager

@@ -1,21 +1,27 @@
 """The cache of decoded sets: one folder per source, memory-mapped, complete or not there at all.
 
 ``<cache>/sets/<name>-<split>-<key>/`` holds ``images.npy`` (uint8, N, C, H, W), ``labels.npy`` (int64, N)
-and ``meta.json`` (label names, title, source, digest). ``key`` is a digest of the source's bytes and of how
-they are decoded.
+and ``meta.json`` (label names, title, source, digest, and checksums of all three). ``key`` is a digest of the
+source's bytes and of how they are decoded.
+
+Both arrays are checked against their CRC-32 whenever a set is opened: it finds every flip of up to 32 bits in
+a row and all but one of 4e9 other changes, and takes 0.03 s for 150 MB where SHA-256 takes four times as long.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +33,17 @@ from filterwise.files import atomic, lock
 
 log = logging.getLogger(__name__)
 
-DECODER_VERSION = 1  # raise it when the same source would be decoded to other pixels or another layout
+DECODER_VERSION = 2  # raise it when the same source would be decoded to other pixels or another layout
+ARRAYS = ("images.npy", "labels.npy")
 ALWAYS_HASHED = 32 * 2**20  # bytes; larger files are hashed once and then known by size and time
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What a cache folder says of itself; ``complete`` when it holds as many images as the catalogue says."""
+    """What a cache folder says of itself; ``complete`` when it holds as many images as the catalogue says.
+
+    ``sums`` are the CRC-32 of its arrays' files.
+    """
 
     name: str
     split: str
@@ -43,6 +53,7 @@ class Meta:
     images: int
     digest: str
     complete: bool
+    sums: Mapping[str, int] = field(default_factory=dict)
     version: int = DECODER_VERSION
 
 
@@ -50,7 +61,7 @@ def source_key(files: Sequence[Path], cache: Path, how: str) -> str:
     """A key for these files' bytes and for ``how`` they are decoded.
 
     Small files are hashed every time. A large one is hashed once and afterwards known by its path, size,
-    inode and time of change, unless that time is so recent that a second change could hide behind it.
+    inode and times of change, unless these are so recent that a second change could hide behind them.
     """
     sha = hashlib.sha256(f"{DECODER_VERSION}\n{how}\n".encode())
     for file in files:
@@ -64,7 +75,7 @@ def _file_digest(file: Path, cache: Path) -> str:
         return _sha256(file)
     path = str(file.resolve())
     note = cache / "sources" / f"{hashlib.sha256(path.encode()).hexdigest()[:16]}.json"
-    known_by = [path, status.st_size, status.st_mtime_ns, status.st_ino]
+    known_by = [path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     try:
         noted = json.loads(note.read_text())
         if noted["known_by"] == known_by:
@@ -91,15 +102,14 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
 
     Raises DataError: the cache folder cannot be written; or whatever ``fill`` raises.
     """
-    found = open_set(folder)
-    if found is not None:
-        return found
     try:
-        with lock(folder.with_name(f"{folder.name}.lock")):
-            found = open_set(folder)  # another process may have been faster
-            if found is None:
-                _make(folder, fill)
-                found = open_set(folder)
+        found = sound(folder)
+        if found is None:
+            with _lock(folder):
+                found = open_set(folder)  # another process may have been faster
+                if found is None:
+                    _make(folder, fill)
+                    found = open_set(folder)
     except OSError as error:
         where = f"cache folder {folder.parent}: cannot be written ({error})"
         raise DataError(f"{where}; set FILTERWISE_CACHE or cache= to another") from None
@@ -108,17 +118,54 @@ def cached(folder: Path, fill: Callable[[Path], Meta]) -> ImageSet:
     return found
 
 
+def sound(folder: Path) -> ImageSet | None:
+    """The cached set, or None when it is missing; a broken one is set aside, with a warning that says why.
+
+    Raises OSError: it is broken and cannot be set aside.
+    """
+    with contextlib.suppress(DataError):
+        return open_set(folder)
+    with _lock(folder):  # what another process has made again since is not set aside
+        try:
+            return open_set(folder)
+        except DataError as error:
+            _set_aside(folder, str(error))
+    return None
+
+
+def _lock(folder: Path) -> contextlib.AbstractContextManager[None]:
+    return lock(folder.with_name(f"{folder.name}.lock"))
+
+
+def _set_aside(folder: Path, why: str) -> None:
+    aside = folder.with_name(f"{folder.name}.broken-{time.time_ns()}")
+    os.replace(folder, aside)
+    log.warning("cache folder %s is broken; set aside as %s: %s", folder, aside.name, why)
+
+
 def _make(folder: Path, fill: Callable[[Path], Meta]) -> None:
     for stale in folder.parent.glob(f".{folder.name}.*"):  # of a process that was killed
         shutil.rmtree(stale, ignore_errors=True)
     if folder.exists():
-        aside = folder.with_name(f"{folder.name}.broken-{time.time_ns()}")
-        os.replace(folder, aside)
-        log.warning("cache folder %s is broken; set aside as %s and made again", folder, aside.name)
+        _set_aside(folder, "no meta.json of this version")
     with atomic(folder) as temporary:
         temporary.mkdir()
-        text = json.dumps(asdict(fill(temporary)), indent=1, ensure_ascii=False)
+        values = asdict(fill(temporary))
+        text = json.dumps({**values, "checksum": _sum_of(values)}, indent=1, ensure_ascii=False)
         (temporary / "meta.json").write_text(text, encoding="utf-8")
+
+
+def _sum_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 of plain values, whatever the order of their names."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _crc(file: Path) -> int:
+    total, block = 0, bytearray(2**20)
+    with file.open("rb", buffering=0) as stream:
+        while size := stream.readinto(block):
+            total = zlib.crc32(memoryview(block)[:size], total)
+    return total
 
 
 def create_images(folder: Path, shape: tuple[int, ...]) -> np.memmap:
@@ -147,32 +194,56 @@ def finish(
     images.flush()
     digest = content_digest(images, labels, label_names)
     complete = info.counts.get(split) == len(images)
-    return Meta(info.name, split, title or info.name, source, label_names, len(images), digest, complete)
+    sums = {name: _crc(folder / name) for name in ARRAYS}
+    title = title or info.name
+    return Meta(info.name, split, title, source, label_names, len(images), digest, complete, sums)
 
 
 def read_meta(folder: Path) -> Meta | None:
-    """What the folder says of itself, or None when it is missing, broken or of another version."""
+    """What the folder says of itself, or None when it is missing or of another version.
+
+    Raises DataError: ``meta.json`` is broken.
+    """
+    file = folder / "meta.json"
     try:
-        values = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        meta = Meta(**{**values, "label_names": tuple(values["label_names"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values["version"] != DECODER_VERSION:
+            return None
+        if values.pop("checksum") != _sum_of(values):
+            raise DataError(f"{file} is not what was written")
+        return Meta(**{**values, "label_names": tuple(values["label_names"])})
+    except FileNotFoundError:
         return None
-    return meta if meta.version == DECODER_VERSION else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{file}: {error}") from None
 
 
 def open_set(folder: Path) -> ImageSet | None:
-    """The cached set, its images mapped privately (writing to them changes no file), or None."""
+    """The cached set, its images mapped privately (writing to them changes no file), or None when there is
+    none.
+
+    Raises DataError: names the file, and the row of a label that is out of range, if the set is broken.
+    """
     meta = read_meta(folder)
     if meta is None:
         return None
     try:
         images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         labels = np.load(folder / "labels.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
+        changed = [name for name in ARRAYS if _crc(folder / name) != meta.sums.get(name)]
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{folder}: {error}") from None
     count = (meta.images,)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:1] != count or labels.shape != count:
-        return None
+    types = images.dtype == np.uint8 and labels.dtype.kind in "iu"
+    if not types or images.ndim != 4 or images.shape[:1] != count or labels.shape != count:
+        raise DataError(f"{folder}: arrays of other shapes or types than meta.json says")
+    outside = np.flatnonzero((labels < 0) | (labels >= len(meta.label_names)))
+    if len(outside):
+        known = f"0 to {len(meta.label_names) - 1} is expected"
+        where = f"{folder / ARRAYS[1]}, row {outside[0]}"
+        raise DataError(f"{where}: label {labels[outside[0]]} is out of range; {known}")
+    if changed:
+        raise DataError(f"{folder / changed[0]} is not what was written")
     tensors = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64, copy=False))
     return ImageSet(
         *tensors, meta.label_names, meta.name, meta.split, meta.source, digest=meta.digest, title=meta.title

@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 
 from filterwise.data import digits, originals, parquet, parts
 from filterwise.data.averaged import average_pairs
-from filterwise.data.cache import DECODER_VERSION, Meta, cached, open_set, read_meta, source_key
+from filterwise.data.cache import DECODER_VERSION, Meta, cached, read_meta, sound, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
 from filterwise.data.folder import FolderSet, load_folder
 from filterwise.data.imageset import ImageSet
@@ -155,11 +155,19 @@ def _from_cache(info: SetInfo, split: str, size: int | None, cache: Path) -> Ima
     """A complete set in the cache: original pixels before a copy, then the one made last."""
     candidates = []
     for folder in (cache / "sets").glob(f"{info.name}-{split}-{'[0-9a-f]' * 16}"):
-        meta = read_meta(folder)
+        try:
+            meta = read_meta(folder)
+        except DataError as error:
+            log.warning("not used: %s", error)
+            continue
         if meta is not None and meta.complete and (meta.name, meta.split) == (info.name, split):
             candidates.append((meta.title == info.name, (folder / "meta.json").stat().st_mtime_ns, folder))
     for _, _, folder in sorted(candidates, reverse=True):
-        found = open_set(folder)
+        try:
+            found = sound(folder)
+        except OSError as error:  # broken, in a folder that cannot be written to
+            log.warning("not used: %s: %s", folder, error)
+            continue
         if found is not None and (size is None or found.shape[-1] == size):
             return replace(found, source=f"cache ({found.source})")
     return None

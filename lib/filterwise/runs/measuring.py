@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from filterwise import files
+from filterwise import disk, files
 from filterwise.errors import RunError
 from filterwise.registry import Registry
 from filterwise.runs.plain_values import canonical, digest, options
@@ -44,15 +44,18 @@ def measured(
 
     It is kept in the folder of the first result, by its name, options, code and all results' keys.
 
-    Raises ParameterError for a name that is not registered; RunError if the measurement gives what cannot be
-    kept.
+    Where it cannot be kept because the disk is full, it is given back all the same, with a warning.
+
+    Raises ParameterError for a name that is not registered; RunError if the measurement gives what is no plain
+    row; FolderError if the folder of runs cannot be written to.
     """
     function = measurements.get(name).function
     chosen, code = options(f"{name} options", given), code_digest(function)
     keys = [result.keys.key for result in results]
     kept = digest(name, canonical(dict(chosen)), code, *keys)
     path = results[0].folder / "measured" / f"{name}-{kept[:16]}.npz"
-    with files.lock(results[0].folder.parent / ".locks" / f"{kept}.lock"):
+    root = results[0].folder.parent
+    with disk.naming(root), files.lock(root / ".locks" / f"{kept}.lock"):
         found = _read(path, code)
         if found is None:
             started = time.perf_counter()
@@ -64,12 +67,17 @@ def measured(
                 time.perf_counter() - started,
                 code,
             )
-            _write(path, found)
+            try:
+                with disk.naming(path.parent):
+                    _write(path, found)
+            except disk.FolderError as error:
+                warnings.warn(f"{name} is measured but not kept: {error}", stacklevel=2)
     return found
 
 
 def _write(path: Path, found: Measured) -> None:
     row = json.dumps({"row": found.row, "seconds": found.seconds})
+    disk.forget_unfinished(path)
     with files.atomic(path) as temporary:
         np.savez_compressed(temporary, **{_ROW: np.array(row), **found.arrays})  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from filterwise.errors import DataError
-from filterwise.runs import cost, finding, records, store
+from filterwise.runs import cost, finding, records, store, workers
 from filterwise.runs.jobs import Job, check_jobs
 from filterwise.runs.measuring import measurements
 from filterwise.runs.reach import code_digest
@@ -17,13 +17,13 @@ from filterwise.runs.specification import Run
 
 _DEFAULT_OF_MEASURE = 0.1  # a measurement's share of a job, before one was timed
 #: States in which nothing is to be done.
-LAST = ("done", "blocked")
+LAST = ("done", "blocked", "failed")
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A job of the list and what is known of it: done, stale, trained, resumes, missing or blocked (no
-    data)."""
+    """A job of the list and what is known of it: done, stale, trained, resumes, missing, blocked (no data)
+    or failed (it cannot even be looked at, for the reason given)."""
 
     job: Job
     status: str
@@ -46,12 +46,17 @@ def pending(
     """All jobs, what is to be done first, by priority and cheapest first; nothing is run.
 
     A job is done if the records have a row of its ``spec_key``, on whatever device it was made; with
-    ``stale`` its code must be the same, too. Without its data it is blocked.
+    ``stale`` its code must be the same, too. Without its data it is blocked. One job's error is that job's.
     """
     check_jobs(queue)
     table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)
     folder = store.runs_root(root)
-    found = [_pending(job, table, stale, folder, data_root, device) for job in queue]
+    found = []
+    for job in queue:
+        try:
+            found.append(_pending(job, table, stale, folder, data_root, device))
+        except Exception as error:
+            found.append(Pending(job, "failed", 0.0, 0.0, workers.in_words(error)))
     return sorted(found, key=lambda each: (each.status in LAST, each.job.priority, each.seconds))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from filterwise import disk
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.runs import cost, finding, records, rows, stacks, store, workers
 from filterwise.runs.jobs import Job
@@ -107,8 +107,10 @@ def record(
     say
         Is given a line for each job that ends.
 
-    Raises ParameterError for a profile, bundle, budget or number that is not allowed. Errors of single jobs
-    are in the answer.
+    Raises ParameterError for a profile, bundle, budget or number that is not allowed; FolderError, before
+    anything is trained, if the folder of runs or of records is full or cannot be written to. Errors of single
+    jobs are in the answer. What was measured and could not be written, as the folder of records filled up
+    meanwhile, stays beside its run, and the next call writes it.
     """
     deadline = _clock() + parse_budget(budget)
     if bundle is not None:
@@ -119,19 +121,20 @@ def record(
     )
     report = Recorded(records.table_path(chapter, profile, out))
     report.blocked = {each.job.name: each.reason for each in known if each.status == "blocked"}
+    report.failed = {each.job.name: each.reason for each in known if each.status == "failed"}
     todo = [each for each in known if each.status not in LAST]
     count, place = workers.plan(jobs, device, per_device)
     folder = store.runs_root(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    flag = folder / f".record-{uuid.uuid4().hex}"
-    same = (str(folder), str(data_root) if data_root else None, deadline, str(flag))
+    if not todo:
+        return report
+    disk.check_writable(folder, "runs")
+    disk.check_writable(report.path.parent, "records")
     kinds = [(each.job.priority, len(each.job.all_runs)) for each in todo]
-    tasks = [
-        _Task(todo[turn], *same, group)
-        for turn, group in stacks.turns([each.job.run for each in todo], together, kinds)
-    ]
-    try:
-        for outcome in workers.outcomes(_one, tasks, count, place, folder) if tasks else ():
+    turns = stacks.turns([each.job.run for each in todo], together, kinds)
+    with disk.scratch(folder, "record") as marks:
+        same = (str(folder), str(data_root) if data_root else None, deadline, str(marks / "ran"))
+        tasks = [_Task(todo[turn], *same, group) for turn, group in turns]
+        for outcome in workers.outcomes(_one, tasks, count, place, folder):
             name = tasks[outcome.index].pending.job.name
             if outcome.answer is None:
                 report.failed[name] = outcome.error
@@ -139,7 +142,12 @@ def record(
                 continue
             what, row, arrays = outcome.answer
             if what == "done":
-                records.write_record(chapter, profile, row, arrays, out)
+                try:
+                    records.write_record(chapter, profile, row, arrays, out)
+                except disk.FolderError as error:
+                    report.failed[name] = f"measured, and kept beside its run for the next call: {error}"
+                    say(f"{name}: {report.failed[name]}")
+                    continue
                 report.done.append(name)
                 times = " + ".join(cost.text(row[part]) for part in ("seconds", "measure_seconds"))
                 say(f"{name}: accuracy {row['accuracy']:.4f}, {times} ({len(report.done)} of {len(todo)})")
@@ -147,8 +155,6 @@ def record(
                 (report.paused if what == "paused" else report.left).append(name)
                 if what == "paused":
                     say(f"{name}: {row['why']}")
-    finally:
-        flag.unlink(missing_ok=True)
     return report
 
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from filterwise import files
+from filterwise import disk, files
 from filterwise.errors import ParameterError, RunError, check_choice
 from filterwise.parameters import PROFILES
-from filterwise.runs.csv_tables import read_csv, write_csv
+from filterwise.runs import row_digests
+from filterwise.runs.csv_tables import read_csv
 
-#: The columns that every record has, in this order; ``about`` the job and measured quantities follow.
+#: The columns that every record has, in this order; the row's digest (in the file alone), ``about`` the job
+#: and measured quantities follow.
 COLUMNS = (
     "name", "network", "seed", "data", "labels", "epochs", "accuracy", "train_images", "test_images", "macs",
     "parameters", "best_accuracy", "runs", "seconds", "measure_seconds", "device", "precision",
     "memory_format", "engine", "threads", "torch", "recorded", "measure", "data_digest", "settings",
     "spec_key", "key", "code", "measure_code",
 )  # fmt: skip
-_TEXTS = ("name", "data_digest", "settings", "spec_key", "key", "code", "measure_code")
+#: Columns of text, also where it looks like a number.
+TEXTS = ("name", "data_digest", "settings", "spec_key", "key", "code", "measure_code")
 
 
 def table_path(chapter: str, profile: str, root: str | Path | None = None) -> Path:
@@ -41,6 +47,8 @@ def arrays_path(chapter: str, profile: str, spec_key: str, root: str | Path | No
 def load_records(chapter: str, profile: str | None = None, root: str | Path | None = None) -> pd.DataFrame:
     """The records of a chapter, one row a job; an empty table if there are none.
 
+    A row that was changed after it was written is left out, with a warning that names file and row.
+
     Parameters
     ----------
     chapter
@@ -57,7 +65,7 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
     for each in (profile,) if profile is not None else PROFILES:
         path = table_path(chapter, each, root)
         if path.is_file():
-            table = _read(path)
+            table = _checked(path)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
             profiles = pd.Series(each, table.index, dtype="str", name="profile")
             tables.append(pd.concat([profiles, table], axis=1))
@@ -66,16 +74,55 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _checked(path: Path) -> pd.DataFrame:
+    """The rows whose digests fit, and those that have none, without the digests."""
+    table, text = _read(path)
+    found = row_digests.judged(text, TEXTS)
+    if len(found) != len(table):
+        raise RunError(f"{path} is not a table of records: {len(found)} or {len(table)} rows, by who reads it")
+    if False in found:
+        edited = _named(table, [place for place, fits in enumerate(found) if fits is False])
+        words = f"{path}: changed after being written, and not used: {edited}"
+        warnings.warn(words, row_digests.EditedRow, stacklevel=4)
+    if None in found:
+        without = _named(table, [place for place, fits in enumerate(found) if fits is None])
+        how = "filterwise.runs.row_digests.seal() gives them one"
+        warnings.warn(f"{path}: rows without a digest: {without}; {how}", stacklevel=4)
+    kept = table[[fits is not False for fits in found]].reset_index(drop=True)
+    return kept.drop(columns=row_digests.COLUMN, errors="ignore")
+
+
+def _named(table: pd.DataFrame, places: list[int]) -> str:
+    """Rows by number, the first below the header being 1, and name."""
+    shown = ", ".join(f"row {place + 1} ({table['name'].iloc[place]})" for place in places[:5])
+    return shown + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+
+
+def _read(path: Path) -> tuple[pd.DataFrame, str]:
+    """A table as it is, and the text of its file."""
     try:
+        text = path.read_text(encoding="utf-8")
         # digests such as 12345678 or 1e5 are text
-        table = read_csv(path, dtype=dict.fromkeys(_TEXTS, "string"))
+        table = read_csv(io.StringIO(text), dtype=dict.fromkeys((*TEXTS, row_digests.COLUMN), "string"))
     except (ValueError, OSError) as error:
         raise RunError(f"{path} is not a table of records: {error}") from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise RunError(f"{path} is not a table of records: it has no column {', '.join(map(repr, missing))}")
-    return table
+    return table, text
+
+
+@contextlib.contextmanager
+def table_lock(path: Path) -> Iterator[None]:
+    """Hold a table, from any process and whatever its folder of runs: the lock lies beside what it guards.
+
+    Temporary files of the table and its arrays that a killed process left are removed. Raises FolderError if
+    the folder is full, or cannot be written to.
+    """
+    with disk.naming(path.parent), files.lock(path.with_name(f".{path.stem}.lock")):
+        disk.forget_unfinished(path)
+        disk.forget_unfinished(path.with_suffix(".npz"), f"{path.stem}-*")
+        yield
 
 
 def write_record(
@@ -87,26 +134,32 @@ def write_record(
 ) -> Path:
     """Add one row, or replace the row of the same ``spec_key``; arrays first, so that a row always has them.
 
-    The lock lies beside the table, so that recorders with other folders of runs wait for each other as well.
+    The row gets its digest. Other rows keep theirs: one that was edited stays one. A table without digests
+    is of an older version, and gets them all.
 
-    Raises RunError if the row misses one of :data:`COLUMNS`.
+    Raises RunError if the row misses one of :data:`COLUMNS`; FolderError if the folder is full, or cannot be
+    written to.
     """
     missing = [column for column in COLUMNS if column not in row]
     if missing:
         raise RunError(f"a record needs {', '.join(map(repr, missing))}")
     path = table_path(chapter, profile, root)
-    with files.lock(path.with_name(f".{profile}.lock")):
+    with table_lock(path):
         kept = arrays_path(chapter, profile, row["spec_key"], root)
         if arrays:
             with files.atomic(kept) as temporary:
                 np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        rows = pd.DataFrame([dict(row)])
+        rows, last = pd.DataFrame([{**row, row_digests.COLUMN: ""}]), None
         if path.is_file():
-            table = _read(path)
+            table, _ = _read(path)
+            last = 1 if row_digests.COLUMN in table else None
             table = table[table["spec_key"] != row["spec_key"]]
             rows = pd.concat([table.astype(object), rows.astype(object)], ignore_index=True)
-        quantities = [column for column in rows.columns if column not in COLUMNS]
-        write_csv(rows[[*COLUMNS, *quantities]], path)
+        first = [*COLUMNS, row_digests.COLUMN]
+        quantities = [column for column in rows.columns if column not in first]
+        text = rows[[*first, *quantities]].to_csv(index=False)
+        with files.atomic(path) as temporary:
+            temporary.write_text(row_digests.sealed(text, TEXTS, last), encoding="utf-8", newline="")
         if not arrays:
             kept.unlink(missing_ok=True)
     return path

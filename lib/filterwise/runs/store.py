@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from filterwise import files
+from filterwise import disk, files
 from filterwise.errors import FilterwiseError, RunError
 from filterwise.runs.csv_tables import read_csv
 from filterwise.runs.networks import beginning
@@ -115,9 +115,10 @@ class Result:
 def lock(root: Path, key: str, timeout: float = -1) -> Iterator[None]:
     """Hold the one lock of a key, for threads and processes alike; freed by the system if its holder dies.
 
-    Raises RunError if another process holds it for longer than ``timeout`` seconds (-1 waits for ever).
+    Raises RunError if another process holds it for longer than ``timeout`` seconds (-1 waits for ever);
+    FolderError if ``root`` is full, or cannot be written to, at any time while it is held.
     """
-    with files.lock(root / ".locks" / f"{key}.lock", timeout):
+    with disk.naming(root), files.lock(root / ".locks" / f"{key}.lock", timeout):
         yield
 
 
@@ -126,8 +127,9 @@ def write(
 ) -> None:
     """Store a finished run as the folder ``root/<key>``, through a temporary name.
 
-    ``body`` has ``metrics``, ``provenance`` and ``right``, bool (test images,).
+    ``body`` has ``metrics``, ``provenance`` and ``right``, bool (test images,). The key's lock must be held.
     """
+    disk.forget_unfinished(root / keys.key)
     with files.atomic(root / keys.key) as temporary:
         temporary.mkdir()
         history.to_csv(temporary / "history.csv", index=False)

@@ -22,6 +22,7 @@ last checkpoint. From the command line: ``filterwise sweep ... --dask tcp://sche
 from __future__ import annotations
 
 import dataclasses
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from filterwise.errors import FilterwiseError, ParameterError, RunError
+from filterwise import disk
+from filterwise.errors import ParameterError, RunError
 from filterwise.runs import cost, finding, stacks, store, workers
 from filterwise.runs.specification import Run
 
@@ -114,7 +116,8 @@ def sweep(
     Returns a run that fails does not stop the others; it is in ``failures`` and has an ``error`` in the
     table.
 
-    Raises ParameterError if there are no runs, or one of the numbers is too small.
+    Raises ParameterError if there are no runs, or one of the numbers is too small; FolderError if the folder
+    of runs is full or cannot be written to.
 
     >>> import tempfile
     >>> from filterwise.training import Recipe
@@ -133,8 +136,8 @@ def sweep(
     for index, run in enumerate(listed):
         try:
             found = finding.stored(run, folder, data_root, device)[0] if together == 1 else None
-        except FilterwiseError as error:
-            failures[index] = Failure(run, str(error), "")
+        except Exception as error:  # of any kind: one bad member stops no other
+            failures[index] = Failure(run, workers.in_words(error), traceback.format_exc())
             continue
         if found is not None:
             rows[index] = _row(found, "stored")
@@ -143,6 +146,8 @@ def sweep(
     asked = list(waiting)
     same = (str(folder), str(data_root) if data_root else None, checkpoint_every)
     tasks = [_Task(asked[turn], group, *same) for turn, group in stacks.turns(asked, together)]
+    if tasks:
+        disk.check_writable(folder, "runs")
     ended = workers.outcomes(_train, tasks, count, place, folder) if tasks else iter(())
     hidden = not (progress and tasks)
     for outcome in tqdm(ended, "sweep", len(tasks), unit="run", disable=hidden, dynamic_ncols=True):
@@ -164,17 +169,21 @@ def queue(
     data_root: str | Path | None = None,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """What a sweep would do: one row a run with its ``status`` (stored, resumes, missing) and estimated
-    seconds."""
+    """What a sweep would do: one row a run with its ``status`` (stored, resumes, missing, failed), estimated
+    seconds, and the ``error`` of one that cannot even be looked at."""
     listed = _checked(runs)
     folder = store.runs_root(root)
     rows = []
     for run in listed:
-        found, keys = finding.stored(run, folder, data_root, device)
-        started = finding.partial_folder(folder, keys).is_dir()
-        status = "stored" if found else "resumes" if started else "missing"
-        hope = 0.0 if found else cost.seconds(run, finding.device_type(device), data_root)
-        rows.append({"status": status, "estimated_seconds": hope, "key": keys.key})
+        try:
+            found, keys = finding.stored(run, folder, data_root, device)
+            started = finding.partial_folder(folder, keys).is_dir()
+            status = "stored" if found else "resumes" if started else "missing"
+            hope = 0.0 if found else cost.seconds(run, finding.device_type(device), data_root)
+            rows.append({"status": status, "estimated_seconds": hope, "key": keys.key, "error": ""})
+        except Exception as error:
+            failed = {"status": "failed", "estimated_seconds": 0.0, "key": "", "error": workers.in_words(error)}
+            rows.append(failed)
     return _columns_of(listed).join(pd.DataFrame(rows))
 
 

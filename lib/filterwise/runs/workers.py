@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
+import threading
+import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 from joblib.parallel import get_active_backend
 
+from filterwise import disk
 from filterwise.errors import FilterwiseError, check_at_least
 from filterwise.registry import Registry
 from filterwise.runs import lease
@@ -24,6 +25,7 @@ from filterwise.training.device import pick_device
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+_WATCH = "filterwise: ends with its parent"
 # A worker that dies (killed, out of memory) fails its own task only, after it died twice with it.
 _DIED = "its worker process died twice; out of memory?"
 
@@ -36,6 +38,11 @@ class Outcome(Generic[Answer]):
     answer: Answer | None = None
     error: str = ""
     traceback: str = ""
+
+
+def in_words(error: Exception) -> str:
+    """An error as text; one that is not the library's own with its type."""
+    return str(error) if isinstance(error, FilterwiseError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)
@@ -95,15 +102,21 @@ def outcomes(
     Errors become outcomes. If a worker dies, whatever was in flight is tried again alone, one after the
     other, so that only the item that kills its worker fails; all others go on as before.
     """
-    marks = scratch / f".sweep-{uuid.uuid4().hex}"
-    marks.mkdir(parents=True)
+    with disk.scratch(scratch, "sweep") as marks:
+        yield from _outcomes(task, items, jobs, place, marks)
+
+
+def _outcomes(
+    task: Callable[[Item, str], Answer], items: Sequence[Item], jobs: int, place: Place, marks: Path
+) -> Iterator[Outcome[Answer]]:
+    parent = 0 if on_cluster() else os.getpid()
     known = tuple(sorted(Registry.foreign))
     left = dict(enumerate(items))
     alone: list[int] = []
     try:
         while left:
             batch = alone[:1] or list(left)
-            work = (delayed(_work)(task, left[index], index, place, marks, known) for index in batch)
+            work = (delayed(_work)(task, left[index], index, place, marks, known, parent) for index in batch)
             # Two workers for one item: with one, joblib would work in this process and die with the item.
             workers = 2 if alone and jobs > 0 else min(jobs, len(batch))
             try:
@@ -126,7 +139,6 @@ def outcomes(
                     continue
             alone = [index for index in alone[1:] if index in left]
     finally:
-        shutil.rmtree(marks, ignore_errors=True)
         if jobs > 1 and place.devices:
             get_reusable_executor().shutdown(wait=True)  # idle workers would keep their devices
 
@@ -138,7 +150,9 @@ def _work(
     place: Place,
     marks: Path,
     modules: tuple[str, ...],
+    parent: int,
 ) -> Outcome[Answer]:
+    _end_with(parent)
     mark = marks / str(index)
     if marks.is_dir():
         mark.touch()
@@ -146,9 +160,19 @@ def _work(
         for module in modules:  # what they register, an item may name
             importlib.import_module(module)
         return Outcome(index, task(item, place.enter()))
-    except FilterwiseError as error:
-        return Outcome(index, error=str(error), traceback=traceback.format_exc())
     except Exception as error:
-        return Outcome(index, error=f"{type(error).__name__}: {error}", traceback=traceback.format_exc())
+        return Outcome(index, error=in_words(error), traceback=traceback.format_exc())
     finally:
         mark.unlink(missing_ok=True)
+
+
+def _end_with(parent: int) -> None:
+    """See to it that this worker ends when ``parent``, the process that started it, was killed."""
+    if parent and os.getppid() == parent and not any(each.name == _WATCH for each in threading.enumerate()):
+        threading.Thread(target=_watch, args=(parent,), name=_WATCH, daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
