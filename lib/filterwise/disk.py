@@ -43,9 +43,10 @@ def naming(folder: str | os.PathLike[str], asked: str = "") -> Iterator[None]:
     except FolderError:
         raise
     except Exception as error:
-        # safetensors has an error of its own, with the system's number in its text
-        said = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(said[1]) if said else None
+        number = getattr(error, "errno", None)
+        if type(error).__name__ == "SafetensorError":  # which has the system's number in its text
+            said = re.search(r"\(os error (\d+)\)", str(error))
+            number = int(said[1]) if said else None
         about = Path(getattr(error, "filename", None) or folder).absolute()
         place = Path(folder).absolute()
         near = about == place or place in about.parents or about in place.parents

@@ -242,3 +242,92 @@ def test_a_root_that_does_not_exist_is_refused(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("FILTERWISE_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match=r"environment variable FILTERWISE_DATA: .*nowhere is not a folder"):
         load("cifar10")
+
+
+@pytest.fixture
+def cached_set(tmp_path: Path, write_parquet: Write, own_cache: Path) -> tuple[Path, str]:
+    """A folder of the cache with eight images, and their digest."""
+    write_parquet(tmp_path / "cifar10" / "train.parquet", random_pngs(8), LABELS)
+    digest = load("cifar10", root=tmp_path).digest
+    (folder,) = set_folders(own_cache)
+    return folder, digest
+
+
+def keeping_times(file: Path, content: bytes) -> None:
+    times = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "meta.json"])
+def test_a_flipped_bit_anywhere_is_found_though_the_file_looks_untouched(
+    name: str, tmp_path: Path, cached_set: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = cached_set
+    whole, chance = (folder / name).read_bytes(), np.random.default_rng(0)
+    for place in chance.integers(len(whole), size=8):
+        broken = bytearray(whole)
+        broken[place] ^= 1 << int(chance.integers(8))
+        keeping_times(folder / name, bytes(broken))
+        caplog.clear()
+        assert load("cifar10", root=tmp_path).digest == digest
+        assert f"cache folder {folder} is broken; set aside as" in caplog.text
+        assert (folder / name).read_bytes() == whole
+
+
+def test_pages_of_zeros_are_found(
+    tmp_path: Path, cached_set: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = cached_set
+    whole = (folder / "images.npy").read_bytes()
+    keeping_times(folder / "images.npy", whole[:4096] + bytes(4096) + whole[8192:])
+    assert load("cifar10", root=tmp_path).digest == digest
+    assert "images.npy is not what was written" in caplog.text
+
+
+def test_each_changed_value_of_the_metadata_is_found(
+    tmp_path: Path, cached_set: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = cached_set
+    meta = json.loads((folder / "meta.json").read_text())
+    changed = {"complete": not meta["complete"], "label_names": meta["label_names"][::-1], "images": 7}
+    for name in meta:
+        other = changed.get(name, 99 if isinstance(meta[name], int) else "other")
+        (folder / "meta.json").write_text(json.dumps({**meta, name: other}))
+        caplog.clear()
+        found = load("cifar10", root=tmp_path)
+        assert found.digest == digest, name
+        assert found.source == meta["source"], name
+        assert "is broken; set aside as" in caplog.text, name
+
+
+@pytest.mark.parametrize("label", [-1, 10, 300])
+def test_a_label_out_of_range_names_file_and_row_and_sets_the_cache_aside(
+    label: int, tmp_path: Path, cached_set: tuple[Path, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, digest = cached_set
+    labels = np.load(folder / "labels.npy")
+    labels[5] = label
+    np.save(folder / "labels.npy", labels)
+    assert load("cifar10", root=tmp_path).digest == digest
+    assert f"{folder}/labels.npy, row 5: label {label} is out of range; 0 to 9 is expected" in caplog.text
+    assert len(list(folder.parent.glob("*.broken-*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["images.npy", "meta.json"])
+def test_a_broken_set_without_its_source_is_not_used_and_said_to_be_broken(
+    name: str, tmp_path: Path, write_parquet: Write, own_cache: Path, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(
+        catalog.CATALOG, "cifar10", replace(catalog.CATALOG["cifar10"], counts={"train": 8, "test": 2})
+    )
+    write_parquet(tmp_path / "cifar10" / "train.parquet", random_pngs(8), LABELS)
+    load("cifar10", root=tmp_path)
+    assert load("cifar10").source.startswith("cache")
+    file = set_folders(own_cache)[0] / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    with pytest.raises(DataError, match="cifar10, train: not found"):
+        load("cifar10")
+    assert f"{name} is not what was written" in caplog.text or f"{name}: " in caplog.text

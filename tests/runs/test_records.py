@@ -1,5 +1,10 @@
 """Records: written at once, read back exactly, one row a run."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,3 +98,36 @@ def test_an_incomplete_row_or_a_foreign_file_is_refused(tmp_path):
         with pytest.raises(RunError, match="not a table of records"):
             write_record("4-sfp", "quick", row(), {}, tmp_path)
         assert path.read_text() == text
+
+
+RECORDER = """
+import sys
+from test_records import row, write_record
+for number in range(10):
+    write_record("4-sfp", "quick", row(f"{sys.argv[2]}{number:031x}"), {}, sys.argv[1])
+"""
+
+
+def test_recorders_with_runs_of_their_own_lose_no_row_of_a_folder_of_records_in_common(tmp_path):
+    """Four processes write ten rows each."""
+    started = []
+    for name in "abcd":
+        variables = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        runs = {"FILTERWISE_RUNS": str(tmp_path / name)}
+        command = [sys.executable, "-c", RECORDER, str(tmp_path / "records"), name]
+        started.append(subprocess.Popen(command, env={**os.environ, **variables, **runs}))
+    assert [process.wait() for process in started] == [0] * 4
+    found = load_records("4-sfp", "quick", tmp_path / "records")["spec_key"]
+    assert sorted(found) == [f"{name}{number:031x}" for name in "abcd" for number in range(10)]
+
+
+def test_what_killed_recorders_left_goes_with_the_next_row(tmp_path):
+    folder = tmp_path / "4-sfp"
+    folder.mkdir()
+    digits, stays = "0" * 32, [f".paper.{'0' * 32}.csv", ".quick.lock", "quick.csv"]
+    left = [f".quick.{digits}.csv", f".quick-0123456789ab.{digits}.npz", f".paper.{digits}.csv"]
+    for name in left:
+        (folder / name).write_text("half")
+        os.utime(folder / name, (1, 1))
+    write_record("4-sfp", "quick", row(), {}, tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == stays

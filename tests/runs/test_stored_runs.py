@@ -87,6 +87,45 @@ def test_a_broken_folder_is_set_aside_and_run_again(tmp_path, breaking):
     assert len(list(tmp_path.glob(f"{RUN.key}.broken-*"))) == 1
 
 
+def leaves(value, path=()):
+    """The path of every number, truth value and text in nested lists and mappings."""
+    if isinstance(value, (dict, list)):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        return [leaf for key, inner in pairs for leaf in leaves(inner, (*path, key))]
+    return [path]
+
+
+@pytest.mark.parametrize("name", ["result.json", "run.json"])
+def test_every_single_value_is_guarded(tmp_path, name):
+    folder = result(RUN, tmp_path, device="cpu").folder
+    text = (folder / name).read_text()
+    paths = leaves(json.loads(text))
+    assert len(paths) >= 20
+    for path in paths:
+        changed = json.loads(text)
+        *above, last = path
+        inside = changed
+        for key in above:
+            inside = inside[key]
+        value = inside[last]
+        inside[last] = not value if isinstance(value, bool) else "other" if isinstance(value, str) else 7.5
+        (folder / name).write_text(json.dumps(changed))
+        with pytest.warns(UserWarning, match=f"{RUN.key} is broken"):
+            assert store.read(folder, RUN) is None, path
+        (aside,) = tmp_path.glob("*.broken-*")
+        (aside / name).write_text(text)
+        aside.rename(folder)
+    assert store.read(folder, RUN) is not None
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path):
+    left = tmp_path / f".{RUN.key}.{'0' * 32}"
+    left.mkdir()
+    os.utime(left, (1, 1))
+    result(RUN, tmp_path, device="cpu")
+    assert not left.exists()
+
+
 def test_nothing_half_written_stays_when_writing_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_write_json", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

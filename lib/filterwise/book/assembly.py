@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -13,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filterwise import disk
 from filterwise.book import digest
 from filterwise.book.executing import Executed, execute
+from filterwise.book.launcher import ends_with_parent
 from filterwise.book.staging import pages, stage
 from filterwise.errors import BookError
 from filterwise.files import checkout
@@ -58,6 +62,7 @@ def build(
     work = Path(work).resolve() if work else root / "_build" / "book"
     given = dict(parameters or {"profile": "quick"})
     _check_free(out)
+    disk.check_writable(out.parent, "out")
 
     notebooks = [name for name in pages(root) if name.endswith(".ipynb")]
     around = digest.surroundings(root)
@@ -98,7 +103,10 @@ def _render(source: Path, work: Path, fresh: bool) -> None:
     command = [sys.executable, "-c", start, "build", str(source), "--path-output", str(work)]
     command += ["-W", "-n", "--keep-going", "-q", *(["--all"] if fresh else [])]
     environment = {**os.environ, "FILTERWISE_STATIC": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    answer = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False,
+        preexec_fn=ends_with_parent(signal.SIGKILL),
+    )  # fmt: skip
     if answer.returncode == 0:
         return
     shutil.rmtree(work / "_build" / ".doctrees", ignore_errors=True)
@@ -118,11 +126,19 @@ def _check_free(out: Path) -> None:
 
 
 def _publish(built: Path, out: Path) -> None:
-    """Replace ``out`` by a copy of ``built``, at no moment leaving half a book there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    new, old = (out.with_name(f".{out.name}.{kind}-{os.getpid()}") for kind in ("new", "old"))
-    shutil.copytree(built, new)
-    if out.exists():
-        os.replace(out, old)
-    os.replace(new, out)
-    shutil.rmtree(old, ignore_errors=True)
+    """Replace ``out`` by a copy of ``built``, at no moment leaving half a book there, or on Linux none."""
+    with disk.naming(out.parent), disk.scratch(out.parent, out.name) as folder:
+        new = folder / out.name
+        shutil.copytree(built, new)
+        if not out.exists():
+            os.replace(new, out)
+        elif not _exchanged(new, out):
+            os.replace(out, folder / "old")
+            os.replace(new, out)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system or the disk cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return rename is not None and rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0

@@ -160,6 +160,6 @@ def _forget_oldest(keep: Path, stem: str) -> None:
     kept = sorted(keep.glob(f"{stem}-[0-9a-f]*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in kept[_KEPT_A_CHAPTER:]:
         path.unlink(missing_ok=True)
-    for path in keep.glob(".*"):  # what a killed run left behind
+    for path in keep.glob(f".{stem}-*.ipynb"):  # of a process killed between execution and the end
         if time.time() - path.stat().st_mtime > _ABANDONED:
             path.unlink(missing_ok=True)

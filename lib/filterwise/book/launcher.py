@@ -6,18 +6,20 @@ and a failure is one line.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from filterwise import disk
 from filterwise.errors import BookError, ParameterError, RunError, check_choice
-from filterwise.files import atomic, checkout
+from filterwise.files import checkout
 from filterwise.parameters import check_values, read
 
 DEAD_KERNEL = 138  # papermill's exit status
@@ -72,8 +74,8 @@ def launch(
     environment : variables to set for the kernel.
 
     Raises ParameterError for a parameter that is not allowed, before a kernel starts; or if ``output`` is the
-    notebook itself; RunError if papermill is not installed; ChapterFailed: one line that names the cell and
-    its error.
+    notebook itself; FolderError, before as well, if its folder is full or cannot be written to; RunError if
+    papermill is not installed; ChapterFailed: one line that names the cell and its error.
     """
     check_values(read(notebook), values)
     if importlib.util.find_spec("papermill") is None:
@@ -81,7 +83,10 @@ def launch(
     if output.resolve() == notebook.resolve():
         raise ParameterError(f"output {output} is the chapter itself; chapters are kept without outputs")
     failed = failed or output.with_suffix(".failed.ipynb")
-    with atomic(output) as unfinished:
+    disk.check_writable(output.parent)
+    # a folder for the unfinished notebook: those of killed processes are found and removed
+    with disk.naming(output.parent), disk.scratch(output.parent, "run") as folder:
+        unfinished = folder / output.name
         command = [sys.executable, "-m", "papermill", str(notebook), str(unfinished), "-y", _as_yaml(values)]
         command += ["--cwd", str(notebook.parent.resolve())]
         command += ["--progress-bar" if progress else "--no-progress-bar", *(["--log-output"] if log else [])]
@@ -93,6 +98,7 @@ def launch(
                 os.replace(unfinished, failed)
                 why += f"; as far as it came: {failed}"
             raise ChapterFailed(why, status)
+        os.replace(unfinished, output)
     failed.unlink(missing_ok=True)
 
 
@@ -102,11 +108,29 @@ def _as_yaml(values: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(values), allow_unicode=True)  # writes 1.0e-05, which YAML reads as a number
 
 
+def ends_with_parent(signal_number: int) -> Callable[[], None] | None:
+    """What a child calls at its start, so that it is sent a signal if what started it is killed.
+
+    To be exact, the signal comes when the thread that started the child ends. Only Linux has this; ``None`` elsewhere.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, own = ctypes.CDLL(None).prctl, os.getpid()
+
+    def ask() -> None:
+        prctl(1, signal_number)  # PR_SET_PDEATHSIG
+        if os.getppid() != own:  # killed meanwhile
+            os._exit(1)
+
+    return ask
+
+
 def _papermill(command: list[str], environment: Mapping[str, str], say: bool) -> tuple[int, str]:
     """Exit status and standard error; papermill and its kernel end with this process if that is stopped."""
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=ends_with_parent(signal.SIGINT),
+    )  # fmt: skip
     assert process.stderr is not None
     try:
         said = _pass_on(process.stderr, say)
