@@ -44,7 +44,9 @@ def test_a_full_folder_is_refused_by_its_name_and_nothing_stays(tmp_path: Path, 
 @pytest.mark.parametrize("below", ["file", "file/new", "file/a/b"])
 def test_what_is_no_folder_is_refused_by_its_name(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(disk.FolderError, match=rf"^{tmp_path}/{below} cannot be written to: Not a directory$"):
+    with pytest.raises(
+        disk.FolderError, match=rf"^{tmp_path}/{below} cannot be written to: Not a directory$"
+    ):
         disk.check_writable(tmp_path / below)
 
 

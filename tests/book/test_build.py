@@ -1,6 +1,7 @@
 """What is run again and what is kept; what stops a build and what it says."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from filterwise.book import digest, launcher
+from filterwise.book import assembly, digest, launcher
 from filterwise.book.assembly import build
 from filterwise.book.executing import Executed, execute, with_outputs
 from filterwise.book.staging import pages, stage
@@ -272,3 +273,52 @@ def test_a_folder_with_something_else_in_it_is_refused_before_a_chapter_runs(
             build(small, out=out)
     assert (tmp_path / "thesis" / "text.tex").read_text() == "years of work"
     assert counted == []
+
+
+def test_pages_are_replaced_at_once_and_what_kills_left_goes(tmp_path: Path) -> None:
+    """In every system call between, ``out`` is a whole book: the old one or the new one."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    if not assembly._exchanged(one, other):
+        pytest.skip("this file system cannot let two folders change places")
+    one.rmdir()
+    other.rmdir()
+    built, out = tmp_path / "built", tmp_path / "html"
+    left = tmp_path / f".html-{'0' * 32}"
+    for folder, text in ((built, "new"), (out, "old"), (left, "half")):
+        folder.mkdir()
+        (folder / "index.html").write_text(text)
+    os.utime(left, (1, 1))
+    seen = set()
+    copytree, rmtree, replace = shutil.copytree, shutil.rmtree, os.replace
+
+    def watched(function: Any) -> Any:
+        def call(*given: Any, **options: Any) -> Any:
+            seen.add((out / "index.html").read_text())
+            answer = function(*given, **options)
+            seen.add((out / "index.html").read_text())
+            return answer
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "copytree", watched(copytree))
+        patch.setattr(shutil, "rmtree", watched(rmtree))
+        patch.setattr(os, "replace", watched(replace))
+        assembly._publish(built, out)
+    assert seen == {"old", "new"}
+    assert (out / "index.html").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]
+
+
+def test_pages_are_replaced_where_folders_cannot_change_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembly, "_exchanged", lambda *_: False)
+    for folder in ("built", "html"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "index.html").write_text(folder)
+    assembly._publish(tmp_path / "built", tmp_path / "html")
+    assert (tmp_path / "html" / "index.html").read_text() == "built"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]

@@ -83,6 +83,21 @@ def test_a_sweep_prints_and_writes_its_table(tmp_path, capsys):
     assert [line.startswith("filterwise: failed: lenet5 d1=") for line in said[-2:]] == [True, True]
 
 
+def test_a_bad_member_is_named_the_others_train_and_the_status_says_so(capsys):
+    some = [*SWEEP, *SMALL, "--jobs", "1", "-s", "model_options.width=1,1000000000000"]
+    assert main([*some, "--dry-run"]) == 1
+    assert "1 of 2 runs to do" in capsys.readouterr().out
+    assert main(some) == 1
+    said = capsys.readouterr()
+    assert [line.split()[-1] for line in said.out.splitlines()[1:]] == ["run", "failed"]
+    (failed,) = (line for line in said.err.splitlines() if line.startswith("filterwise: "))
+    assert failed.startswith("filterwise: failed: lenet5 width=1000000000000")
+
+
+def test_a_folder_of_runs_that_cannot_be_is_one_line(refused):
+    assert "runs /dev/null/runs cannot be written to" in refused(*SWEEP, *SMALL, "--runs", "/dev/null/runs")
+
+
 def test_no_scheduler_at_an_address_is_said_at_once(capsys, monkeypatch):
     import distributed
 

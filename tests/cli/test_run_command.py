@@ -1,6 +1,11 @@
 """``filterwise run``: strict before a kernel starts, papermill after."""
 
+import os
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import nbformat
 import papermill
@@ -77,3 +82,49 @@ def test_the_list_of_parameters_and_safe_outputs(notebook, refused, tmp_path, ca
     (tmp_path / "file").write_text("")
     assert "file" in refused("run", str(path), "-o", str(tmp_path / "file" / "out.ipynb"))
     assert launcher.default_output(path, {"seed": 2}).parts[-3:] == ("_build", "runs", "chapter-seed=2.ipynb")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_a_kernel_starts(notebook, refused, monkeypatch):
+    monkeypatch.setattr(launcher, "_papermill", lambda *_, **__: pytest.fail("a kernel was started"))
+    said = refused("run", str(notebook()), "-o", "/dev/null/new/out.ipynb")
+    assert "/dev/null/new cannot be written to: Not a directory" in said
+
+
+WAITS = """
+import os, pathlib, time
+pathlib.Path("pids").write_text(f"{os.getpid()} {os.getppid()} ")
+time.sleep(90)
+"""
+RUN = "import sys; from filterwise.cli import main; main(['run', *sys.argv[1:], '--quiet'])"
+
+
+def is_alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux ends children with their parent")
+def test_the_kernel_ends_with_a_killed_run_and_the_next_one_cleans_up(notebook, tmp_path, capsys):
+    path, out, pids = notebook(WAITS), tmp_path / "out" / "out.ipynb", tmp_path / "pids"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    main_process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(path), "-o", str(out)], env=environment, **quiet
+    )
+    late = time.monotonic() + 90
+    while not pids.is_file() or not pids.read_text().endswith(" "):
+        assert time.monotonic() < late
+        time.sleep(0.1)
+    main_process.kill()
+    main_process.wait()
+    late = time.monotonic() + 30
+    while any(map(is_alive, pids.read_text().split())):
+        assert time.monotonic() < late, "kernel or papermill go on without their parent"
+        time.sleep(0.1)
+    (left,) = out.parent.iterdir()
+    assert left.name.startswith(".run-")
+    os.utime(left, (1, 1))
+    assert main(["run", str(notebook()), "-o", str(out), "--quiet"]) == 0
+    assert [entry.name for entry in out.parent.iterdir()] == ["out.ipynb"]

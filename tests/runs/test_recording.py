@@ -1,8 +1,14 @@
 """Recording: what is missing, in order, inside the budget, paying at every finished job."""
 
+import contextlib
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from tiny_runs import RUN
 
+from filterwise import files
 from filterwise.errors import ParameterError, RunError
 from filterwise.runs import (
     Job,
@@ -90,6 +96,61 @@ def test_one_failure_does_not_stop_the_others_and_leaves_no_row(tmp_path):
     assert report.failed == {"breaks": "ZeroDivisionError: a broken measurement"}
     assert report.done == table["name"].tolist() == ["seed 1"]
     assert "breaks: failed: ZeroDivisionError" in lines[0]
+
+
+def test_a_job_that_cannot_even_be_looked_at_stops_no_other(tmp_path):
+    huge = Job("huge", RUN.replace(**{"data_options.n": 10**15}), "tiny.weights")
+    assert states(tmp_path, [huge, JOBS[1]]) == {"seed 1": "missing", "huge": "failed"}
+    report, _, table = call(tmp_path, [huge, JOBS[1]])
+    assert report.done == table["name"].tolist() == ["seed 1"]
+    assert report.failed["huge"].startswith("MemoryError: ")
+
+
+@pytest.mark.parametrize("closed", ["runs", "records"])
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch, closed):
+    (tmp_path / closed).write_text("a file")
+    monkeypatch.setattr(finding, "result", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(RunError, match=f"^{closed} {tmp_path}/{closed}.* cannot be written to: Not a dir"):
+        call(tmp_path)
+
+
+def full(folder):
+    """``files.atomic`` as on a machine whose disk at ``folder`` is full."""
+    real = files.atomic
+
+    @contextlib.contextmanager
+    def atomic(path):
+        if folder in Path(path).parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with real(path) as temporary:
+            yield temporary
+
+    return atomic
+
+
+def test_what_was_measured_survives_a_full_folder_of_records(tmp_path, monkeypatch):
+    undisturbed = call(tmp_path / "undisturbed")[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "atomic", full(tmp_path / "records"))
+        report, lines, table = call(tmp_path)
+    assert (len(table), report.done, len(lines)) == (0, [], 3)
+    why = f"{tmp_path}/records/4-sfp cannot be written to: No space left on device"
+    assert {error.partition("next call: ")[2] for error in report.failed.values()} == {why}
+    assert set(report.failed) == {"seed 0", "seed 1", "seed 2"}
+    monkeypatch.setattr(finding.loop, "fit", lambda *_, **__: pytest.fail("trained again"))
+    report, _, table = call(tmp_path)
+    assert sorted(report.done) == ["seed 0", "seed 1", "seed 2"]
+    kept = [name for name in table if name not in ("seconds", "measure_seconds", "recorded")]
+    one, other = (each.sort_values("name", ignore_index=True)[kept] for each in (table, undisturbed))
+    assert one.equals(other)
+
+
+def test_what_was_measured_is_recorded_though_the_folder_of_runs_is_full(tmp_path, monkeypatch):
+    finding.result(RUN, tmp_path / "runs", device="cpu")
+    monkeypatch.setattr(files, "atomic", full(tmp_path / "runs"))
+    with pytest.warns(UserWarning, match="tiny.weights is measured but not kept: .* No space left on device"):
+        report, _, table = call(tmp_path, [JOBS[0]])
+    assert report.done == table["name"].tolist() == ["seed 0"]
 
 
 def test_missing_data_blocks_a_job_unless_it_is_recorded(tmp_path):

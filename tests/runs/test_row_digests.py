@@ -20,7 +20,9 @@ TEXTS = {name: "0012" for name in ("data_digest", "settings", "code", "measure_c
 
 
 def row(number: int, **more: object) -> dict[str, object]:
-    common = dict.fromkeys(records.COLUMNS, 1) | TEXTS | {"name": f"run {number}", "accuracy": 0.5 + number / 7}
+    common = (
+        dict.fromkeys(records.COLUMNS, 1) | TEXTS | {"name": f"run {number}", "accuracy": 0.5 + number / 7}
+    )
     return common | {"spec_key": f"{number:032x}", "key": "1" * 32, **more}
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from tiny_runs import CIRCUMSTANCES, RUN
 
+from filterwise import disk
 from filterwise.errors import ParameterError, RunError
 from filterwise.runs import Run, describe, finding, grid, queue, result, sweep
 from filterwise.training import Recipe
@@ -78,6 +79,34 @@ def test_two_processes_give_the_same_table_as_one(tmp_path):
     )
     assert [failure.error for failure in both.failures] == [failure.error for failure in alone.failures]
     assert both.table["precision"].dropna().eq("float32").all()
+
+
+# more bytes than any machine can address: each is the system's own error, the one for its key, the other
+# only when the network is made
+TOO_MANY = RUN.replace(**{"data_options.n": 10**15})
+TOO_WIDE = RUN.replace(**{"model_options.d1": 10**13})
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_member_that_cannot_even_be_looked_at_stops_no_other(tmp_path, together):
+    runs = [TOO_MANY, TOO_WIDE, RUN]
+    answer = sweep(runs, 1, root=tmp_path, device="cpu", together=together, progress=False)
+    assert answer.table["status"].tolist() == ["failed", "failed", "run"]
+    assert [failure.run for failure in answer.failures] == runs[:2]
+    assert answer.table["error"][0].startswith("MemoryError: ")
+    assert answer.table["error"][1].startswith("RuntimeError: ")
+    listed = queue(runs, root=tmp_path, device="cpu")
+    assert listed["status"].tolist() == ["failed", "failed", "stored"]
+    assert listed["error"][0].startswith("MemoryError: ")
+
+
+def test_a_folder_of_runs_that_is_none_is_refused_unless_all_is_stored(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=f"^runs {tmp_path}/file/runs cannot be written to: Not a directory"):
+        sweep([RUN], 1, root=tmp_path / "file" / "runs", device="cpu", progress=False)
+    sweep([RUN], 1, root=tmp_path, device="cpu", progress=False)
+    monkeypatch.setattr(disk, "check_writable", lambda *_: pytest.fail("asked to write"))
+    assert sweep([RUN], 1, root=tmp_path, device="cpu", progress=False).table["status"].tolist() == ["stored"]
 
 
 def test_wrong_lists_are_refused():

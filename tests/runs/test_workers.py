@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from tiny_runs import work
@@ -65,6 +67,43 @@ def test_a_worker_that_dies_takes_only_its_own_item_with_it(tmp_path):
     assert len(log.read_text().split()) == 2
     assert found[4].error == "ValueError: told to fail"
     assert [found[i].answer for i in (0, 1, 3, 5)] == [0, 1, 3, 5]
+
+
+SLEEPERS = """
+import sys
+from pathlib import Path
+from tiny_runs import work
+from filterwise.runs import workers
+items = [{"sleeps": 60, "log": sys.argv[1] + "/log"}] * 2
+list(workers.outcomes(work, items, 2, workers.Place("cpu"), Path(sys.argv[1])))
+"""
+
+
+def is_alive(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc which processes live")
+def test_workers_end_with_their_parent_and_the_next_sweep_cleans_up(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    main = subprocess.Popen([sys.executable, "-c", SLEEPERS, str(tmp_path)], env=environment, **quiet)
+    log, late = tmp_path / "log", time.monotonic() + 60
+    while not log.exists() or len(log.read_text().split()) < 2:
+        assert time.monotonic() < late
+        time.sleep(0.1)
+    main.kill()
+    main.wait()
+    late = time.monotonic() + 20
+    while any(map(is_alive, log.read_text().split())):
+        assert time.monotonic() < late, "workers go on without their parent"
+        time.sleep(0.1)
+    (left,) = tmp_path.glob(".sweep-*")
+    os.utime(left, (1, 1))
+    run([{"answer": 1}], tmp_path, jobs=1)
 
 
 def test_each_worker_sees_one_device_only(tmp_path, monkeypatch):

@@ -111,7 +111,8 @@ def _as_yaml(values: Mapping[str, Any]) -> str:
 def ends_with_parent(signal_number: int) -> Callable[[], None] | None:
     """What a child calls at its start, so that it is sent a signal if what started it is killed.
 
-    To be exact, the signal comes when the thread that started the child ends. Only Linux has this; ``None`` elsewhere.
+    To be exact, the signal comes when the thread that started the child ends. Only Linux has this; ``None``
+    elsewhere.
     """
     if not sys.platform.startswith("linux"):
         return None

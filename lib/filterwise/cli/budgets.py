@@ -53,10 +53,10 @@ def record(
 
 def _print_pending(chapter: str, profile: str, queue: list[Any], jobs: int, common: dict[str, Any]) -> int:
     from filterwise.runs import cost
-    from filterwise.runs.queueing import LAST, pending
+    from filterwise.runs.queueing import pending
 
     listed = pending(chapter, profile, queue, **common)
-    to_do = [each for each in listed if each.status not in LAST]
+    to_do = [each for each in listed if each.status not in ("done", "blocked", "failed")]
     for each in listed:
         took = cost.text(each.seconds) if each in to_do else each.reason
         click.echo(f"{each.status:8} {each.job.name:40} {took}".rstrip())

@@ -46,8 +46,8 @@ def measured(
 
     Where it cannot be kept because the disk is full, it is given back all the same, with a warning.
 
-    Raises ParameterError for a name that is not registered; RunError if the measurement gives what is no plain
-    row; FolderError if the folder of runs cannot be written to.
+    Raises ParameterError for a name that is not registered; RunError if the measurement gives what is no
+    plain row; FolderError if the folder of runs cannot be written to.
     """
     function = measurements.get(name).function
     chosen, code = options(f"{name} options", given), code_digest(function)

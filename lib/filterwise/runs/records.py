@@ -79,7 +79,9 @@ def _checked(path: Path) -> pd.DataFrame:
     table, text = _read(path)
     found = row_digests.judged(text, TEXTS)
     if len(found) != len(table):
-        raise RunError(f"{path} is not a table of records: {len(found)} or {len(table)} rows, by who reads it")
+        raise RunError(
+            f"{path} is not a table of records: {len(found)} or {len(table)} rows, by who reads it"
+        )
     if False in found:
         edited = _named(table, [place for place, fits in enumerate(found) if fits is False])
         words = f"{path}: changed after being written, and not used: {edited}"

@@ -18,8 +18,10 @@ from filterwise.runs.plain_values import canonical, digest
 COLUMN = "row_digest"
 _BEFORE = "measure_code"  # the last of the columns that every record has
 #: Cells that pandas reads as missing, and writes back as empty.
-_MISSING = frozenset(("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND",
-                      "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"))  # fmt: skip
+_MISSING = {
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A",
+    "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+}  # fmt: skip
 
 
 class EditedRow(UserWarning):
@@ -64,9 +66,7 @@ def rows_of_text(text: str) -> list[dict[str, str]]:
 
 def judged(text: str, texts: Collection[str] = ()) -> list[bool | None]:
     """Of each row of a CSV text, whether its digest fits; ``None`` where it has none."""
-    return [
-        row[COLUMN] == row_digest(row, texts) if row.get(COLUMN) else None for row in rows_of_text(text)
-    ]
+    return [row[COLUMN] == row_digest(row, texts) if row.get(COLUMN) else None for row in rows_of_text(text)]
 
 
 def sealed(text: str, texts: Collection[str] = (), last: int | None = None) -> str:

@@ -182,7 +182,12 @@ def queue(
             hope = 0.0 if found else cost.seconds(run, finding.device_type(device), data_root)
             rows.append({"status": status, "estimated_seconds": hope, "key": keys.key, "error": ""})
         except Exception as error:
-            failed = {"status": "failed", "estimated_seconds": 0.0, "key": "", "error": workers.in_words(error)}
+            failed = {
+                "status": "failed",
+                "estimated_seconds": 0.0,
+                "key": "",
+                "error": workers.in_words(error),
+            }
             rows.append(failed)
     return _columns_of(listed).join(pd.DataFrame(rows))
 
