@@ -1,5 +1,6 @@
 """What is run again and what is kept; what stops a build and what it says."""
 
+import contextlib
 import json
 import os
 import re
@@ -322,3 +323,31 @@ def test_pages_are_replaced_where_folders_cannot_change_places(
     assembly._publish(tmp_path / "built", tmp_path / "html")
     assert (tmp_path / "html" / "index.html").read_text() == "built"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]
+
+
+def test_pages_of_a_rendering_that_was_killed_are_never_published(
+    small: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, asked = small / "_build" / "book" / "_build" / "html" / "index.html", []
+
+    def render(_source: Path, _work: Path, fresh: bool) -> None:
+        """As Sphinx does: what is newer than its source is not written again, unless all is."""
+        asked.append(fresh)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        if len(asked) == 2:
+            page.write_text("half a pa")
+            raise KeyboardInterrupt
+        if fresh or not page.is_file():
+            page.write_text("a whole page")
+
+    monkeypatch.setattr(assembly, "_render", render)
+    index = build(small).index
+    for text in ("first", "second"):
+        edit(small / "book" / "intro.md", "# Intro", f"# Intro\n\n{text}")
+        with contextlib.suppress(KeyboardInterrupt):
+            build(small)
+        assert index.read_text() == "a whole page"
+    assert asked == [True, False, True]
+    edit(small / "book" / "intro.md", "# Intro", "# Intro\n\nthird")
+    build(small)
+    assert asked[3:] == [False]

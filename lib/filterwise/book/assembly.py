@@ -77,7 +77,10 @@ def build(
     if not force and _mark(out) == mark:
         say(f"The book is up to date: {out / 'index.html'}")
         return Built(out / "index.html", chapters, rendered=False)
-    _render(source, work, fresh=force or everything or _mark(built).get("shape") != shape)
+    fresh = force or everything or _mark(built).get("shape") != shape
+    # A rendering that is killed leaves half a page, newer than its source: the next one then writes them all.
+    (built / _MARK).unlink(missing_ok=True)
+    _render(source, work, fresh)
     (built / _MARK).write_text(json.dumps(mark), encoding="utf-8")
     _publish(built, out)
     say(f"The book is in {out / 'index.html'}")
