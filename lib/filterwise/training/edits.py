@@ -17,7 +17,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError
 from filterwise.registry import Registry
 
-edits = Registry("edit", "filterwise.training.edits", "filterwise.prune.*", "filterwise.papers.*.*")
+edits = Registry("edit", "filterwise.training.edits", "filterwise.prune.*", "filterwise.papers.*.edits")
 
 
 @dataclass(frozen=True)

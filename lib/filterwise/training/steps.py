@@ -1,6 +1,6 @@
 """One training step, and the seam where another backward pass can be put in: registered steps.
 
-A registered step is a factory ``f(recipe, device, dtype, **options) -> Step``, so that a run can name it:
+A registered step, of a paper in its folder's ``backward.py``, is a factory ``f(recipe, device, dtype, **options) -> Step``, so that a run can name it:
 
 >>> @steps("doctest-sign")  # the sign of every gradient
 ... def signs(recipe, device, dtype):
@@ -44,7 +44,7 @@ Step = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor]]
 #: A registered step's name, its name and options, a step itself, or None for the plain one.
 AnyStep = str | tuple[str, Any] | Step | None
 
-steps = Registry("step", "filterwise.training.*", "filterwise.models.*", "filterwise.papers.*.*")
+steps = Registry("step", "filterwise.training.*", "filterwise.models.*", "filterwise.papers.*.backward")
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
