@@ -1,6 +1,7 @@
 """One training step, and the seam where another backward pass can be put in: registered steps.
 
-A registered step, of a paper in its folder's ``backward.py``, is a factory ``f(recipe, device, dtype, **options) -> Step``, so that a run can name it:
+A registered step is a factory ``f(recipe, device, dtype, **options) -> Step``, so that a run can name it; a
+paper's own is in its folder's ``backward.py``.
 
 >>> @steps("doctest-sign")  # the sign of every gradient
 ... def signs(recipe, device, dtype):
