@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 
 
 class FilterwiseError(Exception):
@@ -20,7 +20,7 @@ class DataError(FilterwiseError):
 
 
 class TrainingDiverged(FilterwiseError, ArithmeticError):
-    """The loss stopped being a finite number."""
+    """The loss, or what a network answers, is no longer a finite number."""
 
 
 class RunError(FilterwiseError):
@@ -61,12 +61,14 @@ def check_choice(parameter: str, value: object, choices: Iterable[object]) -> No
 def check_at_least(parameter: str, value: float, least: float) -> None:
     """Raise unless ``value >= least``.
 
-    Raises ParameterError: names the parameter, the value and the bound.
+    Raises ParameterError: names the parameter, the value and the bound; what is no number is refused as such.
 
     >>> check_at_least("epochs", 0, 1)
     Traceback (most recent call last):
     filterwise.errors.ParameterError: epochs=0 is too small; it must be at least 1
     """
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise refused(parameter, value, f"it must be a number of at least {least!r}")
     if not value >= least:
         raise ParameterError(f"{parameter}={value!r} is too small; it must be at least {least!r}")
 

@@ -63,6 +63,8 @@ def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[
 def load_file(path: Path | str) -> tuple[Claim, ...]:
     """The claims of one file; errors are those of :func:`load`."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ParameterError(f"{path.name}: not a regular file; claims in YAML are expected")
     try:
         text = path.read_bytes()
         content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -99,7 +101,11 @@ def _validated(content: Any, file: str) -> ClaimFile:
 
     try:
         # as JSON, where lists become tuples in strict mode as well
-        found: ClaimFile = _adapter().validate_json(json.dumps(content, default=str))
+        text = json.dumps(content, default=str)
+    except ValueError as error:
+        raise ParameterError(f"{file}: not readable as YAML: {error}") from None
+    try:
+        found: ClaimFile = _adapter().validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise ParameterError(f"{_place(content, first, file)}: {_words(first)}") from None

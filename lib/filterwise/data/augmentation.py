@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, check_count
 
 
 class Draw(NamedTuple):
@@ -41,7 +41,7 @@ def draw(images_count: int, generator: torch.Generator, flip: bool = True, shift
     The numbers are drawn on the generator's own device, so a CPU generator gives the same augmentation
     whatever the device of the images.
     """
-    check_at_least("shift", shift, 0)
+    check_count("shift", shift, 0)
     device = generator.device
     flips = torch.randint(0, 2, (images_count,), generator=generator, device=device).bool() if flip else None
     size = (2, images_count)

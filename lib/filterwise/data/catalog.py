@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
-from filterwise.errors import ParameterError, check_choice, near_miss
+from filterwise.errors import ParameterError, check_choice, near_miss, refused
 
 
 @dataclass(frozen=True)
@@ -112,4 +113,6 @@ def check_options(info: SetInfo, options: dict[str, Any]) -> dict[str, Any]:
         unset = value is None and default is None
         if not unset and (not isinstance(value, kinds) or isinstance(value, bool)):
             raise ParameterError(f"{option}={value!r} has the wrong type; {info.name} takes {expected}")
+        if isinstance(value, (int, float)) and not (isfinite(value) and value >= 0):
+            raise refused(option, value, f"{info.name} takes {expected} of at least 0, and finite")
     return {**info.options, **options}

@@ -103,7 +103,8 @@ def load_folder(
 
     Every image is resized to ``shorter_side``, by default size * 256 / 224, and cropped to a square of
     ``size`` pixels; ``name`` is by default that of the folder.
-    Raises DataError: the folder is missing, has no label folders, or one of them has no image;
+    Raises DataError: the folder is missing, has no label folders, one of them has no image, or an image is no
+    regular file;
     ParameterError: ``size`` is below 1 or ``shorter_side`` below ``size``.
     """
     check_at_least("size", size, 1)
@@ -127,6 +128,8 @@ def load_folder(
             raise DataError(f"{folder / label_name}: has no image ({', '.join(EXTENSIONS)} are looked for)")
         labels += [label] * len(images)
         for path in images:
+            if not os.path.isfile(path):  # a link to nothing, a pipe that nobody writes to
+                raise DataError(f"{path}: not a regular file; an image is expected")
             files.append(os.path.relpath(path, folder))
             sha.update(f"{files[-1]}\n{os.path.getsize(path)}\n".encode())
     title, source = name or above.name, f"folder {'/'.join(folder.parts[-2:])}"

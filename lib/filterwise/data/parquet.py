@@ -26,10 +26,16 @@ LABEL_COLUMNS = ("fine_label", "label")  # CIFAR-100 has a coarse label beside t
 
 
 def find_files(root: Path, name: str, split: str) -> list[Path]:
-    """The parquet files of a split below ``root/name`` (or ``root`` itself when it has that name), sorted."""
+    """The parquet files of a split below ``root/name`` (or ``root`` itself when it has that name), sorted.
+
+    Raises DataError: one of them is a folder or a pipe.
+    """
     for folder in [root / name] + ([root] if root.name == name else []):
         for pattern in ("{}.parquet", "{}-*.parquet", "*/{}.parquet", "*/{}-*.parquet"):
             files = sorted(folder.glob(pattern.format(split)))
+            for file in files:
+                if not file.is_file():  # a folder, a pipe that nobody writes to
+                    raise DataError(f"{file}: not a regular file; a parquet file is expected")
             if files:
                 return files
     return []
@@ -98,6 +104,8 @@ def _open(file: Path) -> tuple[Path, Any, tuple[str, str]]:
         if not present:
             expected, found = " or ".join(map(repr, columns)), ", ".join(schema.names)
             raise DataError(f"{file}: no {what} column; {expected} is expected, the file has: {found}")
+        if schema.names.count(present[0]) > 1:
+            raise DataError(f"{file}: it has several columns {present[0]!r}; one is expected")
         chosen.append(present[0])
     image, label = chosen
     kind = schema.field(image).type

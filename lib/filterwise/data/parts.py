@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, check_at_least, refused
 
 SIDE = 16
 CELLS = 9
@@ -80,7 +80,8 @@ def bag_of_parts(
     sets = label_parts(labels, atoms, parts)
     count = PER_LABEL[split] * labels if n is None else n
     check_at_least("n", count, 1)
-    check_at_least("noise", noise, 0.0)
+    if not 0 <= noise < math.inf:
+        raise refused("noise", noise, "it must be a finite number of at least 0")
     generator = np.random.default_rng([seed, int(split == "test")])
     label = np.arange(count) % labels
     cells = generator.random((count, CELLS)).argsort(axis=1, kind="stable")[:, :parts]

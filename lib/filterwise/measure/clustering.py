@@ -46,10 +46,13 @@ def as_bool(name: str, B: object, ndim: tuple[int, ...]) -> NDArray[np.bool_]:
 def _check_order(order: Sequence[int] | NDArray[np.int64] | None, labels: int) -> NDArray[np.int64]:
     if order is None:
         return np.arange(labels)
-    array = np.asarray(order, dtype=np.int64)
-    if array.shape != (labels,) or not np.array_equal(np.sort(array), np.arange(labels)):
+    try:
+        array = np.asarray(order)
+    except ValueError:
+        raise ParameterError(f"order must hold each of the {labels} labels once") from None
+    if array.dtype.kind not in "iu" or array.ndim != 1 or sorted(array.tolist()) != list(range(labels)):
         raise ParameterError(f"order must hold each of the {labels} labels once")
-    return array
+    return array.astype(np.int64)
 
 
 def clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None = None) -> list[tuple[int, ...]]:

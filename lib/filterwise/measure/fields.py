@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, refused
 
 #: Matrix entries that :func:`field_chunks` hands out at a time: 2**24 is 128 MiB in float64.
 CHUNK_ENTRIES = 2**24
@@ -75,11 +76,10 @@ def head_fields(mu: Tensor, W: Tensor, heads: int = 4) -> Tensor:
     >>> head_fields(torch.eye(2), torch.tensor([[3.0, 0.0], [0.0, 5.0]]), heads=2).tolist()
     [[[3.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 5.0]]]
     """
-    if mu.ndim != 2 or mu.shape != W.shape:
-        raise ParameterError(
-            f"mu has shape {tuple(mu.shape)} and W {tuple(W.shape)}; (K, d) of both is needed"
-        )
-    if not isinstance(heads, int) or heads < 1 or mu.shape[1] % heads:
+    if not isinstance(mu, Tensor) or not isinstance(W, Tensor) or mu.ndim != 2 or mu.shape != W.shape:
+        shapes = [tuple(getattr(each, "shape", ())) or type(each).__name__ for each in (mu, W)]
+        raise ParameterError(f"mu has shape {shapes[0]} and W {shapes[1]}; (K, d) of both is needed")
+    if type(heads) is not int or heads < 1 or mu.shape[1] % heads:
         raise ParameterError(f"heads={heads!r} must be a whole number that divides the {mu.shape[1]} nodes")
     return label_fields(mu.reshape(len(mu), heads, -1), W)
 
@@ -104,7 +104,10 @@ def field_chunks(
 
 def check_matrices(name: str, matrices: object) -> Tensor:
     """``matrices`` as a tensor (..., K, K); raises a ParameterError if it is not square or not finite."""
-    tensor = torch.as_tensor(matrices)
+    try:
+        tensor = torch.as_tensor(matrices)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"{name} is no tensor of numbers: {error}") from None
     if tensor.ndim < 2 or tensor.shape[-1] != tensor.shape[-2] or tensor.shape[-1] == 0:
         raise ParameterError(f"{name} has shape {tuple(tensor.shape)}; (F, K, K) or (K, K) is needed")
     # the extremes are finite only if all entries are, and they are found many times faster than by isfinite
@@ -124,6 +127,8 @@ def clip(M: Tensor, threshold: float = 0.3) -> Tensor:
     >>> clip(torch.tensor([[[10.0, 3.0], [3.1, -5.0]], [[-1.0, -2.0], [-3.0, 0.0]]])).int().tolist()
     [[[1, 0], [1, 0]], [[0, 0], [0, 0]]]
     """
+    if not isinstance(threshold, Real):
+        raise refused("threshold", threshold, "it must be a number in [0, 1)")
     if not 0 <= threshold < 1:
         raise ParameterError(f"threshold={threshold!r} is outside [0, 1)")
     fields = check_matrices("M", M)
@@ -146,6 +151,8 @@ def rank_one_share(M: Tensor, chunk: int = 64) -> Tensor:
     tensor([1.0000, 0.3333])
     """
     fields = check_matrices("M", M)
+    if not fields.is_floating_point():
+        fields = fields.double()
     parts = []
     for part in fields.reshape(-1, *fields.shape[-2:]).split(chunk):
         squares = torch.linalg.svdvals(part).square()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, check_at_least, check_count
 from filterwise.measure.alternatives import LEVEL, Points, compare, polynomial
 
 Array = NDArray[np.float64]
@@ -121,7 +121,8 @@ def power_law(
         raise ParameterError(
             f"x={different.tolist()!r} has {len(different)} different values; at least 3 are needed"
         )
-    check_at_least("bootstraps", bootstraps, 100)
+    check_count("bootstraps", bootstraps, 100)
+    check_count("seed", seed, 0)
     relative = None
     if sigma is not None:
         given = _positive("sigma", sigma).ravel()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from filterwise.errors import TrainingDiverged
+from filterwise.errors import TrainingDiverged, check_count
 from filterwise.training.learning import descent
 from filterwise.training.recipe import Recipe
 
@@ -27,6 +27,7 @@ def generator_for(seed: int, what: str) -> torch.Generator:
 
     So a layer's head starts the same whichever other layers are measured beside it.
     """
+    check_count("seed", seed, 0)
     digest = hashlib.sha256(f"{seed}/{what}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 

@@ -89,7 +89,7 @@ def probe_heads(
 
     Returns heads by layer, in the order given.
     Raises ParameterError: unknown layer, labels that differ, a cache with augmentation or beyond ``memory``;
-    DataError: a set without images; TrainingDiverged: a loss stopped being finite.
+    DataError: a label without images; TrainingDiverged: a loss stopped being finite.
 
     >>> import filterwise as fw
     >>> rest, held_out = fw.data.load("digit-pairs", split="test", n=400).split_off(0.5, seed=0)
@@ -105,8 +105,8 @@ def probe_heads(
             "recipe.replace(flip=False, shift=0) or cache=False"
         )
     check_choice("cache_dtype", cache_dtype, ("float16", "float32"))
-    labels = len(label_counts(train, complete=False))
-    label_counts(test, complete=False)
+    labels = len(label_counts(train))
+    label_counts(test)
     where = measuring_device(net, device)
     with measuring(net, where):
         stored = frozen_features(net, layers, train, 500, where, pool, cache_dtype, memory) if cache else None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from filterwise.errors import ParameterError, near_miss
+from filterwise.errors import FilterwiseError, ParameterError, near_miss
 from filterwise.models.modes import evaluation_mode
 from filterwise.training.device import pick_device, threads
 
@@ -23,6 +23,8 @@ def check_layers(net: nn.Module, layers: str | Sequence[str]) -> list[str]:
 
     Raises ParameterError: a name is unknown (the near miss is suggested), given twice, or the list is empty.
     """
+    if not isinstance(layers, str | list | tuple):
+        raise ParameterError(f"layers={layers!r} must be a name, or a list of names")
     names = [layers] if isinstance(layers, str) else list(layers)
     known = [name for name, _ in net.named_modules() if name]
     if not names:
@@ -105,8 +107,8 @@ class Capture:
 
     Images are cast to the type of the network's weights (``dtype``). For use inside :func:`measuring`; the
     hooks are removed when it closes; ``pool`` is that of :func:`as_fields`.
-    Raises ParameterError: unknown layer; a layer that the forward pass never runs, or runs more than once
-    (then it is unclear which output is meant: a shared ``nn.ReLU``, say).
+    Raises ParameterError: unknown layer; images that the network does not take; a layer that the forward pass
+    never runs, or runs more than once (then it is unclear which output is meant: a shared ``nn.ReLU``, say).
 
     >>> net = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     >>> with measuring(net), Capture(net, ["1"]) as capture:
@@ -117,7 +119,7 @@ class Capture:
     def __init__(self, net: nn.Module, layers: str | Sequence[str], pool: int | None = None) -> None:
         self.net, self.pool = net, pool
         self.layers = check_layers(net, layers)
-        if pool is not None and (not isinstance(pool, int) or pool < 1):
+        if pool is not None and (type(pool) is not int or pool < 1):
             raise ParameterError(f"pool={pool!r} must be a whole number of at least 1, or None")
         weights = (weight.dtype for weight in net.parameters() if weight.is_floating_point())
         self.dtype = next(weights, torch.float32)
@@ -166,7 +168,15 @@ class Capture:
 
     def _check(self, image: Tensor) -> None:
         """One image through the whole network: does each layer run exactly once?"""
-        self._forward(image, stop=False)
+        try:
+            self._forward(image, stop=False)
+        except (FilterwiseError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the network is the user's own, and may raise anything
+            why = f"{type(error).__name__}: {error}"
+            raise ParameterError(
+                f"the network does not take images of shape {tuple(image.shape[1:])}: {why}"
+            ) from error
         for name in self.layers:
             runs = self._runs.get(name, 0)
             if runs == 0:

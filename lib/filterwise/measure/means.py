@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import DataError, ParameterError, check_at_least
+from filterwise.errors import DataError, ParameterError, check_count
 from filterwise.measure.hooks import Capture, measuring, measuring_device
 
 #: Values of one batch of images at most: 2**21 is 682 images of 3x32x32, or 13 of 3x224x224. On a CPU a
@@ -27,7 +27,7 @@ def float_batches(ds: ImageSet, batch: int, device: torch.device) -> Iterator[tu
     ``batch`` is an upper limit: pictures larger than 32x32 come in smaller batches (:data:`BATCH_VALUES`).
     Floating-point images are passed on as they are.
     """
-    check_at_least("batch", batch, 1)
+    check_count("batch", batch)
     values = BATCH_VALUES // 4 if device.type == "cpu" else BATCH_VALUES
     size = min(batch, max(1, values // max(1, math.prod(ds.shape))))
     for images, labels in ds.batches(size):
@@ -54,6 +54,8 @@ def label_counts(ds: ImageSet, complete: bool = True) -> Tensor:
 
     Raises DataError: the set is empty, a label is out of range, or, if ``complete``, one has no image.
     """
+    if not hasattr(ds, "label_names"):
+        raise ParameterError(f"ds is a {type(ds).__name__}; images with labels and their names are expected")
     labels, names = ds.labels, ds.label_names
     if len(labels) == 0:
         raise DataError(f"image set {ds.name!r} ({ds.split}) has no images")
@@ -109,8 +111,8 @@ def class_means(
 
     Returns (K, F, P) = (labels, filters, positions), on the CPU, accumulated in float64 and returned in
     float32 (float64 for a float64 network); by layer name if a list was given.
-    Raises ParameterError: unknown layer, an output that has no filters, or sums beyond ``memory``; DataError:
-    a label without images.
+    Raises ParameterError: unknown layer, an output that has no filters or is not finite, images that the
+    network does not take, or sums beyond ``memory``; DataError: a label without images.
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("digit-pairs", split="test", n=200)
@@ -162,6 +164,14 @@ class ClassSums:
             self._dtype = torch.promote_types(fields.dtype, torch.float32)
 
     def means(self) -> dict[str, Tensor]:
-        """(K, F, P) by layer, on the CPU, in float32, or float64 of float64 outputs; NaN without inputs."""
+        """(K, F, P) by layer, on the CPU, in float32, or float64 of float64 outputs; NaN without inputs.
+
+        Raises ParameterError: an output was NaN or infinite; the layer is named.
+        """
+        for layer, sums in self._sums.items():
+            if not bool(torch.isfinite(sums).all()):
+                raise ParameterError(
+                    f"activations of layer {layer!r} are not finite: the network gives NaN or infinity"
+                )
         counts = self.counts.view(-1, 1, 1)
         return {layer: (sums.cpu() / counts).to(self._dtype) for layer, sums in self._sums.items()}

@@ -64,7 +64,7 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
     tables = []
     for each in (profile,) if profile is not None else PROFILES:
         path = table_path(chapter, each, root)
-        if path.is_file():
+        if path.exists():
             table = _checked(path)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
             profiles = pd.Series(each, table.index, dtype="str", name="profile")
@@ -102,6 +102,8 @@ def _named(table: pd.DataFrame, places: list[int]) -> str:
 
 def _read(path: Path) -> tuple[pd.DataFrame, str]:
     """A table as it is, and the text of its file."""
+    if not path.is_file():
+        raise RunError(f"{path} is not a table of records: it is not a regular file")
     try:
         text = path.read_text(encoding="utf-8")
         # digests such as 12345678 or 1e5 are text
@@ -172,11 +174,15 @@ def arrays(
 ) -> dict[str, np.ndarray]:
     """The arrays of a record.
 
-    Raises RunError if there are none; the message says which records have some.
+    Raises RunError if there are none, where the message says which records have some, or the file is damaged.
     """
     path = arrays_path(chapter, profile, spec_key, root)
     if not path.is_file():
         others = sorted(other.name for other in path.parent.glob(f"{profile}-*.npz"))
         raise RunError(f"{path} does not exist; arrays are kept in {', '.join(others) or 'no other file'}")
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    # numpy, zipfile and zlib have errors of their own for every place of the damage
+    except Exception as error:
+        raise RunError(f"{path} is damaged, or holds no arrays: {error}; record it again") from error

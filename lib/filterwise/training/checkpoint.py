@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from filterwise.errors import RunError
+from filterwise.errors import RunError, refused
 from filterwise.files import atomic
 
 FILE = "checkpoint.safetensors"
@@ -99,6 +99,16 @@ def restore(net: nn.Module, optimiser: torch.optim.Optimizer, step: Any, checkpo
     optimiser.load_state_dict({"state": states, "param_groups": optimiser.state_dict()["param_groups"]})
     if checkpoint.step or hasattr(step, "load_state_dict"):
         step.load_state_dict({name: copy.deepcopy(value) for name, value in checkpoint.step.items()})
+
+
+def check_folder(folder: str | Path) -> None:
+    """Before anything is trained: a ParameterError for what is no folder and cannot become one."""
+    if not isinstance(folder, str | os.PathLike):
+        raise refused("checkpoint", folder, "it must be a folder")
+    path = Path(folder).absolute()
+    above = next(each for each in (path, *path.parents) if each.exists())
+    if not above.is_dir():
+        raise refused("checkpoint", str(folder), f"it must be a folder, and {above} is a file")
 
 
 def save(folder: str | Path, checkpoint: Checkpoint) -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from filterwise.errors import ParameterError, RunError, check_at_least
+from filterwise.errors import ParameterError, RunError, check_count
 from filterwise.training import checkpoint as checkpoint_file
 from filterwise.training.device import own_randomness, same_kernels, threads
 from filterwise.training.feed import Feed
@@ -74,8 +74,8 @@ def fit_many(
     share, or what `fit` refuses; RunError: the checkpoints are of other trainings, other numerics or
     different epochs: begin anew, in other folders.
     """
-    check_at_least("evaluate_every", evaluate_every, 1)
-    check_at_least("checkpoint_every", checkpoint_every, 1)
+    check_count("evaluate_every", evaluate_every, 1)
+    check_count("checkpoint_every", checkpoint_every, 1)
     if seeds is None:
         if callable(nets):
             raise ParameterError(
@@ -86,6 +86,8 @@ def fit_many(
     each = _checked(members, recipes, seeds)
     if checkpoints is not None and len({str(folder) for folder in checkpoints}) < len(members):
         raise ParameterError(f"checkpoints={list(map(str, checkpoints))} must be {len(members)} folders")
+    for folder in checkpoints or ():
+        checkpoint_file.check_folder(folder)
     form = resolve(each[0], device, f"stacked-{len(members)}")
     with own_randomness(0, form.device), threads(form.threads):
         for net in members:
@@ -109,7 +111,7 @@ def _checked(
     if len(seeds) != len(members):
         raise ParameterError(f"there are {len(members)} nets and {len(seeds)} seeds; give one seed for each")
     for seed in seeds:
-        check_at_least("seed", seed, 0)
+        check_count("seed", seed, 0)
     each = [recipes or Recipe()] * len(members) if isinstance(recipes, Recipe | None) else list(recipes)
     if len(each) != len(members):
         raise ParameterError(

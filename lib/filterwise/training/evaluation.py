@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, TrainingDiverged, check_count
 from filterwise.models.modes import evaluation_mode
 from filterwise.training.device import pick_device, threads
 from filterwise.training.steps import cross_entropy, hits
@@ -46,14 +46,33 @@ def logits(
     """The network's answers to all images, in their order; by one thread, as in training.
 
     Returns float32 (N, K) on the device; ``net`` is moved there and otherwise left as it was.
-    Raises ParameterError: device or batch are not allowed.
+    Raises ParameterError: device or batch are not allowed, or the network does not take such images or
+    answers with something else than one tensor.
     """
-    check_at_least("batch", batch, 1)
+    check_count("batch", batch)
     where = pick_device(device)
     net.to(where)
     with evaluation_mode(net), threads(1):
-        parts = [net(scale(images.to(where))).float() for images, _ in ds.batches(batch)]
+        parts = [answer(net, scale(images.to(where))).float() for images, _ in ds.batches(batch)]
     return torch.cat(parts)
+
+
+def answer(net: nn.Module, images: Tensor) -> Tensor:
+    """What ``net`` answers to images (n, C, H, W): (n, K).
+
+    Raises ParameterError: it does not take such images, or answers with something else than one such tensor.
+    """
+    try:
+        found = net(images)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        shape = tuple(images.shape[1:])
+        raise ParameterError(f"the network does not take images of shape {shape}: {error}") from error
+    if not isinstance(found, Tensor) or found.ndim != 2:
+        kind = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        raise ParameterError(f"the network answers with {kind}, one tensor (images, labels) is expected")
+    return found
 
 
 def evaluate(
@@ -61,7 +80,8 @@ def evaluate(
 ) -> Evaluation:
     """Loss, accuracy and accuracy per label of ``net`` on all images of ``ds``, without augmentation.
 
-    Raises ParameterError: the labels do not fit the network's, or device or batch are not allowed.
+    Raises ParameterError: the labels do not fit the network's, or what `logits` refuses; TrainingDiverged: an
+    answer is NaN or infinite, which has no largest logit.
 
     >>> from filterwise.data import ImageSet
     >>> ds = ImageSet(torch.zeros(4, 3, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
@@ -72,6 +92,12 @@ def evaluate(
     labels = ds.labels.to(answers.device)
     count = answers.shape[1]
     check_labels(f"the set {ds.name!r}", labels, count)
+    wrong = (~answers.isfinite()).any(1)
+    if bool(wrong.any()):
+        raise TrainingDiverged(
+            f"the network answers {int(wrong.sum())} of {len(answers)} images of {ds.name!r} with NaN or "
+            f"infinity, first image {int(wrong.nonzero()[0])}; finite numbers are expected"
+        )
     right = hits(answers, labels).cpu()
     loss, labels = cross_entropy(answers, labels), labels.cpu()
     if labels.is_floating_point():

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import ParameterError, check_at_least
+from filterwise.errors import ParameterError, check_count, refused
 from filterwise.models.modes import evaluation_mode
 from filterwise.training import checkpoint as checkpoints
 from filterwise.training.device import place, same_kernels, threads
 from filterwise.training.epoch import close_epoch, train_epoch
-from filterwise.training.evaluation import check_labels
+from filterwise.training.evaluation import answer, check_labels
 from filterwise.training.feed import Feed
 from filterwise.training.history import History, history_of
 from filterwise.training.learning import only_these_learn, optimiser_of, settle_masks
@@ -87,7 +87,11 @@ def fit(
         ("evaluate_every", evaluate_every, 1),
         ("seed", seed, 0),
     ):
-        check_at_least(name, value, least)
+        check_count(name, value, least)
+    if not isinstance(recipe, Recipe):
+        raise refused("recipe", recipe, "give a Recipe, such as RECIPES['group']")
+    if checkpoint is not None:
+        checkpoints.check_folder(checkpoint)
     form = resolve(recipe, device)
     one_step = make_step(step, recipe, form)
     with threads(form.threads), only_these_learn(net, learn):
@@ -151,20 +155,13 @@ def check_sets(
     """
     if not isinstance(train, ImageSet):
         raise ParameterError("train must lie in memory; a folder of pictures gets there by its in_memory()")
+    if test is not None and not hasattr(test, "batches"):
+        raise ParameterError(f"test is a {type(test).__name__}; an ImageSet or a FolderSet is expected")
     if test is not None and test.shape != train.shape:
         raise ParameterError(f"test has images of shape {test.shape}, train of {train.shape}")
     net.to(device)
     with evaluation_mode(net):
-        try:
-            outputs = net(torch.zeros(1, *train.shape, device=device))
-        except RuntimeError as error:
-            raise ParameterError(
-                f"the network does not take images of shape {train.shape}: {error}"
-            ) from error
-    if outputs.ndim != 2:
-        raise ParameterError(
-            f"the network answers with shape {tuple(outputs.shape)}, (images, labels) is expected"
-        )
+        outputs = answer(net, torch.zeros(1, *train.shape, device=device))
     for part, ds in (("train", train), ("test", test)):
         if ds is not None:
             check_labels(part, ds.labels, outputs.shape[1])

@@ -27,8 +27,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 TREES = ("tree3 6/16", "tree3 15/16", "tree3 15/80")
 MAIN = ("lenet5", *TREES)
-#: To each Tree-3 the LeNet of about its operations: 0.41, 1.03, 1.60 million against 0.65, 0.99, 1.54.
-AT_EQUAL_COMPUTE = {"tree3 6/16": "lenet5", "tree3 15/16": "lenet5 d1=8", "tree3 15/80": "lenet5 d1=11"}
 SIGMOID = ("tree3 6/16 sigmoid", "tree3 15/16 sigmoid")
 CONTROLS = ("lenet5 d1=8", "lenet5 d1=11")
 #: The LeNet with as many weights as the largest tree, nearly all of them in its fully connected layers.
