@@ -87,7 +87,7 @@ def test_wrong_input_is_refused() -> None:
         augment(torch.zeros(1, 3, 4, 4), generator)
     with pytest.raises(ParameterError, match=r"\(3, 4, 4\); \(N, C, H, W\) is expected"):
         augment(torch.zeros(3, 4, 4, dtype=torch.uint8), generator)
-    with pytest.raises(ParameterError, match="shift=-1 is too small"):
+    with pytest.raises(ParameterError, match="shift=-1 is not allowed; it must be an integer of at least 0"):
         augment(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), generator, shift=-1)
 
 

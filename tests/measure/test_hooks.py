@@ -69,7 +69,8 @@ def test_modes_statistics_hooks_and_gradients_are_left_as_found() -> None:
 
 def test_modes_and_hooks_are_restored_after_an_error() -> None:
     net = tiny().train()
-    with pytest.raises(RuntimeError), measuring(net), Capture(net, "3") as capture:
+    does_not_take = r"does not take images of shape \(5, 8, 8\): RuntimeError"
+    with pytest.raises(ParameterError, match=does_not_take), measuring(net), Capture(net, "3") as capture:
         capture(torch.randn(6, 5, 8, 8))  # five channels instead of one
     assert net.training
     assert not any(module._forward_hooks for module in net.modules())

@@ -6,7 +6,7 @@ import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.papers.chapter import jobs as jobs_of
 from filterwise.papers.tree import plan
-from filterwise.papers.tree.quantities import best_rates
+from filterwise.papers.tree.quantities import AT_EQUAL_COMPUTE, best_rates
 from filterwise.runs.jobs import check_jobs
 from filterwise.runs.records import load_records
 
@@ -37,7 +37,7 @@ def test_controls_have_about_the_operations_of_their_trees():
         model, options = plan.network_of(name)
         return fw.models.macs(fw.models.build(model, **options))
 
-    for tree, lenet in plan.AT_EQUAL_COMPUTE.items():
+    for tree, lenet in AT_EQUAL_COMPUTE.items():
         if lenet == "lenet5":
             assert macs(tree) < macs(lenet)  # the smallest tree is the cheaper one
         else:

@@ -14,7 +14,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError, check_choice
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import Batch, HeadTrainer, Watch, confusion, generator_for
-from filterwise.measure.hooks import Capture, measuring, measuring_device, shapes_of
+from filterwise.measure.hooks import Capture, check_finite, measuring, measuring_device, shapes_of
 from filterwise.measure.means import float_batches, label_counts
 from filterwise.training.recipe import RECIPES, Recipe
 
@@ -89,7 +89,8 @@ def probe_heads(
 
     Returns heads by layer, in the order given.
     Raises ParameterError: unknown layer, labels that differ, a cache with augmentation or beyond ``memory``;
-    DataError: a label without images; TrainingDiverged: a loss stopped being finite.
+    DataError: a test set without images, a label without training images; TrainingDiverged: a loss stopped
+    being finite.
 
     >>> import filterwise as fw
     >>> rest, held_out = fw.data.load("digit-pairs", split="test", n=400).split_off(0.5, seed=0)
@@ -106,13 +107,16 @@ def probe_heads(
         )
     check_choice("cache_dtype", cache_dtype, ("float16", "float32"))
     labels = len(label_counts(train))
-    label_counts(test)
+    label_counts(test, complete=False)
     where = measuring_device(net, device)
     with measuring(net, where):
         stored = frozen_features(net, layers, train, 500, where, pool, cache_dtype, memory) if cache else None
         with Capture(net, layers, pool) as capture:
             first, _ = next(iter(float_batches(test, 1, where)))
-            trainer = HeadTrainer(shapes_of(capture(first)), labels, recipe, seed, where)
+            outputs = capture(first)
+            for layer, fields in outputs.items():
+                check_finite(layer, fields)
+            trainer = HeadTrainer(shapes_of(outputs), labels, recipe, seed, where)
             if stored is None:
                 batches = _augmented(capture, train, recipe, seed, where)
             else:

@@ -73,6 +73,14 @@ def as_fields(output: object, layer: str, pool: int | None = None) -> Tensor:
     )
 
 
+def check_finite(layer: str, values: Tensor) -> None:
+    """Raise a ParameterError for a layer's activations, or sums of them, that are not finite."""
+    if not bool(torch.isfinite(values).all()):
+        raise ParameterError(
+            f"activations of layer {layer!r} are not finite: the network gives NaN or infinity"
+        )
+
+
 @contextmanager
 def measuring(net: nn.Module, device: torch.device | None = None) -> Iterator[nn.Module]:
     """Evaluation mode, no autograd, on ``device``, with one thread on the CPU.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError, check_count
-from filterwise.measure.hooks import Capture, measuring, measuring_device
+from filterwise.measure.hooks import Capture, check_finite, measuring, measuring_device
 
 #: Values of one batch of images at most: 2**21 is 682 images of 3x32x32, or 13 of 3x224x224. On a CPU a
 #: quarter of it, because there the activations of a smaller batch stay in its cache (1.25 times faster).
@@ -169,9 +169,6 @@ class ClassSums:
         Raises ParameterError: an output was NaN or infinite; the layer is named.
         """
         for layer, sums in self._sums.items():
-            if not bool(torch.isfinite(sums).all()):
-                raise ParameterError(
-                    f"activations of layer {layer!r} are not finite: the network gives NaN or infinity"
-                )
+            check_finite(layer, sums)
         counts = self.counts.view(-1, 1, 1)
         return {layer: (sums.cpu() / counts).to(self._dtype) for layer, sums in self._sums.items()}

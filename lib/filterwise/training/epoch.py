@@ -154,7 +154,10 @@ def close_epoch(
     if final:
         place(net, device, torch.contiguous_format)
     if test is not None and (final or row["epoch"] % evaluate_every == 0):
-        result = evaluate(net, test, device=device)
+        try:
+            result = evaluate(net, test, device=device)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(_broken(row)) from error
         row.update(test_loss=result.loss, test_accuracy=result.accuracy)
     check_finite(net, row, final)
 
@@ -166,7 +169,11 @@ def check_finite(net: nn.Module, row: dict[str, Any], weights: bool) -> None:
     if finite and weights:
         finite = all(bool(torch.isfinite(weight).all()) for weight in net.parameters())
     if not finite:
-        raise TrainingDiverged(
-            f"the network is no longer finite after epoch {row['epoch']} at learning rate {row['lr']:g}; "
-            f"the last finite loss was {row['train_loss']:.6g}"
-        )
+        raise TrainingDiverged(_broken(row))
+
+
+def _broken(row: dict[str, Any]) -> str:
+    return (
+        f"the network is no longer finite after epoch {row['epoch']} at learning rate {row['lr']:g}; "
+        f"the last finite loss was {row['train_loss']:.6g}"
+    )
