@@ -2,27 +2,39 @@
 
 A chapter's cell tagged ``parameters`` is the schema: typed, one parameter a line, one comment each, as
 ``papermill --help-notebook`` reads it. It is read here without papermill, which takes over a second to import
-and passes over lines that it cannot read. A wrong value is refused before a kernel starts, or under plain
-papermill by the chapter's first code cell, which calls :func:`check` with ``globals()``.
+and passes over lines that it cannot read. A comment may state what the values can be: ``a | b | c`` at its
+beginning, or a range, ``in [0, 1)``, ``at least 1``, ``above 0``; of a list, each value. A wrong value is
+refused before a kernel starts, or under plain papermill by the chapter's first code cell, which calls
+:func:`check` with ``globals()``.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.errors import ParameterError, check_at_least, check_choice, refused
 
 #: The scales of an experiment: toy, narrow networks, full width for a tenth of the epochs, the papers' own.
 PROFILES = ("quick", "cifar", "short", "paper")
 _LARGEST_SEED = 2**32 - 1
 _SCALARS: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+_MOST_SEEDS = 1_000
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_RANGE = re.compile(
+    rf"\bin (?P<opens>[\[(])(?P<low>{_NUMBER}), (?P<high>{_NUMBER})(?P<closes>[\])])"
+    rf"|\b(?P<bound>at least|above) (?P<least>{_NUMBER})"
+)
+#: Only what a comment begins with, and not where it goes on: "L3 | L2, or as in ..." has other choices.
+_WORDS = re.compile(r"(\w+(?: \| \w+)+)(?=$|[,;](?! or ))")
 _INJECTED = "# Parameters"  # the line that papermill puts above the values it was given
 
 
@@ -73,12 +85,14 @@ def read(path: str | Path) -> dict[str, Parameter]:
     ``parameters``.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ParameterError(f"{path} is not a notebook: it is not a regular file")
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", ())]
     except FileNotFoundError:
         raise ParameterError(f"there is no notebook {path}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
         raise ParameterError(f"{path} is not a notebook: {error}") from None
     if len(tagged) != 1:
         raise ParameterError(f"{path} has {len(tagged)} cells tagged 'parameters'; it must have one")
@@ -124,8 +138,8 @@ def _from_text(parameter: Parameter, text: str) -> Any:
 def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
     """Refuse names that the chapter does not have, values of another type, and values that cannot be.
 
-    Raises ParameterError: names the parameter, its value and the choices; an unknown name or choice with the
-    near miss.
+    Raises ParameterError: names the parameter, its value and the choices or the range that its comment
+    states; an unknown name or choice with the near miss.
 
     >>> check_values(parse('profile: str = "quick"\\nseed: int = 0'), {"seedz": 1})
     Traceback (most recent call last):
@@ -136,6 +150,7 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
         check_choice("parameter", name, schema)
         _check_type(schema[name], value)
         _check_meaning(name, value)
+        _check_said(schema[name], value)
 
 
 def check(namespace: Mapping[str, Any]) -> None:
@@ -156,6 +171,10 @@ def check(namespace: Mapping[str, Any]) -> None:
         raise ParameterError("parameters: the notebook has not run a cell that declares 'profile: str = ...'")
     values = {name: parameter.default for name, parameter in schema.items()}
     for source in namespace.get("In", ()):
+        if str(source).startswith("profile: "):  # the parameter cell: its comments
+            with contextlib.suppress(ParameterError):
+                said = parse(source)
+                schema |= {name: replace(schema[name], comment=said[name].comment) for name in said}
         if str(source).startswith(_INJECTED):
             for node in ast.walk(ast.parse(source)):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -204,8 +223,9 @@ def _check_meaning(name: str, value: Any) -> None:
         check_choice(name, value, PROFILES)
     elif name in ("seed", "seeds"):
         check_at_least(name, value, 0 if name == "seed" else 1)
-        if value > _LARGEST_SEED:
-            raise ParameterError(f"{name}={value!r} is too large; it must be at most {_LARGEST_SEED}")
+        most = _LARGEST_SEED if name == "seed" else _MOST_SEEDS
+        if value > most:
+            raise ParameterError(f"{name}={value!r} is too large; it must be at most {most}")
     elif name == "device" and not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
         check_choice(name, value, ("auto", "cpu", "cuda", "cuda:1", "mps"))
     elif name == "data_root" and value and not Path(value).expanduser().is_dir():
@@ -214,6 +234,23 @@ def _check_meaning(name: str, value: Any) -> None:
         from filterwise import data
 
         check_choice(name, value, data.names())
+
+
+def _check_said(parameter: Parameter, value: Any) -> None:
+    """What the parameter's own comment says of its values; the default is always allowed."""
+    words, said = _WORDS.match(parameter.comment), _RANGE.search(parameter.comment)
+    if parameter.name in ("profile", "device") or value == parameter.default:
+        return
+    for one in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(one, str) and words:
+            check_choice(parameter.name, one, words[1].split(" | "))
+        elif type(one) in (int, float) and said:
+            low, high = float(said["low"] or said["least"]), float(said["high"] or math.inf)
+            above = one >= low if said["opens"] == "[" or said["bound"] == "at least" else one > low
+            below = one <= high if said["closes"] == "]" else one < high
+            if not (above and below):
+                each = "it" if one is value else "each"
+                raise refused(parameter.name, value, f"{each} must be {said[0]}")
 
 
 def _a(kind: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from filterwise import claims, data
 from filterwise.book import assembly
 from filterwise.cli import main
-from filterwise.errors import ParameterError
+from filterwise.errors import BookError, ParameterError
 
 SWEEP = ("sweep", "--model", "vgg6", "--data", "parts")
 
@@ -79,7 +79,7 @@ def test_the_book_is_built_by_its_own_package(capsys, monkeypatch, tmp_path):
     assert (asked["out"], asked["force"], asked["parameters"]) == (str(tmp_path), True, {"profile": "quick"})
 
     def breaks(**_):
-        raise ParameterError("first line\nsecond line")
+        raise BookError("first line\nsecond line")
 
     monkeypatch.setattr(assembly, "build", breaks)
     assert main(["book", "build"]) == 1

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from filterwise.book import digest
 from filterwise.book.executing import Executed, execute
 from filterwise.book.launcher import ends_with_parent
 from filterwise.book.staging import pages, stage
-from filterwise.errors import BookError
+from filterwise.errors import BookError, ParameterError
 from filterwise.files import checkout
 
 _MARK = ".built-from"
@@ -54,8 +55,8 @@ def build(
     work : folder that Sphinx works in; ``root/_build/book`` when not given
     say : is given a line for each step
 
-    Raises BookError: there is no book, or something else in ``out``; a chapter failed (named with its cell);
-    or Sphinx warned (each warning is in the message).
+    Raises ParameterError: ``out`` holds something else, or cannot be made; BookError: there is no book; a
+    chapter failed (named with its cell); or Sphinx warned (each warning is in the message).
     """
     root = Path(root or checkout() or Path.cwd()).resolve()
     out = Path(out).resolve() if out else root / "_build" / "html"
@@ -124,7 +125,13 @@ def _render(source: Path, work: Path, fresh: bool) -> None:
 def _check_free(out: Path) -> None:
     book = (out / _MARK).is_file() or (out / "index.html").is_file()
     if out.exists() and not book and (not out.is_dir() or any(out.iterdir())):
-        raise BookError(f"{out} holds something that is not a book; give another folder")
+        raise ParameterError(f"out: {out} holds something that is not a book; give another folder")
+    above = next(each for each in out.parents if each.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".book-", dir=above):
+            pass
+    except OSError as error:
+        raise ParameterError(f"out: {out} cannot be made below {above}: {error.strerror}") from None
 
 
 def _publish(built: Path, out: Path) -> None:

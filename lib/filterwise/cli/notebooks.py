@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from filterwise.cli.strictness import PROFILE, Strict, name_and_value
-from filterwise.errors import FilterwiseError
+from filterwise.errors import FilterwiseError, ParameterError
 
 
 class _Run(Strict):
@@ -47,11 +47,17 @@ def run(
     notebook = chapter_path(chapter)
     schema = read(notebook)
     if only_list:
+        if parameter or output:
+            raise ParameterError("--list prints the parameters and runs nothing; leave out -p and -o")
         for each in schema.values():
             comment = f"  # {each.comment}" if each.comment else ""
             click.echo(f"{each.name}: {each.type} = {each.default!r}{comment}")
         return 0
     values = from_texts(schema, [name_and_value("-p", text) for text in parameter])
+    if not chapter.endswith(".ipynb") and set(values) - {"profile", "seed", "device", "data_root"}:
+        from filterwise.papers.chapter import check_page
+
+        check_page(chapter, {**{name: each.default for name, each in schema.items()}, **values})
     target = Path(output) if output else default_output(notebook, values)
     try:
         launch(notebook, values, target, log=log, progress=not quiet)
@@ -73,6 +79,8 @@ def book(action: str, out: str | None, profile: str, force: bool) -> int:
 
     try:
         build(out=out, parameters={"profile": profile}, force=force, say=click.echo)
+    except ParameterError:
+        raise
     except FilterwiseError as error:  # one of many lines: the cell, or every warning of Sphinx
         click.echo(f"filterwise: error: the book was not built: {error}", err=True)
         return 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
@@ -101,6 +102,16 @@ def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[J
     plan = importlib.import_module(f"filterwise.papers.{folders()[name]}.plan")
     listed: list[Job] = plan.jobs(profile, data_root)
     return listed
+
+
+def check_page(name: str, values: Mapping[str, Any]) -> None:
+    """Refuse parameters of a page for which its plan has no jobs, before anything is trained.
+
+    Raises ParameterError: as the plan's ``page_jobs``, which is given those of ``values`` that it takes.
+    """
+    plan = importlib.import_module(f"filterwise.papers.{folders()[name]}.plan")
+    taken = inspect.signature(plan.page_jobs).parameters
+    plan.page_jobs(**{parameter: value for parameter, value in values.items() if parameter in taken})
 
 
 @dataclass(frozen=True)
