@@ -149,7 +149,7 @@ def check_values(schema: Mapping[str, Parameter], values: Mapping[str, Any]) -> 
     for name, value in values.items():
         check_choice("parameter", name, schema)
         _check_type(schema[name], value)
-        _check_meaning(name, value)
+        check_meaning(name, value)
         _check_said(schema[name], value)
 
 
@@ -217,8 +217,11 @@ def _fits(node: ast.expr, value: Any, parameter: Parameter) -> bool:
     )
 
 
-def _check_meaning(name: str, value: Any) -> None:
-    """The names that mean the same in every chapter have values that can be."""
+def check_meaning(name: str, value: Any) -> None:
+    """Refuse values that cannot be, of the names that mean the same in every chapter and command.
+
+    Raises ParameterError: of ``profile``, ``seed``, ``seeds``, ``device``, ``data_root`` and ``data``.
+    """
     if name == "profile":
         check_choice(name, value, PROFILES)
     elif name in ("seed", "seeds"):

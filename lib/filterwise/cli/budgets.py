@@ -27,6 +27,9 @@ def record(
     CHAPTER is a name such as 4-sfp.
     """
     from filterwise.papers.chapter import jobs as jobs_of
+    from filterwise.runs.durations import parse_budget
+
+    parse_budget(budget)  # at once; the chapter's list takes a second
 
     queue = jobs_of(chapter, profile, common["data_root"])
     if bundle is not None:

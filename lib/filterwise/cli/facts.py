@@ -8,6 +8,7 @@ import warnings
 import click
 
 from filterwise.cli.strictness import PROFILE, Strict
+from filterwise.errors import ParameterError
 
 
 @click.group(no_args_is_help=False)
@@ -37,6 +38,12 @@ def info(name: str, root: str | None) -> None:
 @click.option("--root", metavar="DIR", help="Where the image sets are.")
 def fetch(name: str, root: str | None) -> None:
     """Download a set."""
+    from filterwise import data
+
+    info = data.describe(name)
+    if not info.downloadable:
+        why = "it is embedded" if info.kind == "embedded" else "give its folder by --root to the other commands"
+        raise ParameterError(f"{info.name} cannot be downloaded: {why}")
     _look(name, root, download=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ import click
 
 from filterwise.cli.strictness import Strict, name_and_value, work
 from filterwise.errors import ParameterError, RunError, check_choice
+from filterwise.parameters import check_meaning
 
 if TYPE_CHECKING:
     from filterwise.runs.specification import Run
 
 _MOST_RUNS = 10_000
-_SCHEDULER_SECONDS = 10
+_SCHEDULER_SECONDS = 4
 _NOT_SHOWN = ("key", "spec_key", "error", "torch")
 
 
@@ -51,9 +54,13 @@ def sweep(
         "--model": ("model", model),
         "--data": ("data", data),
     }
-    axes = axes_of({option: (name, text) for option, (name, text) in options.items() if text}, settings)
+    given = {option: (name, text) for option, (name, text) in options.items() if text is not None}
+    axes = axes_of(given, settings)
     if table:
         _check_writable(Path(table))
+    _check_early(data, recipe, axes)
+    if dask is not None and not dry_run:
+        _check_listens(dask)
     runs = _grid(model, data, recipe, axes)
     from filterwise.runs import cost
     from filterwise.runs.sweeping import describe, queue, sweep
@@ -91,7 +98,8 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
     options : an option that was given -> the setting that it stands for, and its text.
     settings : the texts of ``-s``.
 
-    Raises ParameterError if a setting is said twice, which names both, or there are too many combinations.
+    Raises ParameterError if a setting is said twice, which names both, has no value or one of them twice, or
+    there are too many combinations.
 
     >>> axes_of({"--seeds": ("seed", "0-1")}, ("recipe.lr=0.1,0.2",))
     {'recipe.lr': [0.1, 0.2], 'seed': [0, 1]}
@@ -111,11 +119,28 @@ def axes_of(options: dict[str, tuple[str, str]], settings: tuple[str, ...]) -> d
         if name in how:
             raise ParameterError(f"{name} is set by both {how[name]!r} and {words!r}; give one of them")
         how[name] = words
+        if name == "recipe":
+            raise ParameterError(f"{words!r}: give --recipe {value}, and -s recipe.NAME=VALUE for its parts")
+        if name in [name for name, _ in options.values()] and not value.strip():
+            raise ParameterError(f"{words.strip()} has no value")
         axes[name] = _seeds(value, words) if name == "seed" else values_of(value)
+        if any(one in axes[name][:place] for place, one in enumerate(axes[name])):
+            raise ParameterError(f"{words!r} has a value twice")
         runs *= len(axes[name])
         if runs > _MOST_RUNS:
             raise ParameterError(f"{words!r} makes {runs:,} runs; at most {_MOST_RUNS:,} are allowed")
     return axes
+
+
+def _check_early(data: str, recipe: str, axes: dict[str, list[Any]]) -> None:
+    """What can be refused without importing torch, which takes longer than all else."""
+    from filterwise.training.recipe import RECIPES
+
+    check_meaning("data", data)
+    check_choice("recipe", recipe, RECIPES)
+    parts = {name.removeprefix("recipe."): axes[name] for name in axes if name.startswith("recipe.")}
+    for values in itertools.product(*parts.values()):
+        RECIPES[recipe].replace(**dict(zip(parts, values, strict=True)))
 
 
 def _grid(model: str, data: str, recipe: str, axes: dict[str, list[Any]]) -> list[Run]:
@@ -123,7 +148,6 @@ def _grid(model: str, data: str, recipe: str, axes: dict[str, list[Any]]) -> lis
     from filterwise.runs.specification import Run
     from filterwise.training.recipe import RECIPES
 
-    check_choice("recipe", recipe, RECIPES)
     varied = {name: values for name, values in axes.items() if name not in ("model", "data")}
     return grid(Run(model, data, RECIPES[recipe]), **varied)
 
@@ -174,12 +198,34 @@ def _check_writable(file: Path) -> None:
     check_writable(file.parent, "--table")
 
 
+def _check_listens(address: str) -> None:
+    """A scheduler is at the address; Dask itself takes long to give up, and never does where nobody speaks.
+
+    Raises ParameterError: it is no address; RunError: nothing listens there, or does not speak first, as a
+    scheduler does.
+    """
+    kind, _, place = address.rpartition("://")
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ParameterError(f"--dask {address} is not an address; write tcp://HOST:PORT")
+    if kind not in ("", "tcp", "tls", "ws", "wss"):
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _SCHEDULER_SECONDS) as connection:
+            if kind in ("", "tcp") and not connection.recv(1):
+                raise OSError("it closes the connection")
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RunError(f"no Dask scheduler at {address}: {why}") from None
+
+
 @contextlib.contextmanager
 def _engine(address: str | None) -> Iterator[None]:
     if address is None:
         yield
         return
     try:
+        import dask.config
         from distributed import Client
     except ImportError:
         raise RunError("--dask needs dask; pip install 'filterwise[cluster]'") from None
@@ -187,8 +233,9 @@ def _engine(address: str | None) -> Iterator[None]:
 
     click.echo(f"filterwise: asking for a Dask scheduler at {address}", err=True)
     try:
-        client = Client(address, timeout=f"{_SCHEDULER_SECONDS}s")
-    except (OSError, TimeoutError, ValueError) as error:
-        raise RunError(f"no Dask scheduler at {address}: {error}") from None
+        with dask.config.set({"distributed.comm.timeouts.connect": _SCHEDULER_SECONDS}):
+            client = Client(address, timeout=_SCHEDULER_SECONDS)
+    except Exception as error:  # of whatever a program that is no scheduler answers
+        raise RunError(f"no Dask scheduler at {address}: {type(error).__name__}: {error}") from None
     with client, parallel_config(backend="dask", client=client, wait_for_workers_timeout=3600):
         yield

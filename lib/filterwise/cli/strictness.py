@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from filterwise.errors import ParameterError, near_miss
-from filterwise.parameters import PROFILES
+from filterwise.parameters import PROFILES, check_meaning
 
 
 class OneOf(click.Choice[str]):
@@ -41,18 +41,28 @@ def name_and_value(option: str, text: str) -> tuple[str, str]:
     return name, value
 
 
+def _checked(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """An option with the meaning of a chapter's parameter, refused before anything heavy is imported."""
+    if value is not None:
+        check_meaning(str(option.name), value)
+    return value
+
+
 def work(jobs: int | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of commands that train: how many at a time, where, and where things are kept."""
     at_least_1 = click.IntRange(min=1)
     listed = [
         click.option("--jobs", type=at_least_1, default=jobs, metavar="N", help="How many at a time."),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps."),
+        click.option(
+            "--device", default="auto", show_default=True, callback=_checked,
+            help="auto, cpu, cuda, cuda:1, mps.",
+        ),
         click.option("--per-device", type=at_least_1, default=1, metavar="N", help="Runs on one GPU."),
         click.option(
             "--together", type=at_least_1, default=1, metavar="N",
             help="Train N runs that differ in seed or rate alone as one stack, on one CUDA device.",
         ),
-        click.option("--data-root", metavar="DIR", help="Where the image sets are."),
+        click.option("--data-root", metavar="DIR", callback=_checked, help="Where the image sets are."),
         click.option("--runs", "root", metavar="DIR", help="Where runs are stored (default: data/runs)."),
         click.option("--dry-run", is_flag=True, help="Print what would run and how long it would take."),
     ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from filterwise import disk
-from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.errors import check_choice
 from filterwise.runs import cost, finding, records, rows, stacks, store, workers
+from filterwise.runs.durations import parse_budget
 from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import measured
 from filterwise.runs.queueing import LAST, Pending, pending
@@ -42,23 +42,6 @@ class _Task:
     deadline: float  # seconds since 1970: other processes share it
     something_ran: str
     group: tuple[Run, ...]  # trained together with the job's run, itself among them
-
-
-def parse_budget(budget: str | float) -> float:
-    """Seconds of a duration such as ``"8m"``, ``"1h30m"``, ``"90s"`` or ``480``.
-
-    Raises ParameterError if it is not a duration of at least one second.
-
-    >>> parse_budget("1h30m"), parse_budget("90"), parse_budget(480)
-    (5400.0, 90.0, 480.0)
-    """
-    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(budget).strip())
-    if not found or not str(budget).strip():
-        raise ParameterError(f"budget={budget!r} is not a duration; write '8m', '1h30m', '90s' or seconds")
-    hours, minutes, rest = (float(part or 0) for part in found.groups())
-    total = 3600 * hours + 60 * minutes + rest
-    check_at_least("budget", total, 1)
-    return total
 
 
 def record(
