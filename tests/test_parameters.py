@@ -146,6 +146,39 @@ def test_values_that_can_be_are_accepted(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("line", "allowed", "refused"),
+    [
+        ("x: float = 0.3  # theta in [0, 1), above which", [0, 0.999], [1.0, -0.1, float("nan")]),
+        ("x: float = 0.3  # in (0, 1]", [1.0], [0.0, 1.1]),
+        ("x: int = 3  # pictures, at least 1", [1, 10**9], [0, -1]),
+        ("x: float = 3  # above 0; else 1", [1e-9], [0.0, float("inf")]),
+        ("x: list[float] = []  # each above 0; empty: the profile's", [[], [1, 2.5]], [[1, 0.0]]),
+        ("x: float | None = None  # at least -1.5", [None, -1.5], [-2.0]),
+        ("x: str = ''  # a | b1, of both; empty: all", ["a", "b1", ""], ["c", "a | b1"]),
+        ("x: str = 'a'  # a | b, or as in 'after 2'", ["c"], []),
+        ("x: str = 'a'  # a | b", ["b"], [""]),
+        ("x: float = 1  # factor on the filters above the first", [0.0, -3], []),
+    ],
+)
+def test_a_comment_says_what_the_values_can_be(line, allowed, refused):
+    schema = parse(line)
+    for value in allowed:
+        check_values(schema, {"x": value})
+    for value in refused:
+        with pytest.raises(
+            ParameterError, match=r"x=.* (must be (in|at least|above)|is not known; choose from)"
+        ):
+            check_values(schema, {"x": value})
+
+
+def test_a_comments_range_is_checked_in_a_notebook_as_well():
+    cell = 'profile: str = "quick"\nwidth: float = 1.0  # above 0'
+    check(namespace(cell, "# Parameters\nwidth = 2"))
+    with pytest.raises(ParameterError, match="width=-2 is not allowed; it must be above 0"):
+        check(namespace(cell, "# Parameters\nwidth = -2"))
+
+
 def namespace(*cells: str) -> dict:
     """What IPython holds after these cells have run with history."""
     names: dict = {"In": ["", *cells], "Out": {}, "exit": 1, "get_ipython": 2}

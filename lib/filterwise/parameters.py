@@ -240,12 +240,12 @@ def check_meaning(name: str, value: Any) -> None:
 
 
 def _check_said(parameter: Parameter, value: Any) -> None:
-    """What the parameter's own comment says of its values; the default is always allowed."""
+    """What the parameter's own comment says of its values; an empty text where it speaks of that."""
     words, said = _WORDS.match(parameter.comment), _RANGE.search(parameter.comment)
-    if parameter.name in ("profile", "device") or value == parameter.default:
+    if parameter.name in ("profile", "device"):
         return
     for one in value if isinstance(value, (list, tuple)) else [value]:
-        if isinstance(one, str) and words:
+        if isinstance(one, str) and words and (one or "empty" not in parameter.comment):
             check_choice(parameter.name, one, words[1].split(" | "))
         elif type(one) in (int, float) and said:
             low, high = float(said["low"] or said["least"]), float(said["high"] or math.inf)

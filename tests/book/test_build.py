@@ -15,7 +15,7 @@ from filterwise.book import assembly, digest, launcher
 from filterwise.book.assembly import build
 from filterwise.book.executing import Executed, execute, with_outputs
 from filterwise.book.staging import pages, stage
-from filterwise.errors import BookError
+from filterwise.errors import BookError, ParameterError
 
 PARAMETERS = ["parameters"]
 
@@ -270,8 +270,10 @@ def test_a_folder_with_something_else_in_it_is_refused_before_a_chapter_runs(
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "text.tex").write_text("years of work")
     for out in (tmp_path / "thesis", tmp_path / "thesis" / "text.tex"):
-        with pytest.raises(BookError, match="not a book"):
+        with pytest.raises(ParameterError, match="not a book"):
             build(small, out=out)
+    with pytest.raises(ParameterError, match="cannot be made below"):
+        build(small, out=tmp_path / "thesis" / "text.tex" / "book")
     assert (tmp_path / "thesis" / "text.tex").read_text() == "years of work"
     assert counted == []
 

@@ -1,10 +1,14 @@
 """``filterwise sweep``: values of the axes, contradictions, and the table that comes out."""
 
+import socket
+import time
+
 import pandas as pd
 import pytest
 
-from filterwise.cli import main
+from filterwise.cli import grids, main
 from filterwise.cli.grids import axes_of, values_of
+from filterwise.runs import workers
 
 SWEEP = ["sweep", "--model", "lenet5", "--data", "parts", "--recipe", "mini", "--device", "cpu"]
 SMALL = [
@@ -37,11 +41,50 @@ SMALL = [
         (("--seeds", "0-9999", "-s", "labels=2,3"), "makes 20,000 runs; at most 10,000"),
         (("-s", "recipe.lr"), "-s recipe.lr has no value; write -s recipe.lr=VALUE"),
         (("-s", "=1"), "write -s NAME=VALUE"),
+        (("--seeds", ""), "--seeds has no value"),
+        (("--widths", ""), "--widths has no value"),
+        (("-s", "recipe.lr=0.1,0.1"), "'-s recipe.lr=0.1,0.1' has a value twice"),
+        (("-s", "labels=2,2"), "has a value twice"),
+        (("-s", "recipe=head"), "give --recipe head"),
+        (("--epochs", "0"), "epochs=0 is not allowed"),
+        (("-s", "recipe.schedule=cosine,pieces"), "schedule='pieces' needs milestones"),
         (("--table", "/dev/null/a.csv"), "--table /dev/null cannot be written to: Not a directory"),
     ],
 )
 def test_what_cannot_be_or_is_said_twice_is_refused(refused, given, message):
     assert message in refused(*SWEEP, *given)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nonsense", "--dask nonsense is not an address; write tcp://HOST:PORT"),
+        ("tcp://127.0.0.1", "is not an address"),
+        ("tcp://127.0.0.1:99999", "no Dask scheduler at tcp://127.0.0.1:99999: "),
+        ("tcp://127.0.0.1:{dead}", "no Dask scheduler at tcp://127.0.0.1:{dead}: Connection refused"),
+        ("tcp://127.0.0.1:{silent}", "no Dask scheduler at tcp://127.0.0.1:{silent}: timed out"),
+    ],
+)
+def test_a_scheduler_that_is_not_there_is_refused_in_seconds(refused, monkeypatch, address, message):
+    monkeypatch.setattr(grids, "_SCHEDULER_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as dead:
+        ports = {"silent": silent.getsockname()[1], "dead": dead.getsockname()[1]}
+        dead.close()
+        began = time.monotonic()
+        assert message.format(**ports) in refused(*SWEEP, "--dask", address.format(**ports))
+        assert time.monotonic() - began < 5
+
+
+# distributed speaks to its processes over loopback; what it warns of there is no concern of ours
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
+def test_a_scheduler_that_is_there_is_taken(capsys):
+    distributed = pytest.importorskip("distributed", reason="needs the extra 'cluster'")
+    quiet = {"dashboard_address": None, "processes": False, "protocol": "tcp"}
+    with distributed.LocalCluster(n_workers=0, **quiet) as cluster:
+        grids._check_listens(cluster.scheduler_address)
+        with grids._engine(cluster.scheduler_address):
+            assert workers.on_cluster()
+    assert "asking for a Dask scheduler" in capsys.readouterr().err
 
 
 def test_seeds_may_be_given_either_way():
@@ -98,14 +141,19 @@ def test_a_folder_of_runs_that_cannot_be_is_one_line(refused):
     assert "runs /dev/null/runs cannot be written to" in refused(*SWEEP, *SMALL, "--runs", "/dev/null/runs")
 
 
-def test_no_scheduler_at_an_address_is_said_at_once(capsys, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("Timed out"), MemoryError("of a length that is a greeting")])
+def test_a_program_that_is_no_scheduler_is_one_line(capsys, monkeypatch, error):
     import distributed
 
     def client(*_, **__):
-        raise OSError("Timed out")
+        raise error
 
+    monkeypatch.setattr(grids, "_check_listens", lambda _: None)
     monkeypatch.setattr(distributed, "Client", client)
     assert main([*SWEEP, "--dask", "tcp://127.0.0.1:9"]) == 2
     asked, refused = capsys.readouterr().err.splitlines()
     assert asked == "filterwise: asking for a Dask scheduler at tcp://127.0.0.1:9"
-    assert refused.startswith("filterwise: error: no Dask scheduler at tcp://127.0.0.1:9")
+    assert (
+        refused
+        == f"filterwise: error: no Dask scheduler at tcp://127.0.0.1:9: {type(error).__name__}: {error}"
+    )

@@ -31,6 +31,13 @@ SWEEP = ("sweep", "--model", "vgg6", "--data", "parts")
         (("record", "4-sfp"), "Missing option '--profile'"),
         (("book", "--out"), "requires an argument"),
         (("sweep", "--model", "vgg61", "--data", "parts"), "did you mean 'vgg"),
+        (("sweep", "--model", "vgg6", "--data", "prts"), "did you mean 'parts'?"),
+        ((*SWEEP, "--device", "cdua"), "did you mean 'cuda'?"),
+        ((*SWEEP, "--data-root", "/no/where"), "data_root='/no/where' is not a folder"),
+        (("record", "4-sfp", "--profile", "quick", "--budget", "5x"), "budget='5x' is not a duration"),
+        (("data", "fetch", "parts"), "parts cannot be downloaded: it is embedded"),
+        (("book", "--out", "/dev/null"), "/dev/null holds something that is not a book"),
+        (("book", "--out", "/dev/null/book"), "/dev/null/book cannot be made"),
         ((*SWEEP, "--recipe", "grup"), "did you mean 'group'?"),
         ((*SWEEP, "-s", "recipe.rl=1"), "did you mean 'lr'?"),
         ((*SWEEP, "--seds", "1"), "'--seeds'"),
@@ -44,7 +51,17 @@ def test_every_mistake_is_one_line_with_the_near_miss(refused, arguments, messag
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["rn"], ["sweep", "--help"], ["run", "4-sfp", "-p", "seedz=1"], [*SWEEP, "--seds", "1"]],
+    [
+        *(["--help"], ["rn"], ["sweep", "--help"], ["run", "4-sfp", "--list"], ["data", "list"]),
+        *(["run", "4-sfp", "-p", "seedz=1"], ["run", "4-sfp", "-p", "threshold=7"]),
+        *([*SWEEP, "--seds", "1"], [*SWEEP, "--recipe", "grup"], [*SWEEP, "--epochs", "0"]),
+        *(
+            [*SWEEP, "--device", "cdua"],
+            [*SWEEP, "--dask", "tcp://127.0.0.1:9"],
+            [*SWEEP, "--seeds", "0-99999"],
+        ),
+        ["record", "4-sfp", "--profile", "quick", "--budget", "5x"],
+    ],
 )
 def test_help_and_mistakes_bring_nothing_heavy(arguments):
     heavy = {"torch", "pandas", "numpy", "papermill", "nbformat", "yaml", "distributed"}

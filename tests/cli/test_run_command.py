@@ -13,6 +13,7 @@ import pytest
 
 from filterwise.book import launcher
 from filterwise.cli import main
+from filterwise.papers import chapter as papers
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,52 @@ from filterwise.cli import main
 def test_wrong_parameters_are_refused_before_a_kernel_starts(notebook, refused, monkeypatch, values, message):
     monkeypatch.setattr(launcher, "_papermill", lambda *_, **__: pytest.fail("a kernel was started"))
     assert re.search(message.replace("?", r"\?"), refused("run", str(notebook()), *values))
+
+
+@pytest.mark.parametrize(
+    ("chapter", "value", "message"),
+    [
+        ("1-pooling", "shown=0", r"shown=0 is not allowed; it must be in \[1, 20\]"),
+        ("2-tree", "K=0", "K=0 is not allowed; it must be at least 1"),
+        ("2-tree", "M=-1", "M=-1 is not allowed"),
+        ("2-tree", "rates=[0.1,0]", r"rates=\[0.1, 0\] is not allowed; each must be above 0"),
+        ("3-power-law", "widths=[0,2,3]", "each must be at least 1"),
+        ("3-power-law", "ratio=0", "ratio=0.0 is not allowed; it must be above 0"),
+        ("3-power-law", "ratio=inf", "ratio=inf is not allowed"),
+        (
+            "3-power-law",
+            "pool=mx",
+            "pool='mx' is not known; choose from 'max', 'average'; did you mean 'max'?",
+        ),
+        ("3-power-law", "target=1", r"target=1.0 is not allowed; it must be in \(0, 1\)"),
+        ("4-sfp", "threshold=7", r"threshold=7.0 is not allowed; it must be in \[0, 1\)"),
+        ("4-sfp", "threshold=nan", "threshold=nan is not allowed"),
+        ("4-sfp", "filter_number=-1", "filter_number=-1 is not allowed; it must be at least 0"),
+        ("4-sfp", "seeds=100000", "seeds=100000 is too large"),
+    ],
+)
+def test_what_a_chapters_comments_rule_out_is_refused_before_a_kernel_starts(
+    refused, monkeypatch, chapter, value, message
+):
+    monkeypatch.setattr(launcher, "_papermill", lambda *_, **__: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(papers, "check_page", lambda *_: pytest.fail("the plan was asked"))
+    assert re.search(message.replace("?", r"\?"), refused("run", chapter, "-p", value))
+
+
+@pytest.mark.parametrize(
+    ("chapter", "value", "message"),
+    [
+        ("1-pooling", "plan=L9", "plan='L9' is not known; .* did you mean 'L3'"),
+        ("1-pooling", "order=AP3-MP4", "order='AP3-MP4' divides the map by 12"),
+        ("2-tree", "rates=[0.1,0.1]", "must be different numbers above 0"),
+        ("3-power-law", "widths=[2,4]", "at least 3 different widths"),
+    ],
+)
+def test_what_a_chapters_plan_refuses_is_refused_before_a_kernel_starts(
+    refused, monkeypatch, chapter, value, message
+):
+    monkeypatch.setattr(launcher, "_papermill", lambda *_, **__: pytest.fail("a kernel was started"))
+    assert re.search(message, refused("run", chapter, "-p", value))
 
 
 def test_it_does_what_papermill_does_and_leaves_one_notebook(notebook, tmp_path, capsys):
@@ -78,6 +125,9 @@ def test_the_list_of_parameters_and_safe_outputs(notebook, refused, tmp_path, ca
     assert main(["run", str(path), "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert listed[:2] == ["profile: str = 'quick'  # quick | cifar", "seed: int = 0"]
+    assert "--list prints the parameters and runs nothing" in refused(
+        "run", str(path), "--list", "-p", "seed=1"
+    )
     assert "is the chapter itself" in refused("run", str(path), "-o", str(path))
     (tmp_path / "file").write_text("")
     assert "file" in refused("run", str(path), "-o", str(tmp_path / "file" / "out.ipynb"))

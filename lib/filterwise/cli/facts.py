@@ -42,7 +42,9 @@ def fetch(name: str, root: str | None) -> None:
 
     info = data.describe(name)
     if not info.downloadable:
-        why = "it is embedded" if info.kind == "embedded" else "give its folder by --root to the other commands"
+        why = (
+            "it is embedded" if info.kind == "embedded" else "give its folder by --root to the other commands"
+        )
         raise ParameterError(f"{info.name} cannot be downloaded: {why}")
     _look(name, root, download=True)
 

@@ -135,7 +135,9 @@ def probe_heads(
 
 
 def check_same_labels(train: ImageSet, test: ImageSet) -> None:
-    """Raise a ParameterError unless both sets have the same labels."""
+    """Raise a ParameterError unless both sets have the same labels, and images of one shape."""
+    if train.shape != test.shape:
+        raise ParameterError(f"train has images of shape {train.shape}, test of {test.shape}")
     if tuple(train.label_names) != tuple(test.label_names):
         raise ParameterError(
             f"train has {len(train.label_names)} labels and test {len(test.label_names)}, or other names; "

@@ -181,7 +181,7 @@ class Capture:
         except (FilterwiseError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the network is the user's own, and may raise anything
-            why = f"{type(error).__name__}: {error}"
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
             raise ParameterError(
                 f"the network does not take images of shape {tuple(image.shape[1:])}: {why}"
             ) from error

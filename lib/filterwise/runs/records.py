@@ -181,7 +181,7 @@ def arrays(
         others = sorted(other.name for other in path.parent.glob(f"{profile}-*.npz"))
         raise RunError(f"{path} does not exist; arrays are kept in {', '.join(others) or 'no other file'}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     # numpy, zipfile and zlib have errors of their own for every place of the damage
     except Exception as error:

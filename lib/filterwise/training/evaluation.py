@@ -67,8 +67,8 @@ def answer(net: nn.Module, images: Tensor) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        shape = tuple(images.shape[1:])
-        raise ParameterError(f"the network does not take images of shape {shape}: {error}") from error
+        shape, why = tuple(images.shape[1:]), str(error).partition("\n")[0]
+        raise ParameterError(f"the network does not take images of shape {shape}: {why}") from error
     if not isinstance(found, Tensor) or found.ndim != 2:
         kind = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
         raise ParameterError(f"the network answers with {kind}, one tensor (images, labels) is expected")
