@@ -47,7 +47,7 @@ def asked(monkeypatch) -> dict:
     return asked
 
 
-def test_recording_says_what_it_did(asked, capsys):
+def test_recording_says_what_it_did(asked, capsys, tmp_path):
     given = [
         "--budget",
         "10m",
@@ -58,7 +58,7 @@ def test_recording_says_what_it_did(asked, capsys):
         "--runs",
         "r",
         "--data-root",
-        "d",
+        str(tmp_path),
         "--stale",
     ]
     assert main([*RECORD, *given]) == 0
@@ -68,7 +68,7 @@ def test_recording_says_what_it_did(asked, capsys):
     assert said.err == "filterwise: blocked: two: cifar10 is not there\n"
     expected = {"chapter": "4-sfp", "profile": "cifar", "queue": JOBS, "budget": "10m", "bundle": None}
     expected |= {"jobs": 2, "together": 4, "per_device": 1, "device": "auto", "stale": True}
-    assert asked == expected | {"root": "r", "data_root": "d", "out": None}
+    assert asked == expected | {"root": "r", "data_root": str(tmp_path), "out": None}
 
 
 def test_what_is_pending_is_listed(asked, capsys):
