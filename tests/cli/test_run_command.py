@@ -55,6 +55,8 @@ def test_wrong_parameters_are_refused_before_a_kernel_starts(notebook, refused, 
         ("4-sfp", "threshold=7", r"threshold=7.0 is not allowed; it must be in \[0, 1\)"),
         ("4-sfp", "threshold=nan", "threshold=nan is not allowed"),
         ("4-sfp", "filter_number=-1", "filter_number=-1 is not allowed; it must be at least 0"),
+        ("6-rodib", "fc_inputs=[0,4]", r"fc_inputs=\[0, 4\] is not allowed; each must be at least 1"),
+        ("6-rodib", "delays=-2", "delays=-2 is not allowed; it must be at least 0"),
         ("4-sfp", "seeds=100000", "seeds=100000 is too large"),
     ],
 )
@@ -73,6 +75,7 @@ def test_what_a_chapters_comments_rule_out_is_refused_before_a_kernel_starts(
         ("1-pooling", "order=AP3-MP4", "order='AP3-MP4' divides the map by 12"),
         ("2-tree", "rates=[0.1,0.1]", "must be different numbers above 0"),
         ("3-power-law", "widths=[2,4]", "at least 3 different widths"),
+        ("6-rodib", "delays=3", "delays=3 give 9 output times, fewer than the 10 labels"),
     ],
 )
 def test_what_a_chapters_plan_refuses_is_refused_before_a_kernel_starts(

@@ -42,9 +42,8 @@ def fetch(name: str, root: str | None) -> None:
 
     info = data.describe(name)
     if not info.downloadable:
-        why = (
-            "it is embedded" if info.kind == "embedded" else "give its folder by --root to the other commands"
-        )
+        how = {"embedded": "it is embedded", "averaged": f"it is made from {info.base}"}
+        why = how.get(info.kind, "give its folder by --root to the other commands")
         raise ParameterError(f"{info.name} cannot be downloaded: {why}")
     _look(name, root, download=True)
 
