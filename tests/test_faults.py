@@ -16,10 +16,18 @@ from torch import nn
 
 import filterwise as fw
 from filterwise import parameters
+from filterwise.book.staging import pages
 from filterwise.claims import claim_files
 from filterwise.data.augmentation import augment
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import DataError, FilterwiseError, ParameterError, RunError, TrainingDiverged
+from filterwise.errors import (
+    BookError,
+    DataError,
+    FilterwiseError,
+    ParameterError,
+    RunError,
+    TrainingDiverged,
+)
 from filterwise.runs import records
 
 TESTS = Path(__file__).parent
@@ -149,6 +157,12 @@ CALLS = {
     "probe_heads, no images": (lambda: heads(train=images(labels=(0,))), r"no image: 1 \('dog'\)", DataError),
     "probe_heads, channels": (lambda: heads(train=images(channels=3)), "train has images of shape"),
     "probe_heads, seed": (lambda: heads(seed=0.5), f"seed=0.5 {INTEGER}0"),
+    "probe_heads, recipe": (
+        lambda: fw.measure.probe_heads(network(), "0", images(), images(), None), "recipe=None is not",
+    ),
+    "route_maps, NaN": (
+        lambda: fw.measure.route_maps(network(NAN), images().images, "0", device="cpu"), FINITE,
+    ),
     "power_law, seed": (lambda: power_law(seed=-1), f"seed=-1 {INTEGER}0"),
     "power_law, draws": (lambda: power_law(bootstraps="900"), f"bootstraps='900' {INTEGER}100"),
     "clip, text": (lambda: fw.measure.clip(M, "0.3"), r"threshold='0.3' .* number in \[0, 1\)"),
@@ -260,6 +274,13 @@ def test_damaged_arrays_of_a_record_are_one_line(tmp_path):
         file.write_bytes(content)
         with pytest.raises(RunError, match=rf"quick-{SPEC}\.npz is damaged, or holds no arrays"):
             records.arrays("4-sfp", "quick", SPEC, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"root: \xe9\xff", b"root: ["])
+def test_a_broken_table_of_contents_is_one_line(tmp_path, content):
+    (tmp_path / "_toc.yml").write_bytes(content)
+    with pytest.raises(BookError, match=r"_toc\.yml (cannot be read as UTF-8|is not YAML)"):
+        pages(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"chapter: \xe9\xff", b"a: \0", b"a: &a [*a]", b"[" * 3_000, b""])

@@ -29,6 +29,8 @@ def pages(root: Path) -> list[str]:
         raise BookError(f"{root} has no _toc.yml: not the folder of a book") from None
     except yaml.YAMLError as error:
         raise BookError(f"_toc.yml is not YAML: {' '.join(str(error).split())}") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise BookError(f"_toc.yml cannot be read as UTF-8: {error}") from None
     found = []
     for name in _named(content):
         endings = [name] if Path(name).suffix in {".md", ".ipynb"} else [f"{name}.md", f"{name}.ipynb"]
@@ -79,8 +81,11 @@ def stage(root: Path, where: Path, executed: Mapping[str, Path]) -> bool:
 
 def _settings(root: Path) -> bytes:
     """``_config.yml`` without execution: "auto" runs every chapter again that has a cell without output."""
-    content = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-    content.setdefault("execute", {})["execute_notebooks"] = "off"
+    try:
+        content = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+        content.setdefault("execute", {})["execute_notebooks"] = "off"
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        raise BookError(f"_config.yml is not a mapping in YAML: {' '.join(str(error).split())}") from None
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import augment
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import ParameterError, check_choice
+from filterwise.errors import ParameterError, check_choice, refused
 from filterwise.measure.features import Features, frozen_features
 from filterwise.measure.head_training import Batch, HeadTrainer, Watch, confusion, generator_for
 from filterwise.measure.hooks import Capture, check_finite, measuring, measuring_device, shapes_of
@@ -99,6 +99,8 @@ def probe_heads(
     >>> heads["features.1"].weight.shape
     torch.Size([100, 6, 196])
     """
+    if not isinstance(recipe, Recipe):
+        raise refused("recipe", recipe, "give a Recipe, such as HEAD_RECIPE")
     check_same_labels(train, test)
     if cache and (recipe.flip or recipe.shift):
         raise ParameterError(

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from filterwise.data.augmentation import scale
 from filterwise.errors import ParameterError, check_at_least
-from filterwise.measure.hooks import check_layers, measuring, measuring_device
+from filterwise.measure.hooks import check_finite, check_layers, measuring, measuring_device
 from filterwise.models.block import Block
 from filterwise.models.counting import layer_names
 
@@ -58,7 +58,8 @@ def route_maps(
     """Which positions of the last convolutional layer, and of the image, carry the winning logit's gradient.
 
     ``images``: (N, C, H, W); uint8 images are scaled to [-1, 1], as in training. ``layer``: another
-    measurable layer; its activations are taken before its pool. Raises ParameterError on an unknown layer.
+    measurable layer; its activations are taken before its pool. Raises ParameterError on an unknown layer,
+    or activations that are not finite.
 
     >>> from filterwise import models
     >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1), (8, 1)), inner=(), order="AP2-MP4")
@@ -71,6 +72,7 @@ def route_maps(
     with measuring(net, device), torch.enable_grad(), _before_pools(net, [name]) as caught:
         x = _floating(images.to(device)).requires_grad_()
         logits = net(x)
+        check_finite(name, caught[name])
         best, winners = logits.max(1)
         gradient, input_gradient = torch.autograd.grad(best.sum(), [caught[name], x])
     return RouteMaps(name, winners.cpu(), caught[name].detach().cpu(), gradient.cpu(), input_gradient.cpu())
