@@ -43,7 +43,7 @@ def nothing_hangs(tmp_path, monkeypatch):
 
     monkeypatch.setenv("FILTERWISE_CACHE", str(tmp_path / "cache"))
     before = signal.signal(signal.SIGALRM, wake)
-    signal.alarm(20)
+    signal.alarm(60)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
