@@ -37,7 +37,7 @@ SWEEP = ("sweep", "--model", "vgg6", "--data", "parts")
         (("record", "4-sfp", "--profile", "quick", "--budget", "5x"), "budget='5x' is not a duration"),
         (("data", "fetch", "parts"), "parts cannot be downloaded: it is embedded"),
         (("book", "--out", "/dev/null"), "/dev/null holds something that is not a book"),
-        (("book", "--out", "/dev/null/book"), "/dev/null/book cannot be made"),
+        (("book", "--out", "/dev/null/book"), "out /dev/null cannot be written to"),
         ((*SWEEP, "--recipe", "grup"), "did you mean 'group'?"),
         ((*SWEEP, "-s", "recipe.rl=1"), "did you mean 'lr'?"),
         ((*SWEEP, "--seds", "1"), "'--seeds'"),

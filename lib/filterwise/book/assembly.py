@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +54,8 @@ def build(
     work : folder that Sphinx works in; ``root/_build/book`` when not given
     say : is given a line for each step
 
-    Raises ParameterError: ``out`` holds something else, or cannot be made; BookError: there is no book; a
-    chapter failed (named with its cell); or Sphinx warned (each warning is in the message).
+    Raises ParameterError: ``out`` holds something else; FolderError: it cannot be made; BookError: there is
+    no book; a chapter failed (named with its cell); or Sphinx warned (each warning is in the message).
     """
     root = Path(root or checkout() or Path.cwd()).resolve()
     out = Path(out).resolve() if out else root / "_build" / "html"
@@ -126,12 +125,7 @@ def _check_free(out: Path) -> None:
     book = (out / _MARK).is_file() or (out / "index.html").is_file()
     if out.exists() and not book and (not out.is_dir() or any(out.iterdir())):
         raise ParameterError(f"out: {out} holds something that is not a book; give another folder")
-    above = next(each for each in out.parents if each.exists())
-    try:
-        with tempfile.TemporaryDirectory(prefix=".book-", dir=above):
-            pass
-    except OSError as error:
-        raise ParameterError(f"out: {out} cannot be made below {above}: {error.strerror}") from None
+    disk.check_writable(out.parent, "out")
 
 
 def _publish(built: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from filterwise.cli.strictness import PROFILE, Strict, name_and_value
-from filterwise.errors import FilterwiseError, ParameterError
+from filterwise.errors import FilterwiseError, ParameterError, RunError
 
 
 class _Run(Strict):
@@ -79,7 +79,7 @@ def book(action: str, out: str | None, profile: str, force: bool) -> int:
 
     try:
         build(out=out, parameters={"profile": profile}, force=force, say=click.echo)
-    except ParameterError:
+    except (ParameterError, RunError):  # a wrong folder, or a full one
         raise
     except FilterwiseError as error:  # one of many lines: the cell, or every warning of Sphinx
         click.echo(f"filterwise: error: the book was not built: {error}", err=True)
