@@ -49,7 +49,10 @@ def two_networks(lenet_routes: int, tree_routes: int) -> BookFigure:
     _dots(right, [*units, *strips, output], style.INK)
     _dots(right, route, style.RED)
     _named(
-        right, (0, 1.3, 2.6), ("filter's units", "strips of\na branch", "output"), f"Tree-3: {tree_routes}"
+        right,
+        (0, 1.3, 2.6),
+        ("filter's units", "strips of\na branch", "output"),
+        f"a branch of Tree-3: {tree_routes} route",
     )
     figure.alt = (
         f"Left, lines fan out from one unit of LeNet-5 through every layer and meet again in an output, "
