@@ -93,7 +93,7 @@ def probe_heads(
     being finite.
 
     >>> import filterwise as fw
-    >>> rest, held_out = fw.data.load("digit-pairs", split="test", n=400).split_off(0.5, seed=0)
+    >>> rest, held_out = fw.data.load("digit-pairs", split="test", n=1000).split_off(0.2, seed=0)
     >>> net = fw.models.build("lenet5", labels=100, channels=1)
     >>> heads = probe_heads(net, "features.1", rest, held_out, HEAD_RECIPE.replace(epochs=1))
     >>> heads["features.1"].weight.shape
