@@ -66,23 +66,27 @@ def test_the_papers_bounds_of_the_first_layer():
         first_layer_terms(torch.nn.Linear(2, 2))
 
 
+def with_branches_apart(net, image, label):
+    """The first layer's products, a copy for each branch, and the loss through a Tree-3 that reads them."""
+    product = net.filters.conv(image).detach()
+    copies = [product.clone().requires_grad_() for _ in range(net.tree.weight.shape[2])]
+    units = []
+    for m, copy in enumerate(copies):
+        inputs = net.tree.strips(F.max_pool2d(copy, 2).relu())[:, 0]  # (C strips, K rows P)
+        weight = net.tree.weight[:, :, m].flatten(2).flatten(0, 1)
+        units.append(((inputs * weight).sum(1) + net.tree.bias[:, :, m].flatten()).relu())
+    t = torch.stack(units, 1).flatten()  # colour by colour, strip by strip, branch by branch
+    logits = F.linear(t, net.classifier.weight, net.classifier.bias)
+    return copies, F.cross_entropy(logits[None], torch.tensor([label]))
+
+
 def term_by_term(net, image, label):
     """Terms that are not 0, layer by layer, from gradients of a Tree-3 in which every branch has filters and
     every unit weights of its own."""
-    branches = net.tree.weight.shape[2]
-    conv, tree, last = net.filters.conv, net.tree, net.classifier
-    products = [conv(image).detach().requires_grad_() for _ in range(branches)]  # a copy for each branch
-    units = []
-    for m, product in enumerate(products):
-        maps = F.max_pool2d(product, 2).relu()
-        inputs = tree.strips(maps)  # (C strips, 1, K rows P)
-        weight = tree.weight[:, :, m].flatten(2).flatten(0, 1)
-        units.append(((inputs[:, 0] * weight).sum(1) + tree.bias[:, :, m].flatten()).relu())
-    t = torch.stack(units, 1).flatten()  # colour by colour, strip by strip, branch by branch
-    loss = F.cross_entropy(F.linear(t, last.weight, last.bias)[None], label)
-    slopes = torch.autograd.grad(loss, products, retain_graph=True)
-    by_weight = torch.autograd.grad(loss, [tree.weight, last.weight])
-    window = conv.weight[0].numel()
+    copies, loss = with_branches_apart(net, image, label)
+    slopes = torch.autograd.grad(loss, copies, retain_graph=True)
+    by_weight = torch.autograd.grad(loss, [net.tree.weight, net.classifier.weight])
+    window = net.filters.conv.weight[0].numel()
     return {
         "conv": sum(int((slope != 0).sum()) for slope in slopes) * window,
         "tree": int((by_weight[0] != 0).sum()),
@@ -100,7 +104,7 @@ def test_terms_of_a_tree_are_those_of_its_gradients(size):
     assert whole["tree"] * 3 == net.tree.weight.numel()
     assert whole["fc"] == net.classifier.weight.numel()
     for one, image in enumerate(images):
-        expected = term_by_term(net, image[None], torch.tensor([one]))
+        expected = term_by_term(net, image[None], one)
         assert {name: int(value[:, one].sum()) for name, value in found.items()} == expected
 
 
@@ -177,16 +181,8 @@ def test_a_branch_step_is_what_automatic_differentiation_gives():
 
 
 def by_autograd(net, image, label, filter, branch):
-    branches, filters, _, side = net.tree.weight.shape[2:]
-    product = net.filters.conv(image[None] / 127.5 - 1).detach()
-    copies = [product.clone().requires_grad_() for _ in range(branches)]
-    units = []
-    for m, copy in enumerate(copies):
-        inputs = net.tree.strips(F.max_pool2d(copy, 2).relu())[:, 0]
-        weight = net.tree.weight[:, :, m].flatten(2).flatten(0, 1)
-        units.append(((inputs * weight).sum(1) + net.tree.bias[:, :, m].flatten()).relu())
-    logits = F.linear(torch.stack(units, 1).flatten(), net.classifier.weight, net.classifier.bias)
-    loss = F.cross_entropy(logits[None], torch.tensor([label]))
+    filters, _, side = net.tree.weight.shape[3:]
+    copies, loss = with_branches_apart(net, image[None] / 127.5 - 1, label)
     slopes = torch.autograd.grad(loss, [copies[branch], net.tree.weight])
     colour, own = divmod(filter, filters)
     return slopes[0][0, filter] != 0, (slopes[1][colour, :, branch, own] != 0).reshape(side, side)

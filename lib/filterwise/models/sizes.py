@@ -42,10 +42,13 @@ def scaled_filters(parameter: str, standard: int, factor: float) -> int:
     return count
 
 
-def first_filters(d1: int | None, standard: int, width: float) -> int:
-    """The first layer's filters: ``d1`` itself, or else ``standard * width``, rounded; never both."""
-    if d1 is None:
+def first_filters(given: int | None, standard: int, width: float, name: str = "d1") -> int:
+    """The first layer's filters: ``given`` itself, or else ``standard * width``, rounded; never both.
+
+    ``name`` is what the network calls them.
+    """
+    if given is None:
         return scaled_filters("width", standard, width)
     if width != 1.0:
-        raise ParameterError(f"d1={d1!r} and width={width!r} both set the filters; give one of them")
-    return check_count("d1", d1)
+        raise ParameterError(f"{name}={given!r} and width={width!r} both set the filters; give one of them")
+    return check_count(name, given)

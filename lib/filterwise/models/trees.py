@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError, check_choice, check_count, refused
+from filterwise.errors import check_choice, check_count, refused
 from filterwise.models.building import models
-from filterwise.models.sizes import check_flag, scaled_filters
+from filterwise.models.sizes import check_flag, first_filters
 
 KERNEL = 5
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
@@ -174,12 +174,7 @@ def tree3(
     >>> models.parameter_count(models.build("tree3", K=6, M=16))
     60622
     """
-    if K is None:
-        filters = scaled_filters("width", 6, width)
-    elif width != 1.0:
-        raise ParameterError(f"K={K!r} and width={width!r} both set the filters; give one of them")
-    else:
-        filters = check_count("K", K)
+    filters = first_filters(K, 6, width, "K")
     check_count("M", M)
     check_choice("activation", activation, ACTIVATIONS)
     check_choice("start", start, STARTS)
@@ -191,8 +186,7 @@ def tree3(
 
 
 def _check_tiling(size: int, rows: int) -> None:
-    side, odd = divmod(size - KERNEL + 1, 2)
-    if side >= 1 and not odd and side % rows == 0:
+    if _tiles(size, rows):
         return
     near = [s for s in range(max(KERNEL + 1, size - 4 * rows), size + 4 * rows) if _tiles(s, rows)]
     near = sorted(near, key=lambda s: abs(s - size))[:3]

@@ -50,7 +50,7 @@ def tree_step(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Step:
         trees = _trees_of(net)
         rooms.extend({} for _ in trees[len(rooms) :])
         passes = [TreePass(tree, dtype, room) for tree, room in zip(trees, rooms, strict=True)]
-        answers, slopes = [], []
+        answers = []
         for part, named in zip(images.split(TOGETHER), labels.split(TOGETHER), strict=True):
             kept = [one.forward(part) for one in passes]
             logits = torch.cat([each.logits for each in kept], 1)
@@ -59,7 +59,6 @@ def tree_step(recipe: Recipe, device: torch.device, dtype: torch.dtype) -> Step:
             for one, each, delta in zip(passes, kept, _shares(slope, passes), strict=True):
                 one.backward(each, delta)
             answers.append(logits)
-            slopes.append(slope)
         for one in passes:
             one.give()
         whole = torch.cat(answers)
