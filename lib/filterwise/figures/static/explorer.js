@@ -4,13 +4,11 @@
 window.filterwiseExplorer = window.filterwiseExplorer || (function () {
   "use strict";
 
+  const { decode } = window.filterwisePixels;
+
   const NONE = 0, SIGNAL = 1, INTERNAL = 2, EXTERNAL = 3;
   const KINDS = ["", "in a cluster", "internal noise", "external noise"];
   const MOST_NAMES = 20;
-
-  function decode(text) {
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  }
 
   // Greedy, in ascending order: each cluster starts with the smallest label that is left and takes every later
   // one that is connected with all its members in both directions.

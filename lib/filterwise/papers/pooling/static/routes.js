@@ -2,9 +2,7 @@
 window.filterwiseRoutes = window.filterwiseRoutes || (function () {
   "use strict";
 
-  function decode(text) {
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  }
+  const { decode, paintImage } = window.filterwisePixels;
 
   // The arm that a position of the controls means; a plan without orders has one arm.
   function find(arms, plan, order) {
@@ -27,19 +25,6 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
     const context = canvas.getContext("2d");
     const image = context.createImageData(side, side);
     bytes.forEach((value, at) => image.data.set(pixel(value), 4 * at));
-    context.putImageData(image, 0, 0);
-  }
-
-  function paintImage(canvas, bytes, channels) {
-    const places = bytes.length / channels;
-    const side = Math.round(Math.sqrt(places));
-    canvas.width = canvas.height = side;
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(side, side);
-    for (let at = 0; at < places; at++) {
-      const value = (c) => bytes[(channels === 1 ? 0 : c) * places + at];
-      image.data.set([value(0), value(1), value(2), 255], 4 * at);
-    }
     context.putImageData(image, 0, 0);
   }
 

@@ -2,11 +2,9 @@
 window.filterwiseSeries = window.filterwiseSeries || (function () {
   "use strict";
 
-  const WIDTH = 460, HEIGHT = 250, LEFT = 14, TOP = 26;
+  const { decode, paintImage } = window.filterwisePixels;
 
-  function decode(text) {
-    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  }
+  const WIDTH = 460, HEIGHT = 250, LEFT = 14, TOP = 26;
 
   function counts(nets, kind) {
     return nets.filter((net) => net.kind === kind).map((net) => net.M);
@@ -20,19 +18,6 @@ window.filterwiseSeries = window.filterwiseSeries || (function () {
   function answer(net, image) {
     const values = net.places.map((place) => net.series[image][place]);
     return values.indexOf(Math.max(...values));
-  }
-
-  function paintImage(canvas, bytes, channels) {
-    const places = bytes.length / channels;
-    const side = Math.round(Math.sqrt(places));
-    canvas.width = canvas.height = side;
-    const context = canvas.getContext("2d");
-    const image = context.createImageData(side, side);
-    for (let at = 0; at < places; at++) {
-      const value = (c) => bytes[(channels === 1 ? 0 : c) * places + at];
-      image.data.set([value(0), value(1), value(2), 255], 4 * at);
-    }
-    context.putImageData(image, 0, 0);
   }
 
   function shape(name, attributes, text) {

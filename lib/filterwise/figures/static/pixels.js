@@ -1,0 +1,24 @@
+// What twins without a kernel share: bytes from text, and an image from bytes.
+window.filterwisePixels = window.filterwisePixels || (function () {
+  "use strict";
+
+  function decode(text) {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  }
+
+  // Bytes (channels, side, side) as one pixel a place; one channel is grey.
+  function paintImage(canvas, bytes, channels) {
+    const places = bytes.length / channels;
+    const side = Math.round(Math.sqrt(places));
+    canvas.width = canvas.height = side;
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(side, side);
+    for (let at = 0; at < places; at++) {
+      const value = (c) => bytes[(channels === 1 ? 0 : c) * places + at];
+      image.data.set([value(0), value(1), value(2), 255], 4 * at);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  return { decode, paintImage };
+})();
