@@ -89,44 +89,43 @@ def test_every_notebook_has_its_folder_and_every_headline_its_claims():
         assert about.question in page.glance().text
 
 
-@pytest.mark.slow
-def test_pooling_with_another_plan_order_and_seed(root, tmp_path):
-    done, output = run(root, POOLING, tmp_path, "{seed: 4, plan: L1, order: MP4-AP2, shown: 1}")
+def run_to_the_end(root: Path, chapter: str, folder: Path, given: str, large: str) -> str:
+    """All that the page shows where nothing is recorded; ``large`` is the scale that it then asks for."""
+    done, output = run(root, chapter, folder, given)
     assert done.returncode == 0, done.stderr[-2000:]
     text = shown(output)
+    assert f"Not recorded yet. Run `filterwise record {chapter} --profile {large}`." in text
+    return text
+
+
+@pytest.mark.slow
+def test_pooling_with_another_plan_order_and_seed(root, tmp_path):
+    text = run_to_the_end(root, POOLING, tmp_path, "{seed: 4, plan: L1, order: MP4-AP2, shown: 1}", "cifar")
     assert "vgg-mini L1 MP4→AP2" in text
     assert re.search(r"Figure 1.\d. On parts late pooling is 0.\d+ (above|below) V at equal epochs", text)
-    assert "Not recorded yet. Run `filterwise record 1-pooling --profile cifar`." in text
     assert "seeds 4 to 4" not in text
 
 
 @pytest.mark.slow
 def test_trees_of_another_shape_and_rate(root, tmp_path):
-    done, output = run(root, TREE, tmp_path, "{seed: 3, seeds: 1, K: 2, M: 3, rates: [0.005, 0.01]}")
-    assert done.returncode == 0, done.stderr[-2000:]
-    text = shown(output)
+    given = "{seed: 3, seeds: 1, K: 2, M: 3, rates: [0.005, 0.01]}"
+    text = run_to_the_end(root, TREE, tmp_path, given, "paper")
     assert "tree3 2/3" in text
     assert re.search(r"Figure 2.\d. One pass over mnist5k, held-out pictures", text)
-    assert "Not recorded yet. Run `filterwise record 2-tree --profile paper`." in text
 
 
 @pytest.mark.slow
 def test_power_law_with_other_widths_and_pools(root, tmp_path):
-    done, output = run(root, POWER_LAW, tmp_path, "{seed: 2, seeds: 1, pool: average, widths: [2, 3, 5]}")
-    assert done.returncode == 0, done.stderr[-2000:]
-    text = shown(output)
+    given = "{seed: 2, seeds: 1, pool: average, widths: [2, 3, 5]}"
+    text = run_to_the_end(root, POWER_LAW, tmp_path, given, "cifar")
     assert re.search(r"Figure 3.\d. On mnist5k LeNet falls with exponent", text)
-    assert "Not recorded yet. Run `filterwise record 3-power-law --profile cifar`." in text
 
 
 @pytest.mark.slow
 def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
-    done, output = run(root, RODIB, tmp_path, "{seed: 2, fc_inputs: [3, 12], delays: 5}")
-    assert done.returncode == 0, done.stderr[-2000:]
-    text = shown(output)
+    text = run_to_the_end(root, RODIB, tmp_path, "{seed: 2, fc_inputs: [3, 12], delays: 5}", "cifar")
     assert re.search(r"Figure 6.\d. On mnist5k delays gain", text)
     assert "generic M=5" in text
-    assert "Not recorded yet. Run `filterwise record 6-rodib --profile cifar`." in text
 
 
 @pytest.mark.slow
