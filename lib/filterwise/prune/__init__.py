@@ -3,5 +3,19 @@
 from filterwise.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
-    __name__, {"magnitude": ["largest"], "masks": ["apply", "masks_of", "rebuild"]}
+    __name__,
+    {
+        "cluster_connections": ["afcc_mask", "output_mask", "shared_cluster_mask"],
+        "criteria": ["criteria", "keep_top", "mask_of_amount"],
+        "label_sets": [
+            "chance_of_no_common_label",
+            "cyclic_label_sets",
+            "label_sets",
+            "lost_labels",
+            "random_label_sets",
+        ],
+        "magnitude": ["largest"],
+        "masks": ["apply", "masks_of", "rebuild"],
+        "savings": ["savings", "totals"],
+    },
 )
