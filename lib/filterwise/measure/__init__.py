@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "imagenet": ["imagenet_network"],
         "linear_map": ["label_fields_of"],
         "means": ["class_means"],
+        "norms": ["refit_norms"],
         "network_routes": ["RouteMaps", "gradient_sparsity", "route_maps"],
         "route_counting": ["REFERENCE_ORDERS", "Routes", "order_gap", "route_table", "routes", "spread"],
         "study_layers": ["SfpStudy", "study", "untrained"],

@@ -5,7 +5,6 @@ Tzach et al. 2023; Meir et al. 2024. Beside it the control that was not trained.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,13 +12,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
 from filterwise.errors import check_at_least
 from filterwise.measure.fields import label_fields, rank_one_share
 from filterwise.measure.heads import HEAD_RECIPE, Head, probe_heads
 from filterwise.measure.inputs import InputFields
 from filterwise.measure.means import ClassSums, label_counts
+from filterwise.measure.norms import refit_norms
 from filterwise.measure.summary import layer_summary_of, order_sweep
 from filterwise.models.counting import layer_names
 from filterwise.training.device import threads
@@ -168,14 +167,4 @@ def untrained(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Module:
     its probe heads would lag for a reason that has nothing to do with training. The first ``images`` of
     ``train`` are used, in one batch.
     """
-    control = copy.deepcopy(net)
-    norms = [m for m in control.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean instead of a running one
-    control.eval()
-    for norm in norms:
-        norm.train()
-    with torch.no_grad():
-        control(scale(train.images[:images].cpu()))
-    return control.eval()
+    return refit_norms(net, train, images)
