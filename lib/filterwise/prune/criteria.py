@@ -49,12 +49,13 @@ def mask_of_amount(weight: Tensor, scores: Tensor, connections: int) -> Tensor:
     Parameters
     ----------
     weight
-        (out, in), or (out, in, height, width).
+        (out, in), or with further dimensions: a kernel's, or a filter's positions in a linear layer that
+        reads its map, (out, in, P).
     scores
         Of the weight's shape, or (out, in).
     connections
-        Kept pairs (out, in). Scores of single weights of a kernel h x w keep ``connections * h * w`` of them,
-        so that both leave equally many weights.
+        Kept pairs (out, in). Scores of single weights keep so many times a connection's weights, so that
+        both leave equally many weights.
 
     Returns bool, of the shape of ``scores``.
 
@@ -117,20 +118,14 @@ class KernelL2Within(KernelL2):
 
 
 @criteria("filter-l1")
-@dataclass(frozen=True)
 class FilterL1:
-    """Whole input filters by the L1 norm of all that reads them; the last one that fits is kept in part.
-
-    ``positions``: P, columns that each filter has in the weight of a linear layer.
-    """
-
-    positions: int = 1
+    """Whole input filters by the L1 norm of all that reads them; the last one that fits is kept in part."""
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """(out, in); one value a filter."""
-        norms = weight.detach().abs().flatten(1).view(*weight.shape[:2], -1).sum(dim=(0, 2))
-        filters = norms.view(-1, self.positions).sum(dim=1).repeat_interleave(self.positions)
-        return filters.expand(weight.shape[:2])
+        """(out, in); one value a column."""
+        size = weight.detach().abs()
+        norms = size.flatten(2).sum(dim=(0, 2)) if size.ndim > 2 else size.sum(dim=0)
+        return norms.expand(weight.shape[:2])
 
 
 @criteria("shared-labels")
@@ -150,8 +145,6 @@ class SharedLabels:
         """(out, in): labels in common, plus a draw in [0, 1)."""
         out, below = check_sets("sets_out", self.sets_out), check_sets("sets_in", self.sets_in)
         common = out.float() @ below.float().T
-        if weight.ndim == 2 and weight.shape[1] != common.shape[1]:  # filters with several positions each
-            common = common.repeat_interleave(weight.shape[1] // common.shape[1], dim=1)
         return common + torch.rand(common.shape, generator=self.generator)
 
 
@@ -167,6 +160,5 @@ class DiagonalTop:
     M: Tensor
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """(K, F * P): equal for all positions of a filter, which are kept or removed together."""
-        own = self.M.diagonal(dim1=1, dim2=2).T  # (K, F)
-        return own.repeat_interleave(weight.shape[1] // own.shape[1], dim=1)
+        """(K, F): label, filter."""
+        return self.M.diagonal(dim1=1, dim2=2).T

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,6 @@ from filterwise.measure.fields import clip
 from filterwise.prune.cluster_connections import afcc_mask, shared_cluster_mask
 from filterwise.prune.criteria import (
     DiagonalTop,
-    FilterL1,
     Random,
     SharedLabels,
     criteria,
@@ -103,18 +102,20 @@ class Connections:
         self.sets = {place: label_sets(fields[place], threshold) for place in sorted(needed)}
         self.sets[OUTPUTS] = torch.eye(labels, dtype=torch.bool)
 
-    def afcc(self, layer: str, weight: Tensor) -> Tensor:
-        """AFCC's mask of a layer, bool (out, in), or (out, F * P) of a linear layer that reads maps."""
+    def afcc(self, layer: str) -> Tensor:
+        """AFCC's mask of a layer, bool (out, in) = (filters or outputs above, filters below)."""
         one = self.between[layer]
         if self.share == "label" or one.above == OUTPUTS:
-            mask = afcc_mask(self.sets[one.above], self.sets[one.below])
-        else:
-            clusters = (
-                torch.from_numpy(assign_clusters(clip(self.fields[place], self.threshold)))
-                for place in (one.above, one.below)
-            )
-            mask = shared_cluster_mask(*clusters)
-        return mask.repeat_interleave(weight.shape[1] // mask.shape[1], dim=1)
+            return afcc_mask(self.sets[one.above], self.sets[one.below])
+        clusters = (
+            torch.from_numpy(assign_clusters(clip(self.fields[place], self.threshold)))
+            for place in (one.above, one.below)
+        )
+        return shared_cluster_mask(*clusters)
+
+    def filters(self, layer: str, weight: Tensor) -> Tensor:
+        """A weight by the filters that it joins: (out, in, kernel), or (out, in, P) of a linear layer."""
+        return weight.detach().cpu().reshape(weight.shape[0], len(self.sets[self.between[layer].below]), -1)
 
     def masks(
         self, net: nn.Module, criterion: str = "afcc", generator: torch.Generator | None = None
@@ -130,43 +131,43 @@ class Connections:
         generator
             Of what is drawn: "random", and the label sets of "random-afcc", which have the sizes of AFCC's.
 
-        Returns masks by layer, bool, (out, in) or of the weight's shape.
+        Returns masks by layer, bool, of the weights' shapes.
 
         Raises ParameterError: an unknown criterion, or one that does not fit the layer.
         """
         draws = generator if generator is not None else torch.Generator().manual_seed(0)
         found = {}
         for layer in self.between:
-            weight = masked_layer(net, layer)[2].detach().cpu()
-            own = self.afcc(layer, weight)
-            if criterion == "afcc":
-                found[layer] = own
-                continue
-            scores = self._criterion(criterion, layer, weight, draws)(weight)
-            found[layer] = mask_of_amount(weight, scores, int(own.sum()))
+            weight = masked_layer(net, layer)[2]
+            joined = self.filters(layer, weight)
+            mask = self.afcc(layer)
+            if criterion != "afcc":
+                scores = self.criterion(criterion, layer, draws)(joined)
+                mask = mask_of_amount(joined, scores, int(mask.sum()))
+            whole = mask if mask.ndim == 3 else mask[:, :, None].expand(joined.shape)
+            found[layer] = whole.reshape(weight.shape)
         return found
 
-    def _criterion(self, name: str, layer: str, weight: Tensor, draws: torch.Generator):  # type: ignore[no-untyped-def]
+    def criterion(self, name: str, layer: str, draws: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """What scores a layer's weight (out, in, kernel); see :meth:`masks`."""
         one = self.between[layer]
         if name == "random":
             return Random(draws)
         if name == "random-afcc":
-            above = self.sets[one.above] if one.above == OUTPUTS else _redrawn(self.sets[one.above], draws)
-            return SharedLabels(above, _redrawn(self.sets[one.below], draws), draws)
+            above = self.sets[one.above] if one.above == OUTPUTS else redrawn(self.sets[one.above], draws)
+            return SharedLabels(above, redrawn(self.sets[one.below], draws), draws)
         if name == "diagonal-top":
             if one.above != OUTPUTS:
                 raise ParameterError(
                     f"criterion='diagonal-top' ranks filters and labels; {layer!r} is no output layer"
                 )
             return DiagonalTop(self.fields[one.below])
-        if name == "filter-l1":
-            return FilterL1(weight.shape[1] // len(self.sets[one.below]))
         if name not in CHOICES:
             check_choice("criterion", name, tuple(dict.fromkeys([*CHOICES, *criteria.names()])))
         return criteria.get(name).function()
 
 
-def _redrawn(sets: Tensor, generator: torch.Generator) -> Tensor:
+def redrawn(sets: Tensor, generator: torch.Generator) -> Tensor:
     """Sets of the same sizes, their labels drawn at random."""
     order = torch.rand(sets.shape, generator=generator).argsort(dim=1)
     rank = order.argsort(dim=1)

@@ -36,6 +36,7 @@ def prune_connections(
     share: str = "label",
     images: str = "held_out",
     head_epochs: int = 10,
+    beside: tuple[str, ...] = (),
     anew: bool = False,
     draw: int = 0,
 ) -> None:
@@ -51,6 +52,8 @@ def prune_connections(
         Which decide the clusters: "held_out", or "test" as in the group's scripts.
     head_epochs
         Of the probe heads.
+    beside
+        Layers that are measured in the same pass, see ``fields_of``.
     anew
         Measure the network that the run starts from; otherwise the one that was never pruned.
     draw
@@ -61,7 +64,7 @@ def prune_connections(
     if given.start is None:
         raise ParameterError("edit='connections' measures a trained network: give the run a start")
     measured = given.start if anew else root_of(given.start)
-    between, fields = fields_of(measured, tuple(layers), head_epochs, images)
+    between, fields = fields_of(measured, tuple(layers), head_epochs, images, beside=tuple(beside))
     found = Connections(between, fields, threshold, share)
     if criterion == "afcc":
         for layer, one in between.items():

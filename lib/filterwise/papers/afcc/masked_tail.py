@@ -1,0 +1,75 @@
+"""The upper part of a trained network under masks, judged without retraining from cached maps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from filterwise.data.augmentation import scale
+from filterwise.data.imageset import ImageSet
+from filterwise.papers.afcc.layer_fields import true_test
+from filterwise.prune.equal_amount import joined_by
+from filterwise.prune.masks import apply
+from filterwise.runs.store import Result
+from filterwise.training.learning import settle_masks
+
+_BATCH = 500
+
+
+class Tail:
+    """A network from the lowest masked block up, and the maps that it reads, of training and test images.
+
+    Masks of the blocks above leave the maps below as they are, so these are computed once for hundreds of
+    masks. Batch norms of the upper part are fitted to every masked network.
+
+    Parameters
+    ----------
+    result
+        Of blocks ``features.m`` and a ``classifier``.
+    layers
+        That will be masked, in any order.
+    fitted
+        Training images, the first ones, that batch norms are fitted to.
+    test_images
+        The first so many, 0 for all.
+    """
+
+    def __init__(self, result: Result, layers: tuple[str, ...], fitted: int, test_images: int = 0) -> None:
+        self.net, self.seed = result.network(), result.run.seed
+        order = list(joined_by(self.net))
+        lowest = min(layers, key=order.index)
+        blocks: nn.Sequential = self.net.features  # type: ignore[assignment]
+        self._first = next(
+            (m for m, name in enumerate(blocks._modules) if f"features.{name}" == lowest), len(blocks)
+        )
+        train, test = result.train_set(), true_test(result, test_images)
+        self._train = self._maps(blocks, train, fitted)
+        self._test, self._labels = self._maps(blocks, test, len(test)), test.labels.cpu()
+
+    def _maps(self, blocks: nn.Sequential, ds: ImageSet, count: int) -> Tensor:
+        """Outputs of the blocks below, (N, C, h, h)."""
+        images = ds.images[:count].cpu()
+        with torch.no_grad():
+            return torch.cat([blocks[: self._first](scale(part)) for part in images.split(_BATCH)])
+
+    def accuracy(self, masks: Mapping[str, Tensor]) -> float:
+        """Share of test images that are named rightly under these masks; none: the whole network's."""
+        net = copy.deepcopy(self.net)
+        apply(net, masks)
+        settle_masks(net)
+        blocks, classifier = list(net.features.children()), net.classifier.children()  # type: ignore[union-attr]
+        upper = nn.Sequential(*blocks[self._first :], nn.Flatten(), *classifier)
+        norms = [one for one in upper.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+            norm.train()
+        with torch.no_grad():
+            if norms:
+                upper(self._train)
+            upper.eval()
+            answers = torch.cat([upper(part).argmax(dim=1) for part in self._test.split(_BATCH)])
+        return float((answers == self._labels).double().mean())
