@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "cluster_connections": ["afcc_mask", "output_mask", "shared_cluster_mask"],
         "criteria": ["criteria", "keep_top", "mask_of_amount"],
-        "label_sets": [
+        "filter_labels": [
             "chance_of_no_common_label",
             "cyclic_label_sets",
             "label_sets",
@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "magnitude": ["largest"],
         "masks": ["apply", "masks_of", "rebuild"],
-        "savings": ["savings", "totals"],
+        "saved": ["savings", "totals"],
     },
 )

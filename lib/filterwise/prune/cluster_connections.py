@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from filterwise.errors import ParameterError, check_count
-from filterwise.prune.label_sets import check_sets
+from filterwise.prune.filter_labels import check_sets
 
 
 def afcc_mask(label_sets_out: Tensor, label_sets_in: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from filterwise.errors import ParameterError, check_count
-from filterwise.prune.label_sets import check_sets
+from filterwise.prune.filter_labels import check_sets
 from filterwise.registry import Registry
 
 criteria = Registry("criterion", "filterwise.prune.*", "filterwise.papers.*.edits")

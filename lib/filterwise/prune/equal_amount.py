@@ -19,7 +19,7 @@ from filterwise.prune.criteria import (
     criteria,
     mask_of_amount,
 )
-from filterwise.prune.label_sets import label_sets
+from filterwise.prune.filter_labels import label_sets
 from filterwise.prune.masks import masked_layer
 
 #: Place of the network's outputs, where output j stands for label j alone.

@@ -10,10 +10,10 @@ from torch import nn
 
 from filterwise.errors import ParameterError, check_choice
 from filterwise.measure.head_training import generator_for
-from filterwise.papers.afcc.layer_fields import fields_of
+from filterwise.papers.afcc.measured_fields import fields_of
 from filterwise.prune.cluster_connections import afcc_mask
 from filterwise.prune.equal_amount import OUTPUTS, Between, Connections, joined_by
-from filterwise.prune.label_sets import cyclic_label_sets, random_label_sets, warn_of_lost
+from filterwise.prune.filter_labels import cyclic_label_sets, random_label_sets, warn_of_lost
 from filterwise.prune.masks import apply, masked_layer
 from filterwise.runs.store import Result
 from filterwise.training.edits import Given, edits

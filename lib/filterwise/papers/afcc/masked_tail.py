@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
-from filterwise.papers.afcc.layer_fields import true_test
+from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.prune.equal_amount import joined_by
 from filterwise.prune.masks import apply
 from filterwise.runs.store import Result

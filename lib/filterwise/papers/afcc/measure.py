@@ -12,19 +12,19 @@ import torch
 
 from filterwise.measure.head_training import generator_for
 from filterwise.measure.norms import refit_norms
-from filterwise.papers.afcc.layer_fields import fields_of, true_test
 from filterwise.papers.afcc.masked_tail import Tail
-from filterwise.papers.afcc.output_heads import output_heads
+from filterwise.papers.afcc.measured_fields import fields_of, true_test
+from filterwise.papers.afcc.output_heads import output_layer
 from filterwise.prune.equal_amount import OUTPUTS, Connections
-from filterwise.prune.label_sets import chance_of_no_common_label, lost_labels
+from filterwise.prune.filter_labels import chance_of_no_common_label, lost_labels
 from filterwise.prune.masks import masked_layer, masks_of
-from filterwise.prune.savings import savings, totals
+from filterwise.prune.saved import savings, totals
 from filterwise.runs.measuring import measurements
 from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
 from filterwise.training.evaluation import evaluate
 
-__all__ = ["masks", "output_heads", "retrained"]
+__all__ = ["masks", "output_layer", "retrained"]
 
 #: Every criterion at AFCC's amount; the output layer has "diagonal-top" as well.
 CRITERIA = ("afcc", "random", "magnitude", "kernel-l2", "kernel-l2-within", "filter-l1", "random-afcc")

@@ -16,10 +16,10 @@ from filterwise.measure.fields import label_fields
 from filterwise.measure.head_training import generator_for, initial_weight
 from filterwise.measure.heads import HEAD_RECIPE
 from filterwise.models.counting import layer_names
-from filterwise.papers.afcc.layer_fields import true_test
+from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.prune.criteria import mask_of_amount
 from filterwise.prune.equal_amount import OUTPUTS, Between, Connections
-from filterwise.prune.label_sets import lost_labels
+from filterwise.prune.filter_labels import lost_labels
 from filterwise.prune.masked_heads import head_accuracies, train_masked
 from filterwise.runs.measuring import measurements
 from filterwise.runs.store import Result
@@ -42,7 +42,7 @@ class Arm(NamedTuple):
 
 
 @measurements("afcc.output")
-def output_heads(
+def output_layer(
     result: Result,
     *,
     head_epochs: int = 20,
