@@ -28,6 +28,7 @@ from filterwise.runs.networks import beginning
 from filterwise.runs.plain_values import canonical, digest
 from filterwise.runs.specification import Keys, Run
 from filterwise.training.evaluation import evaluate
+from filterwise.training.learning import settle_masks
 
 if TYPE_CHECKING:
     from filterwise.data.imageset import ImageSet
@@ -90,6 +91,7 @@ class Result:
             net.load_state_dict(load_file(self.folder / FILES[3]))
         except (RuntimeError, SafetensorError, OSError) as error:
             raise RunError(f"{self.folder}: weights do not fit {self.run.model!r}: {error}") from error
+        settle_masks(net)  # a masked weight is worked out in a forward pass, and this one is still to come
         return net.eval()
 
     def train_set(self) -> ImageSet:
