@@ -46,7 +46,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     ``paper`` the paper's networks. ``data_root`` decides which set of 100 labels these take.
 
     >>> [job.name for job in jobs("quick")][:2]
-    ['vgg-six, masks, seed 0', 'vgg-six, masks, seed 1']
+    ['vgg-six, masks, seed 0', 'vgg-six, not pruned, seed 0']
     """
     if profile == "quick":
         return [job for seed in SEEDS for job in _small_net(seed)]
