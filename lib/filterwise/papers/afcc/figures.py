@@ -49,7 +49,7 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def removed_share(table: pd.DataFrame) -> dict[float, float]:
-    """Threshold -> removed share of the masked convolutions' kernels under AFCC, mean over layers and seeds."""
+    """Threshold -> removed share of the masked convolutions' kernels by AFCC, mean over layers and seeds."""
     found: dict[float, list[float]] = {}
     masks = table[table["measure"] == "afcc.masks"] if "measure" in table else table.iloc[:0]
     for name, value in [pair for run in values_of(masks, "dilution") for pair in run.items()]:
@@ -118,6 +118,20 @@ def retrained_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def _spread(mean: float, std: float, count: float) -> str:
     return f"{mean:.3f} ± {std:.3f} ({count:.0f})" if count > 1 else f"{mean:.3f} ({count:.0f})"
+
+
+def compared_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The page's own retrainings, a row a criterion: removed weights, accuracy before and after; means."""
+    rows = main_rows(table)
+    rows = rows.set_index(rows["criterion"].map(NAMES)).rename_axis("kept by")
+    columns = {
+        "network_dilution": "weights removed",
+        "accuracy_as_is": "masked",
+        "accuracy_before": "norms fitted",
+        "accuracy": "retrained",
+    }
+    found = rows.groupby(level=0, sort=False)[list(columns)].mean().rename(columns=columns)
+    return found.loc[[name for name in NAMES.values() if name in found.index]]
 
 
 def layer_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -209,13 +223,13 @@ def retraining_curves(histories: Mapping[str, np.ndarray]) -> BookFigure:
 
 def histories_of(records: pd.DataFrame, profile: str, theta: float) -> dict[str, np.ndarray]:
     """Criterion -> held-out accuracy (seeds, epochs) of the retrainings at one threshold, if any."""
-    if not {"measure", "criterion", "theta", "settings"} <= set(records.columns):
+    if not {"measure", "criterion", "theta", "spec_key"} <= set(records.columns):
         return {}
     rows = main_rows(records)
     rows = rows[(rows["theta"] == theta) | (rows["criterion"] == "dense")]
     found: dict[str, list[np.ndarray]] = {}
-    for name, settings in zip(rows["criterion"], rows["settings"], strict=True):
-        curve = arrays("5-afcc", profile, str(settings))["history"][:, -1]
+    for name, spec_key in zip(rows["criterion"], rows["spec_key"], strict=True):
+        curve = arrays("5-afcc", profile, str(spec_key))["history"][:, -1]
         found.setdefault(str(name), []).append(curve)
     return {name: np.stack(found[name]) for name in NAMES if name in found}
 

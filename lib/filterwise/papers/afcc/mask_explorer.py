@@ -80,6 +80,19 @@ class MaskView:
         )
 
 
+def view_of(
+    arrays: Mapping[str, Any], between: Mapping[str, Between], label_names: Sequence[str] = ()
+) -> MaskView:
+    """The view of what the measurement ``afcc.masks`` has kept of a network; labels are numbered by default.
+
+    Raises ParameterError: as :class:`MaskView`.
+    """
+    shares = {name.partition("@")[2]: arrays[name] for name in arrays if name.startswith("diagonal@")}
+    labels = next(iter(shares.values())).shape[1] if shares else 0
+    measured = {layer: one for layer, one in between.items() if {one.below, one.above} <= {*shares, OUTPUTS}}
+    return MaskView(measured, shares, label_names or [str(label) for label in range(labels)])
+
+
 def in_order(sets: Tensor) -> Tensor:
     """Filters by the first of their labels, those without last; equal ones as they come.
 
@@ -107,6 +120,32 @@ def mask_pictures(view: MaskView, layers: Sequence[str], threshold: float) -> Bo
         ax.set(xticks=[], yticks=[])
         ax.grid(False)
     figure.alt = " ".join(view.says(layer, threshold) for layer in layers)
+    return figure
+
+
+def recorded_masks(arrays: Mapping[str, Any], between: Mapping[str, Between], threshold: float) -> BookFigure:
+    """:func:`mask_pictures` of all layers that a record has kept."""
+    view = view_of(arrays, between)
+    return mask_pictures(view, list(view.between), threshold)
+
+
+@drawn
+def labels_and_filters(view: MaskView, place: str, threshold: float) -> BookFigure:
+    """How many labels a filter stands for, and how many filters stand for a label, at one place."""
+    sets = view.sets(place, threshold)
+    figure, (left, right) = panels(2, columns=2, height=2.6)
+    sizes, filters = sets.sum(dim=1), sets.sum(dim=0).sort(descending=True).values
+    left.hist(sizes.numpy(), bins=range(int(sizes.max()) + 2), color=style.BLUE, align="left")
+    left.set(xlabel="labels of a filter", ylabel="filters")
+    right.bar(range(len(filters)), filters.numpy(), color=style.BLUE, width=1.0)
+    right.set(xlabel="labels, most filters first", ylabel="filters of a label")
+    for ax in (left, right):
+        ax.grid(False, axis="x")
+    gone = lost_labels(sets)
+    figure.alt = (
+        f"At {place} a filter stands for {float(sizes.double().mean()):.1f} labels on average, a label has "
+        f"{int(filters.min())} to {int(filters.max())} filters; {len(gone)} labels have none."
+    )
     return figure
 
 

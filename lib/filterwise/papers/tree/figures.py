@@ -167,8 +167,8 @@ def histories_of(records: pd.DataFrame, chapter: str, profile: str) -> dict[str,
     """Network -> test accuracy (seeds, epochs) of the offline trainings that count; empty without any."""
     runs = chosen(records, "offline")
     found: dict[str, list[np.ndarray]] = {}
-    for network, settings in zip(runs.get("network", ()), runs.get("settings", ()), strict=True):
-        curve = arrays(chapter, profile, str(settings))["history"][:, -1]
+    for network, spec_key in zip(runs.get("network", ()), runs.get("spec_key", ()), strict=True):
+        curve = arrays(chapter, profile, str(spec_key))["history"][:, -1]
         found.setdefault(str(network), []).append(curve)
     return {name: np.stack(curves) for name, curves in found.items()}
 
@@ -235,7 +235,7 @@ def colour_table(records: pd.DataFrame, chapter: str, profile: str, network: str
     """
     runs = chosen(records, "offline")
     runs = runs[runs["network"] == network].sort_values("seed") if len(runs) else runs
-    found = [arrays(chapter, profile, str(settings)) for settings in runs.get("settings", ())[:1]]
+    found = [arrays(chapter, profile, str(spec_key)) for spec_key in runs.get("spec_key", ())[:1]]
     shares = found[0].get("zero_share_by_colour") if found else None
     if shares is None or not len(shares):
         return pd.DataFrame()
