@@ -1,0 +1,116 @@
+"""SET and the cosine-similarity algorithms: the trainings that are compared.
+
+Mocanu et al., Nat. Commun. 9, 2383 (2018); Pieterse, Mocanu, arXiv:1903.07138 (2019). All sparse networks of
+a seed begin with the same connections and keep their number; all networks of a seed have the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filterwise.errors import check_choice
+from filterwise.prune.rewiring import ALGORITHMS
+from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
+from filterwise.training.recipe import Recipe
+
+BUNDLE = "set-cosine"
+DENSE, FIXED, NARROW = "dense", "fixed sparse", "narrow dense"
+#: What the algorithms are compared with: all weights; the connections of the beginning, never rewired; and a
+#: dense network with hidden layers so narrow that it has as many weights as the sparse ones.
+CONTROLS = (DENSE, FIXED, NARROW)
+ARMS = (*ALGORITHMS, *CONTROLS)
+ZETA = 0.3
+
+#: Constant rate, no weight decay, as in the authors' program; rates are one for all arms.
+RECIPE = Recipe(
+    epochs=20, batch=100, lr=0.05, momentum=0.9, nesterov=False, weight_decay=0.0, decay=1.0,
+    flip=False, shift=0, precision="float32",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set, one network, one recipe for all arms.
+
+    ``inputs`` and ``labels`` of the data; ``hidden`` nodes; ``epsilon`` of the sparse layers; ``own_data``:
+    every seed draws a data set of its own; ``seconds`` a job takes.
+    """
+
+    data: str
+    inputs: int
+    labels: int
+    hidden: tuple[int, ...]
+    epsilon: float
+    recipe: Recipe
+    seconds: float
+    own_data: bool = False
+
+    def run(self, arm: str, seed: int, data_options: Mapping[str, Any] | None = None) -> Run:
+        """The training of one of :data:`ARMS`."""
+        check_choice("arm", arm, ARMS)
+        options = {**({"seed": seed} if self.own_data else {}), **(data_options or {})}
+        hidden = (self.narrow(),) * len(self.hidden) if arm == NARROW else self.hidden
+        how = {"density": 1.0} if arm in (DENSE, NARROW) else {"epsilon": self.epsilon}
+        step = ("rewire", {"algorithm": arm, "zeta": ZETA}) if arm in ALGORITHMS else None
+        return Run(
+            "mlp", self.data, self.recipe, seed, None, {"hidden": hidden}, options,
+            edit=("sparse", {**how, "standardise": True}), step=step,
+        )  # fmt: skip
+
+    def narrow(self) -> int:
+        """Nodes of each hidden layer of the dense network whose number of weights comes nearest."""
+        widths = (self.inputs, *self.hidden)
+        pairs = zip(widths, widths[1:], strict=False)
+        wanted = sum(min(self.epsilon * (one + two), one * two) for one, two in pairs)
+        wanted += self.hidden[-1] * self.labels
+
+        def weights(nodes: int) -> int:
+            return nodes * (self.inputs + self.labels + (len(self.hidden) - 1) * nodes)
+
+        return min(range(1, max(self.hidden) + 1), key=lambda nodes: abs(weights(nodes) - wanted))
+
+    def job(self, arm: str, seed: int, priority: int = 0) -> Job:
+        """The job of one of :data:`ARMS`."""
+        about = {"network": "mlp", "algorithm": arm, "family": BUNDLE}
+        name = f"{arm}, {self.data}, {self.recipe.epochs} epochs, seed {seed}"
+        run = self.run(arm, seed)
+        return Job(
+            name, run, "afcc.connectivity", {}, about, self.seconds, priority=priority, bundle=BUNDLE
+        )
+
+
+_THREE = (200, 200, 200)
+MADELON = Study("madelon", 500, 2, _THREE, 10.0, RECIPE, 4, own_data=True)
+MADELON_LONG = Study("madelon", 500, 2, _THREE, 10.0, RECIPE.replace(epochs=60), 10, own_data=True)
+DIGITS = Study("mnist5k", 784, 10, _THREE, 10.0, RECIPE, 8)
+#: The network and the rate of the authors' run on Madelon.
+_PAPERS = RECIPE.replace(epochs=100, lr=0.1)
+MADELON_FULL = Study("madelon", 500, 2, (1000, 1000, 1000), 20.0, _PAPERS, 120, own_data=True)
+
+
+def set_jobs(profile: str) -> list[Job]:
+    """SET, the five other algorithms and the controls at a profile, the most wanted first.
+
+    ``quick``: Madelon, 20 epochs, 3 seeds. ``cifar``: Madelon, 60 epochs, 5 seeds, and digits of MNIST, 20
+    epochs, 3 seeds. ``short`` and ``paper``: the authors' network on Madelon, 100 epochs and 3 seeds, or 500
+    and 5.
+
+    >>> [job.name for job in set_jobs("quick")][:2]
+    ['SET, madelon, 20 epochs, seed 0', 'CoDASET, madelon, 20 epochs, seed 0']
+    """
+    if profile == "quick":
+        return _listed(MADELON, range(3))
+    if profile == "cifar":
+        return [*_listed(MADELON_LONG, range(5)), *_listed(DIGITS, range(3), 1)]
+    if profile == "paper":
+        whole = replace(MADELON_FULL, recipe=_PAPERS.replace(epochs=500), seconds=600)
+        return _listed(whole, range(5))
+    check_choice("profile", profile, ("quick", "cifar", "short", "paper"))
+    return _listed(MADELON_FULL, range(3))
+
+
+def _listed(study: Study, seeds: Sequence[int], priority: int = 0) -> list[Job]:
+    return [study.job(arm, seed, priority) for seed in seeds for arm in ARMS]
