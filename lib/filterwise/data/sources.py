@@ -43,8 +43,8 @@ def load(
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
-    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``, ``madelon``) need none of these;
-    those whose names end in ``-averaged`` need what their base needs.
+    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``, ``madelon``) need none of
+    these; those whose names end in ``-averaged`` need what their base needs.
     ``imagenet`` is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where
     it has no folder ``test``, the split "test" is the folder ``val``, whose labels are public.
 

@@ -7,7 +7,7 @@ of 1,000 nodes each, with an activation that learns its shape (SReLU). Here it i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -18,7 +18,7 @@ from filterwise.models.building import models
 from filterwise.models.sizes import check_share, scaled_filters
 
 #: Hidden nodes' activations; none works in place, as what is before them is measured.
-ACTIVATIONS = {"leaky": lambda: nn.LeakyReLU(0.1), "relu": nn.ReLU}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"leaky": lambda: nn.LeakyReLU(0.1), "relu": nn.ReLU}
 
 
 class Standardise(nn.Module):

@@ -261,7 +261,9 @@ def sparse(
     for place, layer in enumerate(named):
         name, _, weight = masked_layer(net, layer)
         if weight.ndim != 2:
-            raise ParameterError(f"layer {layer!r} has weights {tuple(weight.shape)}; a linear layer is needed")
+            raise ParameterError(
+                f"layer {layer!r} has weights {tuple(weight.shape)}; a linear layer is needed"
+            )
         generator = torch.Generator().manual_seed(epoch_seed(given.seed, place, _MASKS))
         count = None if counts is None else counts[place]
         masks[name] = sparse_mask(

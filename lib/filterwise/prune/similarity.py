@@ -107,7 +107,9 @@ def layer_similarities(net: nn.Module, layers: Sequence[str], images: Tensor) ->
 
     Returns S (out, in) by layer. Raises ParameterError: no images, or a layer that no image reached.
     """
-    names = {module: name for name, module in net.named_modules() if isinstance(module, nn.Linear)}
+    names: dict[nn.Module, str] = {
+        module: name for name, module in net.named_modules() if isinstance(module, nn.Linear)
+    }
     found = {name: CosineSums() for name in layers}
     before: list[Tensor] = []
 

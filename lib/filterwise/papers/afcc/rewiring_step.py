@@ -8,7 +8,7 @@ as they are then and from how similar neurons were for the images of the epoch t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,9 +78,7 @@ class RewiringStep:
         return self.plain(net, images, labels)
 
     @torch.no_grad()
-    def before_epoch(
-        self, net: nn.Module, optimiser: torch.optim.Optimizer, epoch: int, seed: int
-    ) -> None:
+    def before_epoch(self, net: nn.Module, optimiser: torch.optim.Optimizer, epoch: int, seed: int) -> None:
         """Rewire, but for epoch 0.
 
         What is lost or new has weight 0, and 0 in all that the optimiser remembers of it. ``seed`` draws
@@ -91,19 +89,25 @@ class RewiringStep:
             generator = torch.Generator().manual_seed(seed)
             similarities: Mapping[str, Tensor] = {}
             if self._looks:
-                similarities = layer_similarities(net, names, torch.cat(self._seen).contiguous())
+                similarities = layer_similarities(net, names, self._images(net))
             for name in names:
                 layer = net.get_submodule(name)
-                weight, mask = layer.weight_orig, layer.weight_mask
-                found = rewire(
-                    weight, mask.bool(), similarities.get(name), self.algorithm, self.zeta, generator
-                )
+                weight = cast(Tensor, layer.weight_orig)
+                mask = cast(Tensor, layer.weight_mask)
+                S = similarities.get(name)
+                found = rewire(weight, mask.bool(), S, self.algorithm, self.zeta, generator)
                 mask.copy_(found.mask)
                 weight.mul_(found.core)
                 for remembered in optimiser.state[weight].values():
                     if isinstance(remembered, Tensor) and remembered.shape == weight.shape:
                         remembered.mul_(found.core)
         self._seen = []
+
+    def _images(self, net: nn.Module) -> Tensor:
+        """What was seen, as it would come back from a checkpoint: contiguous, on the network's device."""
+        if not self._seen:
+            raise ParameterError("step='rewire' has seen no images to take similarities from")
+        return torch.cat(self._seen).contiguous().to(next(net.parameters()).device)
 
     def _names(self, net: nn.Module) -> list[str]:
         """The layers, by the modules that hold the weights."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from filterwise.errors import check_choice
@@ -63,7 +64,7 @@ class Study:
     def narrow(self) -> int:
         """Nodes of each hidden layer of the dense network whose number of weights comes nearest."""
         widths = (self.inputs, *self.hidden)
-        pairs = zip(widths, widths[1:], strict=False)
+        pairs = pairwise(widths)
         wanted = sum(min(self.epsilon * (one + two), one * two) for one, two in pairs)
         wanted += self.hidden[-1] * self.labels
 
@@ -77,9 +78,7 @@ class Study:
         about = {"network": "mlp", "algorithm": arm, "family": BUNDLE}
         name = f"{arm}, {self.data}, {self.recipe.epochs} epochs, seed {seed}"
         run = self.run(arm, seed)
-        return Job(
-            name, run, "afcc.connectivity", {}, about, self.seconds, priority=priority, bundle=BUNDLE
-        )
+        return Job(name, run, "afcc.connectivity", {}, about, self.seconds, priority=priority, bundle=BUNDLE)
 
 
 _THREE = (200, 200, 200)

@@ -6,7 +6,7 @@ first hidden layer.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
 from filterwise.models.mlp import MLP
 from filterwise.models.modes import evaluation_mode
-from filterwise.prune.masks import masks_of
+from filterwise.prune.masks import masked_layer, masks_of
 from filterwise.prune.rewiring import needs_similarity, rewire
 from filterwise.prune.similarity import layer_similarities
 from filterwise.runs.measuring import measurements
@@ -25,6 +25,7 @@ from filterwise.runs.plain_values import named
 from filterwise.runs.specification import Run
 from filterwise.runs.store import Result
 from filterwise.training.device import Timer, pick_device
+from filterwise.training.learning import settle_masks
 
 #: Points of a removal curve, the whole network's accuracy among them.
 POINTS = 26
@@ -94,11 +95,12 @@ def connectivity(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     """
     net = result.network()
     assert isinstance(net, MLP)
-    first: nn.Module = net.hidden[0].linear  # type: ignore[union-attr]
-    weight, masks = first.weight.detach(), masks_of(net)  # type: ignore[operator]
+    settle_masks(net)  # a loaded network works its masked weights out in its first forward pass
+    masks = masks_of(net)
+    _, _, weight = masked_layer(net, net.layer_names[0])
     mask = masks.get("hidden.1.linear", torch.ones_like(weight, dtype=torch.bool))
     degrees = mask.sum(0).numpy()
-    strengths = weight.abs().sum(0).double().numpy()
+    strengths = weight.detach().abs().double().sum(0).numpy()
     linear = {name: module for name, module in net.named_modules() if isinstance(module, nn.Linear)}
     row: dict[str, Any] = {
         "weights": sum(
@@ -128,7 +130,7 @@ def connectivity(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]
             left = removal_curves(net, test, order, np.array([count]), device)[0]
             row[name] = float((curves[0, 0] - left) / above)
     row |= _update(result, net, device)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "degrees": degrees.astype(np.int16),
         "strengths": strengths.astype(np.float32),
         "removed": counts.astype(np.int16),
@@ -142,9 +144,10 @@ def _update(result: Result, net: MLP, device: torch.device) -> dict[str, float]:
     step = named("step", result.run.step)
     if step is None or step[0] != "rewire":
         return {}
-    options = {"algorithm": "SET", "zeta": 0.3, "samples": 10_000, **dict(step[1])}
+    options: dict[str, Any] = {"algorithm": "SET", "zeta": 0.3, "samples": 10_000, **dict(step[1])}
     images = scale(result.train_set().images[: options["samples"]].to(device))
-    names, similarities = list(masks_of(net)), {}
+    names = list(masks_of(net))
+    similarities: dict[str, Tensor] = {}
     row: dict[str, float] = {}
     if needs_similarity(options["algorithm"]):
         similarities = layer_similarities(net, names, images)
@@ -153,11 +156,9 @@ def _update(result: Result, net: MLP, device: torch.device) -> dict[str, float]:
     new = total = 0
     for name in names:
         layer = net.get_submodule(name)
-        mask: Tensor = layer.weight_mask.bool()  # type: ignore[union-attr, operator]
-        weight: Tensor = layer.weight_orig  # type: ignore[assignment]
-        found = rewire(
-            weight, mask, similarities.get(name), options["algorithm"], options["zeta"], generator
-        )
+        weight, mask = cast(Tensor, layer.weight_orig), cast(Tensor, layer.weight_mask).bool()
+        S = similarities.get(name)
+        found = rewire(weight, mask, S, options["algorithm"], options["zeta"], generator)
         new, total = new + int((found.mask & ~mask).sum()), total + int(mask.sum())
     return {**row, "turnover": new / total}
 
