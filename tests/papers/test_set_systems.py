@@ -165,7 +165,7 @@ def test_a_network_without_masks_is_refused() -> None:
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_all_arms_of_a_seed_have_the_same_images_and_connections(profile: str) -> None:
-    jobs = set_jobs.set_jobs(profile)
+    jobs = set_jobs.jobs_of_set(profile)
     assert len({job.name for job in jobs}) == len(jobs)
     by_seed: dict = {}
     for job in jobs:

@@ -84,7 +84,7 @@ class MLP(nn.Module):
 
 
 @models("mlp")
-def mlp(
+def perceptron(
     labels: int,
     width: float,
     channels: int,

@@ -90,14 +90,14 @@ _PAPERS = RECIPE.replace(epochs=100, lr=0.1)
 MADELON_FULL = Study("madelon", 500, 2, (1000, 1000, 1000), 20.0, _PAPERS, 120, own_data=True)
 
 
-def set_jobs(profile: str) -> list[Job]:
+def jobs_of_set(profile: str) -> list[Job]:
     """SET, the five other algorithms and the controls at a profile, the most wanted first.
 
     ``quick``: Madelon, 20 epochs, 3 seeds. ``cifar``: Madelon, 60 epochs, 5 seeds, and digits of MNIST, 20
     epochs, 3 seeds. ``short`` and ``paper``: the authors' network on Madelon, 100 epochs and 3 seeds, or 500
     and 5.
 
-    >>> [job.name for job in set_jobs("quick")][:2]
+    >>> [job.name for job in jobs_of_set("quick")][:2]
     ['SET, madelon, 20 epochs, seed 0', 'CoDASET, madelon, 20 epochs, seed 0']
     """
     if profile == "quick":
