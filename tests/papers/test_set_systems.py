@@ -177,6 +177,17 @@ def test_all_arms_of_a_seed_have_the_same_images_and_connections(profile: str) -
         assert len({runs[arm].edit for arm in (*ALGORITHMS, set_jobs.FIXED)}) == 1
 
 
+def test_a_page_trains_what_the_records_hold() -> None:
+    arms = ["SET", "dense"]
+    listed = [job for job in set_jobs.jobs_of_set("quick") if job.run.seed == 1]
+    wanted = {job.settings for job in listed if dict(job.about)["algorithm"] in arms}
+    assert {job.settings for job in set_jobs.page_jobs_of_set("quick", arms, 1)} == wanted
+    (few,) = set_jobs.page_jobs_of_set("quick", ["dense"], 0, noise_features=30)
+    assert few.run.sets()[0].shape == (50, 1, 1)
+    with pytest.raises(ParameterError, match="arm='CoDASE' is not known; .* did you mean 'CoDASET'"):
+        set_jobs.page_jobs_of_set("quick", ["CoDASE"])
+
+
 def test_the_narrow_network_has_as_many_weights() -> None:
     study = set_jobs.MADELON
     near = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from filterwise.errors import check_choice
+from filterwise.errors import check_choice, check_count
 from filterwise.prune.rewiring import ALGORITHMS
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -73,11 +73,13 @@ class Study:
 
         return min(range(1, max(self.hidden) + 1), key=lambda nodes: abs(weights(nodes) - wanted))
 
-    def job(self, arm: str, seed: int, priority: int = 0) -> Job:
+    def job(
+        self, arm: str, seed: int, priority: int = 0, data_options: Mapping[str, Any] | None = None
+    ) -> Job:
         """The job of one of :data:`ARMS`."""
         about = {"network": "mlp", "algorithm": arm, "family": BUNDLE}
         name = f"{arm}, {self.data}, {self.recipe.epochs} epochs, seed {seed}"
-        run = self.run(arm, seed)
+        run = self.run(arm, seed, data_options)
         return Job(name, run, "afcc.connectivity", {}, about, self.seconds, priority=priority, bundle=BUNDLE)
 
 
@@ -88,6 +90,13 @@ DIGITS = Study("mnist5k", 784, 10, _THREE, 10.0, RECIPE, 8)
 #: The network and the rate of the authors' run on Madelon.
 _PAPERS = RECIPE.replace(epochs=100, lr=0.1)
 MADELON_FULL = Study("madelon", 500, 2, (1000, 1000, 1000), 20.0, _PAPERS, 120, own_data=True)
+#: Madelon's study of each profile.
+_STUDIES = {
+    "quick": MADELON,
+    "cifar": MADELON_LONG,
+    "short": MADELON_FULL,
+    "paper": replace(MADELON_FULL, recipe=_PAPERS.replace(epochs=500), seconds=600),
+}
 
 
 def jobs_of_set(profile: str) -> list[Job]:
@@ -100,16 +109,28 @@ def jobs_of_set(profile: str) -> list[Job]:
     >>> [job.name for job in jobs_of_set("quick")][:2]
     ['SET, madelon, 20 epochs, seed 0', 'CoDASET, madelon, 20 epochs, seed 0']
     """
-    if profile == "quick":
-        return _listed(MADELON, range(3))
+    check_choice("profile", profile, _STUDIES)
+    seeds = {"quick": 3, "cifar": 5, "short": 3, "paper": 5}[profile]
+    listed = [_STUDIES[profile].job(arm, seed) for seed in range(seeds) for arm in ARMS]
     if profile == "cifar":
-        return [*_listed(MADELON_LONG, range(5)), *_listed(DIGITS, range(3), 1)]
-    if profile == "paper":
-        whole = replace(MADELON_FULL, recipe=_PAPERS.replace(epochs=500), seconds=600)
-        return _listed(whole, range(5))
-    check_choice("profile", profile, ("quick", "cifar", "short", "paper"))
-    return _listed(MADELON_FULL, range(3))
+        listed += [DIGITS.job(arm, seed, priority=1) for seed in range(3) for arm in ARMS]
+    return listed
 
 
-def _listed(study: Study, seeds: Sequence[int], priority: int = 0) -> list[Job]:
-    return [study.job(arm, seed, priority) for seed in seeds for arm in ARMS]
+def page_jobs_of_set(
+    profile: str, arms: Sequence[str], seed: int = 0, noise_features: int = 480
+) -> list[Job]:
+    """Some arms on one Madelon, for a page to train.
+
+    With the default number of features of noise they are jobs of :func:`jobs_of_set`.
+    Raises ParameterError: an unknown arm (the near miss is named), a seed or a number that is not allowed.
+
+    >>> [job.name for job in page_jobs_of_set("quick", ["SET"], seed=3)]
+    ['SET, madelon, 20 epochs, seed 3']
+    """
+    check_choice("profile", profile, _STUDIES)
+    check_count("noise_features", noise_features, 0)
+    study, options = _STUDIES[profile], {}
+    if noise_features != 480:
+        study, options = replace(study, inputs=20 + noise_features), {"noise_features": noise_features}
+    return [study.job(arm, seed, data_options=options) for arm in arms]
