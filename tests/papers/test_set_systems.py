@@ -184,7 +184,7 @@ def test_a_page_trains_what_the_records_hold() -> None:
     assert {job.settings for job in set_jobs.page_jobs_of_set("quick", arms, 1)} == wanted
     (few,) = set_jobs.page_jobs_of_set("quick", ["dense"], 0, noise_features=30)
     assert few.run.sets()[0].shape == (50, 1, 1)
-    with pytest.raises(ParameterError, match="arm='CoDASE' is not known; .* did you mean 'CoDASET'"):
+    with pytest.raises(ParameterError, match=r"arm='CoDASE' is not known; .* did you mean 'CoDASET'"):
         set_jobs.page_jobs_of_set("quick", ["CoDASE"])
 
 
