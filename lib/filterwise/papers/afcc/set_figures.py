@@ -8,13 +8,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_choice
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.tables import NothingToShow, counted
 from filterwise.papers.afcc.set_jobs import ARMS, BUNDLE
 from filterwise.runs.records import arrays
 
+#: How the arms are drawn; the two dense networks share a colour, as their inputs have equal degrees.
+LOOKS = {
+    arm: style.Look(color, marker)
+    for arm, color, marker in zip(
+        ARMS,
+        (
+            style.GREEN, style.BLUE, style.MAGENTA, style.OCHRE, style.TEAL, style.ORANGE, style.INK,
+            style.RED, style.INK,
+        ),
+        "osD^vPX<>",
+        strict=True,
+    )
+}  # fmt: skip
 #: Most connected inputs that a bar chart shows.
 SHOWN = 60
 
@@ -71,7 +84,8 @@ def results_table(table: pd.DataFrame, data: str = "madelon") -> pd.DataFrame:
     )
     for column, name in columns.items():
         if column in rows and rows[column].notna().any():
-            found[name] = grouped[column].mean()
+            mean = grouped[column].mean()
+            found[name] = mean.round() if column == "weights" else mean
     return found
 
 
@@ -93,7 +107,9 @@ def degree_bars(degrees: Mapping[str, np.ndarray], relevant: int) -> BookFigure:
     for ax, (name, values) in zip(axes, degrees.items(), strict=True):
         if not 0 < relevant <= len(values):
             raise ParameterError(f"relevant={relevant!r} is not allowed; there are {len(values)} inputs")
-        order = np.argsort(-values, kind="stable")[:SHOWN]
+        # equal degrees in an order that is drawn: in that of the columns the relevant ones would lead
+        drawn_order = np.random.default_rng(0).permutation(len(values))
+        order = drawn_order[np.argsort(-values[drawn_order], kind="stable")][:SHOWN]
         for says, color in ((True, style.BLUE), (False, style.INK)):
             places = np.flatnonzero((order < relevant) == says)
             label = "relevant" if says else "noise"
@@ -127,11 +143,14 @@ def removal_curves(curves: Mapping[str, np.ndarray], removed: np.ndarray, labels
     if not curves:
         raise NothingToShow("removal curves have no rows")
     figure, (ax,) = panels(height=3.6)
-    for (name, values), look in zip(curves.items(), style.looks(list(curves)), strict=True):
-        mean = values.mean(0)
+    for name, values in curves.items():
+        check_choice("algorithm", name, LOOKS)
+        look, mean = LOOKS[name], values.mean(0)
         for place, line in enumerate(("-", "--")):
             label = f"{name}, {counted(len(values), 'seed')}" if place == 0 else None
-            ax.plot(removed, mean[place], line, color=look.color, label=label)
+            ax.plot(
+                removed, mean[place], line, color=look.color, marker=look.marker, markevery=5, label=label
+            )
             if len(values) > 1:
                 spread = values[:, place].std(0, ddof=1)
                 low, high = mean[place] - spread, mean[place] + spread
