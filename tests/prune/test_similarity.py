@@ -96,3 +96,11 @@ def test_where_the_layer_before_has_other_nodes_the_inputs_count() -> None:
     with torch.no_grad():
         given = net[:3](images)
         torch.testing.assert_close(found, cosine_similarity(given, net[3](given)))
+
+
+def test_layers_that_cannot_be_compared() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(6, 3))
+    with pytest.raises(ParameterError, match=r"layer='2' is not known; choose from '1'"):
+        layer_similarities(net, ["2"], torch.zeros(4, 6, 1, 1))
+    with pytest.raises(ParameterError, match="no images"):
+        layer_similarities(net, ["1"], torch.zeros(0, 6, 1, 1))

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_choice
 from filterwise.models.modes import evaluation_mode
 
 #: Images that go through the network together; fixed, because sums are rounded by it.
@@ -105,11 +105,17 @@ def layer_similarities(net: nn.Module, layers: Sequence[str], images: Tensor) ->
     images
         Float (n, C, H, W), as the network is given them.
 
-    Returns S (out, in) by layer. Raises ParameterError: no images, or a layer that no image reached.
+    Returns S (out, in) by layer.
+    Raises ParameterError: no images, no linear layer of a name (the near miss is named), or one that the
+    network does not use.
     """
     names: dict[nn.Module, str] = {
         module: name for name, module in net.named_modules() if isinstance(module, nn.Linear)
     }
+    for name in layers:
+        check_choice("layer", name, names.values())
+    if len(images) == 0:
+        raise ParameterError("no images: the similarity of neurons needs at least one")
     found = {name: CosineSums() for name in layers}
     before: list[Tensor] = []
 

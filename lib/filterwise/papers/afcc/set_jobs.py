@@ -37,7 +37,7 @@ class Study:
     """One data set, one network, one recipe for all arms.
 
     ``inputs`` and ``labels`` of the data; ``hidden`` nodes; ``epsilon`` of the sparse layers; ``own_data``:
-    every seed draws a data set of its own; ``seconds`` a job takes.
+    every seed draws a data set of its own; ``seconds`` that a job takes on one core.
     """
 
     data: str
@@ -84,18 +84,18 @@ class Study:
 
 
 _THREE = (200, 200, 200)
-MADELON = Study("madelon", 500, 2, _THREE, 10.0, RECIPE, 4, own_data=True)
-MADELON_LONG = Study("madelon", 500, 2, _THREE, 10.0, RECIPE.replace(epochs=60), 10, own_data=True)
-DIGITS = Study("mnist5k", 784, 10, _THREE, 10.0, RECIPE, 8)
+MADELON = Study("madelon", 500, 2, _THREE, 10.0, RECIPE, 3, own_data=True)
+MADELON_LONG = Study("madelon", 500, 2, _THREE, 10.0, RECIPE.replace(epochs=60), 8, own_data=True)
+DIGITS = Study("mnist5k", 784, 10, _THREE, 10.0, RECIPE, 6)
 #: The network and the rate of the authors' run on Madelon.
 _PAPERS = RECIPE.replace(epochs=100, lr=0.1)
-MADELON_FULL = Study("madelon", 500, 2, (1000, 1000, 1000), 20.0, _PAPERS, 120, own_data=True)
+MADELON_FULL = Study("madelon", 500, 2, (1000, 1000, 1000), 20.0, _PAPERS, 100, own_data=True)
 #: Madelon's study of each profile.
 _STUDIES = {
     "quick": MADELON,
     "cifar": MADELON_LONG,
     "short": MADELON_FULL,
-    "paper": replace(MADELON_FULL, recipe=_PAPERS.replace(epochs=500), seconds=600),
+    "paper": replace(MADELON_FULL, recipe=_PAPERS.replace(epochs=500), seconds=500),
 }
 
 
