@@ -25,7 +25,6 @@ from filterwise.runs.plain_values import named
 from filterwise.runs.specification import Run
 from filterwise.runs.store import Result
 from filterwise.training.device import Timer, pick_device
-from filterwise.training.learning import settle_masks
 
 #: Points of a removal curve, the whole network's accuracy among them.
 POINTS = 26
@@ -95,7 +94,6 @@ def connectivity(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]
     """
     net = result.network()
     assert isinstance(net, MLP)
-    settle_masks(net)  # a loaded network works its masked weights out in its first forward pass
     masks = masks_of(net)
     _, _, weight = masked_layer(net, net.layer_names[0])
     mask = masks.get("hidden.1.linear", torch.ones_like(weight, dtype=torch.bool))
