@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from filterwise.data import digits, originals, parquet, parts
+from filterwise.data import digits, madelon, originals, parquet, parts
 from filterwise.data.averaged import average_pairs
 from filterwise.data.cache import DECODER_VERSION, Meta, cached, read_meta, sound, source_key
 from filterwise.data.catalog import CATALOG, SetInfo, check_options, describe
@@ -43,8 +43,8 @@ def load(
     2. The cache: a complete set that an earlier call decoded; original pixels before a JPEG copy.
     3. The published archive with its checksum, only with ``download=True``.
 
-    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``) need none of these; those whose
-    names end in ``-averaged`` need what their base needs.
+    Embedded sets (``mnist5k``, ``digit-pairs``, ``digit-triples``, ``parts``, ``madelon``) need none of
+    these; those whose names end in ``-averaged`` need what their base needs.
     ``imagenet`` is a folder of label folders, ``<root>/imagenet/<split>``, and comes as a `FolderSet`; where
     it has no folder ``test``, the split "test" is the folder ``val``, whose labels are public.
 
@@ -117,6 +117,8 @@ def _root(root: Place) -> tuple[Path | None, str]:
 def _embedded(info: SetInfo, split: str, settings: dict[str, Any]) -> ImageSet:
     if info.name == "parts":
         return parts.bag_of_parts(split, **settings)
+    if info.name == "madelon":
+        return madelon.draw_madelon(split, **settings)
     places = {"digit-pairs": 2, "digit-triples": 3}.get(info.name)
     return digits.mnist5k(split) if places is None else digits.numbers(info.name, places, split, **settings)
 

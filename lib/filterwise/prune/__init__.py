@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = attach(
         ],
         "magnitude": ["largest"],
         "masks": ["apply", "masks_of", "rebuild"],
+        "rewiring": ["rewire", "sparse_mask"],
         "saved": ["savings", "totals"],
+        "similarity": ["cosine_similarity"],
     },
 )
