@@ -8,6 +8,7 @@ from filterwise import models
 from filterwise.data.sources import load
 from filterwise.figures.tables import NothingToShow
 from filterwise.papers.tree import figures, step_explorer
+from filterwise.runs.records import load_records
 
 
 def rows():
@@ -73,3 +74,10 @@ def test_the_explorer_has_a_frame_for_each_label():
     net = models.build("tree3", channels=1, size=28, K=2, M=3)
     page = step_explorer.explore_steps(net, load("mnist5k", split="test"), count=3, filter=1, branch=2).html()
     assert page.count('"value": ') == 3
+
+
+def test_curves_and_colours_are_found_by_the_key_of_their_record():
+    records = load_records("2-tree", "short")
+    curves = figures.histories_of(records, "2-tree", "short")
+    assert {name: curve.shape[1] for name, curve in curves.items()}["lenet5"] == 20
+    assert not figures.colour_table(records, "2-tree", "short", "tree3 15/80").empty

@@ -15,6 +15,8 @@ from filterwise.measure.norms import refit_norms
 from filterwise.papers.afcc.masked_tail import Tail
 from filterwise.papers.afcc.measured_fields import fields_of, true_test
 from filterwise.papers.afcc.output_heads import output_layer
+from filterwise.papers.afcc.rewired_heads import rewired
+from filterwise.papers.afcc.set_measures import connectivity
 from filterwise.prune.equal_amount import OUTPUTS, Connections
 from filterwise.prune.filter_labels import chance_of_no_common_label, lost_labels
 from filterwise.prune.masks import masked_layer, masks_of
@@ -24,7 +26,8 @@ from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
 from filterwise.training.evaluation import evaluate
 
-__all__ = ["masks", "output_layer", "retrained"]
+#: Measurements of the neighbours are registered by being imported here.
+__all__ = ["connectivity", "masks", "output_layer", "retrained", "rewired"]
 
 #: Every criterion at AFCC's amount; the output layer has "diagonal-top" as well.
 CRITERIA = ("afcc", "random", "magnitude", "kernel-l2", "kernel-l2-within", "filter-l1", "random-afcc")

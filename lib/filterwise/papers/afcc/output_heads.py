@@ -5,6 +5,7 @@ A linear head on a frozen network is a convex problem, so what a mask is worth s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from filterwise.models.counting import layer_names
 from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.prune.criteria import mask_of_amount
 from filterwise.prune.equal_amount import OUTPUTS, Between, Connections
-from filterwise.prune.filter_labels import lost_labels
+from filterwise.prune.filter_labels import label_sets, lost_labels
 from filterwise.prune.masked_heads import head_accuracies, train_masked
 from filterwise.runs.measuring import measurements
 from filterwise.runs.store import Result
@@ -96,6 +97,17 @@ def _dense(features: Features, place: str, shape: Shape, recipe: Recipe, seed: i
     """A head with all its weights, (1, K, F * P)."""
     first = initial_weight(*shape, generator_for(seed, f"head {place}")).flatten(1)[None]
     return train_masked(features, place, first, torch.ones_like(first, dtype=torch.bool), recipe, seed)
+
+
+def amounts(
+    features: Features, held_out: Features, place: str, recipe: Recipe, thresholds: Sequence[float], seed: int
+) -> dict[float, int]:
+    """Threshold -> pairs of filter and label that AFCC keeps in the output layer."""
+    filters, positions = features.values[place].shape[1:]
+    shape = (len(features.label_names), filters, positions)
+    dense = _dense(features, place, shape, recipe, seed)
+    M = label_fields(held_out.class_means()[place], dense.cpu().view(shape))
+    return {theta: int(label_sets(M, theta).sum()) for theta in thresholds}
 
 
 def _masks(found: Connections, weight: Tensor, theta: float, seed: int) -> dict[Arm, Tensor]:

@@ -5,12 +5,14 @@ Tzach et al., Phys. Rev. E 111, 065307 (2025): VGG-11 in the group's sense and E
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from filterwise.errors import check_at_least, check_choice
+from filterwise.papers.afcc.set_jobs import jobs_of_set
 from filterwise.papers.sfp.plan import hundred_labels
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -49,13 +51,26 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     ['vgg-six, masks, seed 0', 'vgg-six, not pruned, seed 0']
     """
     if profile == "quick":
-        return [job for seed in SEEDS for job in _small_net(seed)]
-    data = "tiny-imagenet-100" if profile == "cifar" else hundred_labels(data_root)
-    return _vgg11(profile, data)
+        own = [job for seed in SEEDS for job in _small_net(seed)]
+    else:
+        own = [*_vgg11(profile, data_root), *_fully_connected(profile, data_root)]
+    return [*own, *jobs_of_set(profile)]
 
 
-def dense_run(profile: str, seed: int = 0, data_root: str | Path | None = None) -> Run:
-    """The network of a profile that is pruned, before it is.
+def _fully_connected(profile: str, data_root: str | Path | None) -> list[Job]:
+    """VGG-16's two hidden layers and its output layer, pruned by what their nodes stand for."""
+    found = []
+    for seed in SEEDS:
+        family = _Family(profile, seed, data_root, "vgg16")
+        jobs = [family.retrained(None, 0.0)]
+        for threshold in THRESHOLDS:
+            jobs += [family.retrained(name, threshold) for name in CRITERIA]
+        found += [dataclasses.replace(job, bundle="fully connected", priority=4) for job in jobs]
+    return found
+
+
+def dense_run(profile: str, seed: int = 0, data_root: str | Path | None = None, model: str = "vgg11") -> Run:
+    """The network of a profile that is pruned, before it is; quick has one of its own.
 
     >>> dense_run("cifar").model_kwargs
     {'width': 0.25}
@@ -64,9 +79,9 @@ def dense_run(profile: str, seed: int = 0, data_root: str | Path | None = None) 
     if profile == "quick":
         return Run("vgg", "digit-pairs", QUICK, seed, None, SIX_LAYERS, {"n": 6000, **HELD_OUT})
     if profile == "cifar":
-        return Run("vgg11", "tiny-imagenet-100", CIFAR, seed, None, {"width": 0.25}, HELD_OUT)
+        return Run(model, "tiny-imagenet-100", CIFAR, seed, None, {"width": 0.25}, HELD_OUT)
     recipe = PAPER if profile == "paper" else SHORT
-    return Run("vgg11", hundred_labels(data_root), recipe, seed, None, {}, HELD_OUT)
+    return Run(model, hundred_labels(data_root), recipe, seed, None, {}, HELD_OUT)
 
 
 def page_jobs(
@@ -100,18 +115,24 @@ def page_jobs(
 class _Family:
     """All jobs that stand on one dense network."""
 
-    def __init__(self, profile: str, seed: int, data_root: str | Path | None = None) -> None:
-        self.dense, self.seed = dense_run(profile, seed, data_root), seed
-        self.recipe, self.layers, self.all_layers, self.head_epochs, self.network = {
-            "quick": (QUICK_RETRAIN, _blocks(5, 6), _blocks(3, 6), 5, "vgg-six"),
-            "cifar": (CIFAR_RETRAIN, _blocks(8, 10), _blocks(5, 10), 10, "vgg11"),
-            "short": (SHORT_RETRAIN, _blocks(8, 10), _blocks(5, 10), 20, "vgg11"),
-            "paper": (PAPER_RETRAIN, _blocks(8, 10), _blocks(5, 10), 200, "vgg11"),
+    def __init__(
+        self, profile: str, seed: int, data_root: str | Path | None = None, model: str = "vgg11"
+    ) -> None:
+        self.dense, self.seed = dense_run(profile, seed, data_root, model), seed
+        self.network = "vgg-six" if profile == "quick" else model
+        self.recipe, self.head_epochs, self.seconds = {
+            "quick": (QUICK_RETRAIN, 5, 1.0),
+            "cifar": (CIFAR_RETRAIN, 10, 60.0),
+            "short": (SHORT_RETRAIN, 20, 60.0),
+            "paper": (PAPER_RETRAIN, 200, 600.0),
         }[profile]
+        first, last = (5, 6) if profile == "quick" else (8, 10)
+        self.layers, self.all_layers = _blocks(first, last), _blocks(first - (2 if last == 6 else 3), last)
+        if model == "vgg16":  # its three fully connected layers, by single-nodal performance
+            self.layers = self.all_layers = ("classifier.1", "classifier.2", "classifier.3")
         #: quick has a third of its test images, so that a page is done in a minute
         self.tested: dict[str, Any] = {"test_images": 1000} if profile == "quick" else {}
         self.measured = {"head_epochs": self.head_epochs, "beside": self.all_layers}
-        self.seconds = {"quick": 1.0, "cifar": 60.0, "short": 60.0, "paper": 600.0}[profile]
 
     def job(self, what: str, run: Run, measure: str, options: dict[str, Any], **about: Any) -> Job:
         details = {name: about.pop(name) for name in ("priority", "bundle", "cost_seconds") if name in about}
@@ -141,6 +162,12 @@ class _Family:
             bundle="output",
             cost_seconds=4 * self.seconds,
         )
+
+    def rewired(self) -> Job:
+        return self.job(
+            "output layer rewired", self.dense, "afcc.rewired", self.tested, bundle="output",
+            cost_seconds=4 * self.seconds, priority=1,
+        )  # fmt: skip
 
     def retrained(self, criterion: str | None, threshold: float, priority: int = 1, **options: Any) -> Job:
         """``criterion`` None: the dense network, its upper layers retrained as long."""
@@ -203,18 +230,19 @@ def _small_net(seed: int) -> list[Job]:
     found = [family.masks(), family.retrained(None, 0.0), family.output()]
     for threshold in THRESHOLDS:
         found += [family.retrained(criterion, threshold) for criterion in CRITERIA]
-    return [*found, family.imposed("random"), family.imposed("cyclic")]
+    return [*found, family.rewired(), family.imposed("random"), family.imposed("cyclic")]
 
 
-def _vgg11(profile: str, data: str) -> list[Job]:
+def _vgg11(profile: str, data_root: str | Path | None) -> list[Job]:
     found = []
     for seed in SEEDS:
-        family = _Family(profile, seed)
+        family = _Family(profile, seed, data_root)
         found += [family.masks(), family.output(), family.retrained(None, 0.0, priority=0)]
         for threshold in THRESHOLDS:
             for criterion in CRITERIA:
                 early = threshold == 0.5 and criterion in ("afcc", "random", "magnitude", "kernel-l2")
                 found.append(family.retrained(criterion, threshold, priority=0 if early else 1))
+        found.append(family.rewired())
         found.append(family.retrained("afcc", 0.5, images="test", priority=2))
         found.append(family.retrained("afcc", 0.5, share="cluster", priority=2))
         found += [family.one_by_one("afcc", 0.5), family.one_by_one("magnitude", 0.5)]
