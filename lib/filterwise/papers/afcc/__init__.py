@@ -1,12 +1,95 @@
 """Chapter 5: pruning by the labels that filters share (Tzach et al., Phys. Rev. E 111, 065307, 2025)."""
 
-from filterwise.papers.chapter import Chapter
+from filterwise.papers.chapter import Chapter, Sentence
+
+_FOUND = (
+    Sentence(
+        "F3",
+        {
+            "holds": "AFCC keeps *more accuracy than every other way* to choose as many weights in the "
+            "same layers "
+            "({scale}).",
+            "fails": "AFCC does *not* beat the other ways to choose as many weights in the same layers: "
+            "at least "
+            "one of them, such as keeping the largest, is above it after the same retraining ({scale}).",
+            "undecided": "Whether AFCC keeps more accuracy than every other way to choose as many weights "
+            "{F3.verdict} ({scale}).",
+        },
+    ),
+    Sentence(
+        "F1",
+        {
+            "holds": "Where it removes four fifths of a convolution's kernels, the retrained network is "
+            "*within "
+            "half a point* of the unpruned one ({scale}).",
+            "fails": "Where it removes four fifths of a convolution's kernels, the retrained network is "
+            "*not* "
+            "within half a point of the unpruned one: {F1.values} of accuracy are lost, "
+            "{F1.control_value} with "
+            "random kernels ({scale}).",
+            "undecided": "Whether the network stays within half a point where four fifths of a convolution's "
+            "kernels go {F1.verdict} (lost: {F1.values}; {scale}).",
+        },
+    ),
+    Sentence(
+        "F5",
+        {
+            "holds": "The rule behind it is real: a kernel *without a common label matters less*, also among "
+            "kernels of equal norms ({scale}).",
+            "fails": "That a kernel without a common label matters less does *not* hold, or not among "
+            "kernels of "
+            "equal norms ({scale}).",
+            "undecided": "Whether a kernel without a common label matters less, also among kernels of equal "
+            "norms, {F5.verdict} ({F5.values}; {scale}).",
+        },
+    ),
+    Sentence(
+        "F6",
+        {
+            "holds": "Higher layers allow *higher dilution*, and training makes it so ({scale}).",
+            "fails": "That higher layers allow higher dilution does *not* hold ({scale}).",
+            "undecided": "Whether higher layers allow higher dilution {F6.verdict} (rank correlation "
+            "{F6.values}; "
+            "{scale}).",
+        },
+    ),
+    Sentence(
+        "F4",
+        {
+            "holds": "Fully connected layers can be pruned in the same way ({scale}).",
+            "fails": "Fully connected layers pruned in the same way lose {F4.values} of accuracy ({scale}).",
+            "undecided": "Whether fully connected layers can be pruned in the same way {F4.verdict} "
+            "({scale}).",
+        },
+    ),
+    Sentence(
+        "F7", "Networks that learn under imposed label sets end {F7.values} from the dense one ({scale})."
+    ),
+    Sentence(
+        "C2",
+        {
+            "holds": "The peer that is sparse from the start, rewired by similarity, *finds the inputs "
+            "that matter* "
+            "({scale}).",
+            "fails": "Not all of the algorithms that rewire by similarity find the inputs that matter "
+            "({scale}).",
+            "undecided": "Whether the algorithms that rewire by similarity find the inputs that matter "
+            "{C2.verdict} "
+            "({scale}).",
+        },
+    ),
+)
 
 CHAPTER = Chapter(
     name="5-afcc",
     title="Pruning by shared labels",
     question="Can connections between filters that share no label be removed?",
-    papers={"tzach-2025-pruning": "Tzach et al. (2025)"},
+    papers={
+        "tzach-2025-pruning": "Tzach et al. (2025)",
+        "mocanu-2018-set": "Mocanu et al. (2018)",
+        "pieterse-2019-cosine": "Pieterse and Mocanu (2019)",
+        "elkerdawy-2022-ftwt": "Elkerdawy et al. (2022)",
+    },
     paper_scale={
         "network": "VGG-11 (10 convolutions, 1 fully connected layer), EfficientNet-B0, VGG-16",
         "images": "CIFAR-100",
@@ -14,5 +97,5 @@ CHAPTER = Chapter(
     },
     unread="Accuracies and dilution layer by layer, which other techniques it was compared with, the length "
     "of the short retraining.",
-    found=(),
+    found=_FOUND,
 )

@@ -257,6 +257,20 @@ def output_table(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found).T.fillna("").rename_axis("kept by")
 
 
+def rewired_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The output layer sparse from its first step, beside AFCC's and random masks; means over seeds."""
+    kinds = (("rewired@", "{}"), ("fresh@", "{} mask, from fresh weights"), ("after@", "{} mask, retrained"))
+    found: dict[str, dict[str, float]] = {}
+    thetas = {str(name).partition("/")[2] for name in table if str(name).startswith("rewired@")}
+    for prefix, words in kinds:
+        for column in [str(name) for name in table if str(name).startswith(prefix)]:
+            name, _, theta = column.removeprefix(prefix).partition("/")
+            if theta in thetas and (prefix != "after@" or name == "afcc"):
+                label = words.format(NAMES.get(name, name))
+                found.setdefault(label, {})[f"threshold {theta}"] = table[column].mean()
+    return pd.DataFrame(found).T.rename_axis("connections")
+
+
 def saved_table(table: pd.DataFrame) -> pd.DataFrame:
     """What AFCC's masks leave: parameters and multiply-accumulates of the whole network; means over seeds."""
     rows = main_rows(table)
