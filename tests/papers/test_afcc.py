@@ -7,12 +7,13 @@ import torch
 
 import filterwise as fw
 from filterwise.errors import ParameterError
-from filterwise.papers.afcc import plan
+from filterwise.papers.afcc import plan, rewired_heads
 from filterwise.papers.afcc.masked_tail import Tail
 from filterwise.papers.afcc.measure import _nearest
 from filterwise.papers.afcc.measured_fields import fields_of, true_test
 from filterwise.prune.equal_amount import Connections
 from filterwise.prune.masks import masks_of
+from filterwise.prune.rewiring import ALGORITHMS
 from filterwise.runs.jobs import check_jobs
 from filterwise.runs.networks import beginning
 
@@ -215,6 +216,25 @@ def test_output_heads_at_equal_amounts(result):
         for criterion in ("afcc", "random", "magnitude", "kernel-l2", "filter-l1", "diagonal-top"):
             assert 0 <= row[f"{kind}@{criterion}/0.5"] <= 1
     assert {"dense_before", "dense_after", "fresh@afcc/0.5", "output_dilution@0.5"} <= set(row)
+
+
+def test_rewired_heads_keep_afccs_number_of_weights_and_the_first_epoch_is_not_rewired(result, monkeypatch):
+    seen = []
+    ours = rewired_heads.rewire
+
+    def watched(weight, mask, similarity, algorithm, zeta, generator):
+        found = ours(weight, mask, similarity, algorithm, zeta, generator)
+        seen.append((algorithm, int(mask.sum()), int(found.mask.sum())))
+        return found
+
+    monkeypatch.setattr(rewired_heads, "rewire", watched)
+    options = {"head_epochs": 2, "retrain_epochs": 1, "thresholds": (0.5,)}
+    row, _ = rewired_heads.rewired(result(DENSE), **options)
+    dense = result(DENSE).measured("afcc.output", **options).row
+    kept = round((1 - dense["output_dilution@0.5"]) * 5 * 10) * 4  # labels, filters, positions
+    assert {(before, after) for _, before, after in seen} == {(kept, kept)}
+    assert [name for name, _, _ in seen] == 2 * list(ALGORITHMS)  # before the second and the third epoch
+    assert {name.partition("/")[0] for name in row} == {f"rewired@{a}" for a in (*ALGORITHMS, "fixed sparse")}
 
 
 def test_alike_kernels_are_distinct_and_near():

@@ -168,7 +168,7 @@ def test_the_main_figure_has_every_criterion_at_afccs_removed_share():
     lines = [list(line.get_xdata()) for line in left.lines if len(line.get_xdata()) == 2]
     assert [0.3, 0.5] in lines
     assert figures.removed_share(table()) == {0.3: pytest.approx(0.3), 0.5: pytest.approx(0.5)}
-    assert "2 seeds" in right.get_title()
+    assert "2 seeds" in right.get_title("left")
 
 
 def test_tables_are_means_over_seeds_without_variants():
