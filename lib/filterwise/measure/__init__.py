@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "hooks": ["Capture", "measuring"],
         "imagenet": ["imagenet_network"],
         "linear_map": ["label_fields_of"],
+        "probing": ["Place", "Probe", "probe_places"],
         "means": ["class_means"],
         "norms": ["refit_norms"],
         "network_routes": ["RouteMaps", "gradient_sparsity", "route_maps"],

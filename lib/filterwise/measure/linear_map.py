@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import DataError, ParameterError
+from filterwise.errors import DataError, ParameterError, check_choice
 from filterwise.measure.fields import label_fields
 from filterwise.measure.heads import Head
 from filterwise.measure.hooks import Capture, as_fields, measuring, measuring_device
-from filterwise.measure.means import ClassSums, float_batches
+from filterwise.measure.means import ClassSums
+from filterwise.measure.own_data import Data, own_batches
+from filterwise.measure.probing import Place, probe_places
 
 #: How far outputs may be from linear, relative to the largest: rounding of float32 stays far below.
 TOLERANCE = 1e-4
 #: Outputs whose derivatives are taken at a time.
 ROWS = 50
 
-#: An image set, a DataLoader of (inputs, labels), or one such pair of tensors.
-Data = Any
-
 
 def label_fields_of(
     net: nn.Module,
     layer: str,
     data: ImageSet | Data,
-    head: Head | Tensor | nn.Module | None = None,
+    head: Head | Tensor | nn.Module | str | None = None,
     batch: int = 500,
     device: str | torch.device = "auto",
 ) -> Tensor:
@@ -49,7 +46,10 @@ def label_fields_of(
         are scaled to [-1, 1], floating-point inputs are passed on as they are. Labels are 0, ..., K - 1.
     head : a ``Head``, weights (K, F*P) or (K, F, P), or a bias-free ``nn.Linear``. By default what the
         network itself does between the layer and its K outputs, if that is linear: an average pool, a
-        flattening and one or more ``nn.Linear``, say. This is checked on every input.
+        flattening and one or more ``nn.Linear``, say. This is checked on every input. Where something that is
+        not linear follows (a batch norm and a ReLU after a convolution, say) there is no such head: "probe"
+        trains one on the layer's own outputs, with 70 % of each label's inputs, and measures with the others;
+        see ``probe_places`` for the choices.
 
     Returns (F, K, K), row = label of the input, column = output; on the CPU.
     Raises ParameterError: no head is given and the outputs are not linear in the layer; a layer or a head
@@ -59,10 +59,14 @@ def label_fields_of(
     >>> label_fields_of(net, "1", (torch.rand(9, 1, 4, 4), torch.arange(9) % 3)).shape
     torch.Size([4, 3, 3])
     """
+    if isinstance(head, str):
+        check_choice("head", head, ("probe",))
+        place = Place(layer)
+        return probe_places(net, [place], data, device=device, batch=batch)[place].fields()
     where = measuring_device(net, device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(measuring(net, where))
-        batches = _batches(data, batch, where)
+        batches = own_batches(data, batch, where)
         first = next(batches, None)
         if first is None:
             raise DataError("data holds no inputs")
@@ -138,26 +142,7 @@ class _OwnHead:
         if not bool(error <= TOLERANCE * outputs.abs().max().clamp_min(torch.finfo(outputs.dtype).tiny)):
             raise ParameterError(
                 f"the network's outputs are not linear in layer {self.layer!r}, so it has no linear head "
-                "there; name the last layer before its classifier, or train a head with probe_heads and pass "
-                "it as head="
+                "there; name the last layer before its classifier, or give a head: head='probe' trains one, and "
+                "probe_heads does with images and augmentation"
             )
         return fields
-
-
-def _batches(data: Data, batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Floating-point inputs and int64 labels (N,), on the device."""
-    if hasattr(data, "label_names"):
-        yield from float_batches(data, batch, device)
-        return
-    pairs: Iterable[Any] = data
-    if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(one, Tensor) for one in data):
-        if len(data[0]) != len(data[1]):
-            raise ParameterError(f"data has {len(data[0])} inputs and {len(data[1])} labels")
-        pairs = zip(data[0].split(batch), data[1].split(batch), strict=True)
-    elif not isinstance(data, Iterable):
-        raise ParameterError(f"data={type(data).__name__} is no ImageSet, DataLoader or (inputs, labels)")
-    for pair in pairs:
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise ParameterError(f"data gives a {type(pair).__name__}; pairs (inputs, labels) are needed")
-        inputs, labels = pair[0].to(device), torch.as_tensor(pair[1]).to(device, torch.int64)
-        yield inputs if inputs.is_floating_point() else scale(inputs), labels
