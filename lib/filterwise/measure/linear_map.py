@@ -142,7 +142,7 @@ class _OwnHead:
         if not bool(error <= TOLERANCE * outputs.abs().max().clamp_min(torch.finfo(outputs.dtype).tiny)):
             raise ParameterError(
                 f"the network's outputs are not linear in layer {self.layer!r}, so it has no linear head "
-                "there; name the last layer before its classifier, or give a head: head='probe' trains one, and "
-                "probe_heads does with images and augmentation"
+                "there; name the last layer before its classifier, or give a head: head='probe' trains one, "
+                "as probe_heads does with images and augmentation"
             )
         return fields

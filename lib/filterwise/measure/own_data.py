@@ -32,7 +32,7 @@ def own_batches(data: ImageSet | Data, batch: int, device: torch.device) -> Iter
     if hasattr(data, "label_names"):
         yield from float_batches(data, batch, device)
         return
-    pairs: Iterable[Any] = data
+    pairs: Any = data
     if isinstance(data, (tuple, list)) and len(data) == 2 and all(isinstance(one, Tensor) for one in data):
         if len(data[0]) != len(data[1]):
             raise ParameterError(f"data has {len(data[0])} inputs and {len(data[1])} labels")

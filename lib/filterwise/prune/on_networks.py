@@ -59,9 +59,10 @@ class Pruned:
 
     def __repr__(self) -> str:
         table = self.table
+        kept = zip(table["weights_kept"], table["weights"], strict=True)
         shown = pd.DataFrame({
             "removed": table["dilution"].map("{:.3f}".format),
-            "weights": table["weights_kept"].map("{:,}".format) + " of " + table["weights"].map("{:,}".format),
+            "weights": [f"{left:,} of {own:,}" for left, own in kept],
             "macs": (table["macs_kept"] / table["macs"]).map("{:.3f}".format),
             "no labels": table["without_labels"],
             "lost": table["lost_labels"].map(len),
@@ -69,7 +70,9 @@ class Pruned:
             + table["accuracy_above"].map(lambda one: "" if pd.isna(one) else f", {one:.2f}"),
         })  # fmt: skip
         amount = "AFCC's amount" if self.amount is None else f"amount {self.amount:g}"
-        heads = f"heads learned from {self.train_inputs} inputs, label sets are of {self.held_out_inputs} others"
+        heads = (
+            f"heads learned from {self.train_inputs} inputs, label sets are of {self.held_out_inputs} others"
+        )
         return f"{self.criterion}, {amount}, threshold {self.threshold:g}; {heads}\n{shown.to_string()}"
 
 
@@ -163,12 +166,13 @@ def afcc(
     lost = _warn(where, sets, data)
     apply(net, masks)
     first, _ = next(own_batches(data, 1, torch.device("cpu")))
-    table = savings(net, tuple(first.shape[1:])).loc[[each.layer for each in where.values()]]
+    shape: Any = tuple(first.shape[1:])
+    table = savings(net, shape).loc[[each.layer for each in where.values()]]
     accuracies = [(probes[one.below].accuracy, probes[one.above].accuracy if one.above else None)
                   for one in where.values()]  # fmt: skip
     table = table.set_axis(list(where), axis=0).rename_axis("layer").assign(
         without_labels=[int((~sets[each.below].any(dim=1)).sum()) for each in where.values()],
-        lost_labels=[lost[each.below] for each in where.values()],
+        lost_labels=pd.Series([lost[each.below] for each in where.values()], dtype=object).to_numpy(),
         accuracy_below=[below for below, _ in accuracies],
         accuracy_above=pd.Series([above for _, above in accuracies], dtype=float).to_numpy(),
     )  # fmt: skip
@@ -238,7 +242,7 @@ def _warn(
             more = ", ..." if len(lost[place]) > 8 else ""
             warnings.warn(
                 f"no filter at the {place} stands for {len(lost[place])} of {own.shape[1]} labels: "
-                f"{shown}{more}; no connection there is kept for them; lower the threshold, or give more data",
+                f"{shown}{more}; no connection there is kept for them; lower the threshold",
                 stacklevel=3,
             )
     return lost
