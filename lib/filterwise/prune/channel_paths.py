@@ -17,6 +17,12 @@ _MODULES = (
     nn.Identity, nn.Flatten, nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, nn.Dropout, nn.Dropout2d,
     nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.ZeroPad2d, nn.Upsample,
 )  # fmt: skip
+_FUNCTIONS = {
+    "relu", "relu_", "relu6", "leaky_relu", "silu", "gelu", "hardswish", "elu", "tanh", "sigmoid",
+    "hardsigmoid", "dropout", "stochastic_depth", "batch_norm", "max_pool2d", "avg_pool2d",
+    "adaptive_avg_pool2d", "adaptive_max_pool2d", "boolean_dispatch", "mean", "flatten", "view", "reshape",
+    "squeeze", "contiguous", "clone", "to", "float",
+}  # fmt: skip
 _SUMS: set[Any] = {operator.add, operator.iadd, torch.add, "add", "add_"}
 _PRODUCTS: set[Any] = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
 _GATES = (nn.Sigmoid, nn.Hardsigmoid)

@@ -20,10 +20,10 @@ from filterwise.measure.own_data import Data, own_batches
 from filterwise.measure.probing import PROBE_RECIPE, Place, Probe, probe_places
 from filterwise.prune.cluster_connections import afcc_mask
 from filterwise.prune.criteria import criteria, mask_of_amount
-from filterwise.prune.label_sets import warn_of_lost
+from filterwise.prune.filter_labels import warn_of_lost
 from filterwise.prune.masks import apply, masked_layer
 from filterwise.prune.places import Given, LayerPlaces, places_of
-from filterwise.prune.savings import savings
+from filterwise.prune.saved import savings
 from filterwise.training.recipe import Recipe
 
 
