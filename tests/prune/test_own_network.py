@@ -1,4 +1,4 @@
-"""AFCC on a network of one's own: the page's lines, the masks' definition, peers at equal amount, refusals."""
+"""AFCC on a network of one's own: the page's lines, the masks' definition, peers, refusals."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_lost_labels_are_named(pair: tuple[Tensor, Tensor]) -> None:
     lost = found.table.loc["classifier", "lost_labels"]
     assert lost == torch.nonzero(~found.masks["classifier"].any(dim=1)).flatten().tolist()
     assert f"{lost[0]} ('{'abcdefghij'[lost[0]]}')" in str(said[0].message)
-    with pytest.warns(UserWarning, match=r"no filter at the input of classifier.1 stands for \d+ of 10 labels"):
+    with pytest.warns(UserWarning, match=r"no filter at the input of classifier.1 stands for \d+ of 10"):
         prune.afcc(net, ["features.2"], ds, threshold=0.9, recipe=SHORT)
 
 
@@ -244,5 +244,5 @@ def test_label_fields_of_a_down_sampling_convolution(resnet: nn.Module, pair: tu
     expected = torch.stack([outputs[pair[1] == label].mean(dim=0) for label in range(10)])
     torch.testing.assert_close(M[7], expected, rtol=1e-5, atol=1e-5)
     assert measure.label_fields_of(resnet, layer, loader(pair), head="probe").shape == (512, 10, 10)
-    with pytest.raises(ParameterError, match="head='prob' is not known.*did you mean 'probe'"):
+    with pytest.raises(ParameterError, match=r"head='prob' is not known.*did you mean 'probe'"):
         measure.label_fields_of(resnet, layer, loader(pair), head="prob")

@@ -35,9 +35,9 @@ def test_a_network_of_this_library() -> None:
     # maps flattened filter by filter are taken apart again
     assert found["features.10"].above == found["classifier"].below == at("classifier.1", 128)
     assert found["classifier"].above is None
-    assert places_of(models.build("vgg16", labels=10, width=0.25), ["classifier.1"])["classifier.1"].above == at(
-        "classifier.2"
-    )
+    assert places_of(models.build("vgg16", labels=10, width=0.25), ["classifier.1"])[
+        "classifier.1"
+    ].above == at("classifier.2")
 
 
 def test_residual_sums_and_down_sampling(resnet: nn.Module) -> None:
@@ -67,7 +67,9 @@ def test_what_is_caught_is_the_sum_after_the_shared_relu(resnet: nn.Module) -> N
 def test_depthwise_channels_inherit_and_gates_are_passed_by(efficientnet: nn.Module) -> None:
     layers = maskable_layers(efficientnet)
     convolutions = [
-        name for name, module in efficientnet.named_modules() if isinstance(module, nn.Conv2d) and name in layers
+        name
+        for name, module in efficientnet.named_modules()
+        if isinstance(module, nn.Conv2d) and name in layers
     ]
     # 16 projections, 15 expansions, and the last convolution
     assert len(convolutions) == 32
@@ -100,14 +102,14 @@ def test_places_by_hand() -> None:
         places_of(net, ["second"])
     found = places_of(net, ["second"], {"second": ("first", Place("last", "input"))})["second"]
     assert (found.below, found.above) == (Place("first"), Place("last", "input"))
-    with pytest.raises(ParameterError, match="layer 'frst'.*did you mean 'first'"):
+    with pytest.raises(ParameterError, match=r"layer 'frst'.*did you mean 'first'"):
         places_of(net, ["second"], {"second": ("frst", None)})
-    with pytest.raises(ParameterError, match="places names 'secnd'.*did you mean 'second'"):
+    with pytest.raises(ParameterError, match=r"places names 'secnd'.*did you mean 'second'"):
         places_of(net, ["second"], {"secnd": ("first", None)})
 
 
 def test_refusals(resnet: nn.Module, efficientnet: nn.Module) -> None:
-    with pytest.raises(ParameterError, match="layer 'layer4.0.conv3'.*did you mean 'layer4"):
+    with pytest.raises(ParameterError, match=r"layer 'layer4.0.conv3'.*did you mean 'layer4"):
         places_of(resnet, ["layer4.0.conv3"])
     with pytest.raises(ParameterError, match="layer 'conv1' reads the images"):
         places_of(resnet, ["conv1"])

@@ -110,7 +110,14 @@ def test_residual_sums_and_training_goes_on() -> None:
     net = lively(_torchvision.load().models.resnet18(num_classes=4))
     net.layer1[0].conv1.weight.requires_grad_(False)
     generator = torch.Generator().manual_seed(2)
-    layers = ["layer4.0.conv1", "layer4.0.conv2", "layer4.0.downsample.0", "layer4.1.conv1", "layer4.1.conv2", "fc"]
+    layers = [
+        "layer4.0.conv1",
+        "layer4.0.conv2",
+        "layer4.0.downsample.0",
+        "layer4.1.conv1",
+        "layer4.1.conv2",
+        "fc",
+    ]
     masks = {}
     for layer in layers:
         weight = net.get_submodule(layer).weight

@@ -172,6 +172,8 @@ def features_at(
     if not labels:
         raise DataError("data holds no inputs")
     own = torch.cat(labels)
+    if own.ndim != 1:
+        raise DataError(f"labels have shape {tuple(own.shape)}; one whole number for each input is needed")
     names = getattr(data, "label_names", None)
     low, high = int(own.min()), int(own.max())
     if low < 0 or (names is not None and high >= len(names)):
