@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import ParameterError, refused
+from filterwise.errors import ParameterError, check_choice, refused
 from filterwise.measure.fields import clip, field_chunks
 from filterwise.measure.head_training import generator_for
 from filterwise.measure.own_data import Data, own_batches
 from filterwise.measure.probing import PROBE_RECIPE, Place, Probe, probe_places
 from filterwise.prune.cluster_connections import afcc_mask
 from filterwise.prune.criteria import criteria, mask_of_amount
+from filterwise.prune.equal_amount import redrawn
 from filterwise.prune.filter_labels import warn_of_lost
 from filterwise.prune.masks import apply, masked_layer
 from filterwise.prune.places import Given, LayerPlaces, places_of
@@ -38,7 +39,7 @@ class Pruned:
         label), ``lost_labels`` (labels that none of these filters stands for), ``accuracy_below`` and
         ``accuracy_above`` (of the heads that the label sets were measured with; the latter is missing for
         the layer of the labels' outputs)
-    masks : by layer, bool (out, in) or of the weight's shape
+    masks : by layer, bool, of the weight's shape
     sets : label sets T by place, bool (filters, K)
     places : where they were measured, by layer
     probes : the heads, by place
@@ -114,7 +115,8 @@ def afcc(
         theta in [0, 1).
     criterion
         "afcc", or the name of a criterion (``filterwise.prune.criteria``, such as "magnitude", "kernel-l2",
-        "random"), which then chooses what stays in AFCC's place, equally many weights in every layer.
+        "random"), which then chooses what stays in AFCC's place, equally many weights in every layer;
+        "random-afcc" shares the labels of random sets of the same sizes.
     amount
         Share of each layer's connections to remove, in [0, 1), instead of the amount that AFCC comes to. With
         "afcc", connections with most labels in common stay.
@@ -132,7 +134,7 @@ def afcc(
     >>> inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     >>> found = afcc(net, ["features.2"], (inputs, torch.arange(60) % 2), amount=0.5)
     >>> int(found.masks["features.2"].sum()), int((net.features[1].conv.weight != 0).sum())
-    (12, 108)
+    (108, 108)
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     if not names or len(set(names)) < len(names):
@@ -141,7 +143,10 @@ def afcc(
     if amount is not None and (not isinstance(amount, (int, float)) or not 0 <= amount < 1):
         raise refused("amount", amount, "it must be in [0, 1), a share of each layer's connections")
     choice = criterion if amount is None or criterion != "afcc" else "shared-labels"
-    chosen = None if choice == "afcc" else criteria.get(choice).function
+    named = "shared-labels" if choice == "random-afcc" else choice
+    if choice not in ("afcc", "random-afcc"):
+        check_choice("criterion", choice, ("afcc", "random-afcc", *criteria.names()))
+    chosen = None if choice == "afcc" else criteria.get(named).function
     where = places_of(net, names, places)
     wanted = [place for each in where.values() for place in (each.below, each.above) if place is not None]
     wanted = list(dict.fromkeys(wanted))
@@ -150,19 +155,22 @@ def afcc(
     masks = {}
     for layer, each in where.items():
         weight = masked_layer(net, layer)[2].detach().cpu()
-        below, above = _fitting(layer, each, weight, sets)
+        below, above = sets[each.below], _outputs(layer, each, weight, sets)
+        joined = _by_filter(layer, each, weight, below)
         mask = afcc_mask(above, below)
         if chosen is not None:
             kept = int(mask.sum()) if amount is None else round((1 - amount) * mask.numel())
-            facts = {
-                "generator": generator_for(seed, f"{choice} {layer}"),
-                "positions": weight.shape[1] // len(sets[each.below]),
-                "sets_in": below,
-                "sets_out": above,
-                "M": probes[each.below].fields() if choice == "diagonal-top" else None,
-            }
-            mask = mask_of_amount(weight, _made(chosen, choice, facts)(weight), kept)
-        masks[layer] = mask
+            draws = generator_for(seed, f"{choice} {layer}")
+            if choice == "random-afcc":
+                below = redrawn(below, draws)
+                above = above if each.above is None else redrawn(above, draws)
+            facts = {"generator": draws, "sets_in": below, "sets_out": above, "positions": 1}
+            if choice == "diagonal-top":
+                facts["M"] = probes[each.below].fields()
+            mask = mask_of_amount(joined, _made(chosen, choice, facts)(joined), kept)
+        masks[layer] = (mask if mask.ndim == 3 else mask[:, :, None].expand(joined.shape)).reshape(
+            weight.shape
+        )
     lost = _warn(where, sets, data)
     apply(net, masks)
     first, _ = next(own_batches(data, 1, torch.device("cpu")))
@@ -187,33 +195,37 @@ def _label_sets(probe: Probe, threshold: float) -> Tensor:
     return torch.cat(parts).clone()
 
 
-def _fitting(
-    layer: str, each: LayerPlaces, weight: Tensor, sets: Mapping[Place, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Label sets of the layer's input columns and of its outputs.
+def _by_filter(layer: str, each: LayerPlaces, weight: Tensor, below: Tensor) -> Tensor:
+    """The weight by the filters that it joins: (out, in, kernel), or (out, in, P) of a linear layer.
 
-    Raises ParameterError: their numbers do not fit the weight.
+    Raises ParameterError: the layer reads another number of filters than was measured.
     """
-    below = sets[each.below]
     if weight.shape[1] % len(below) or (weight.ndim > 2 and weight.shape[1] != len(below)):
         raise ParameterError(
             f"layer {layer!r} reads {weight.shape[1]} channels, but the {each.below} has {len(below)} filters"
         )
-    below = below.repeat_interleave(weight.shape[1] // len(below), dim=0)
+    return weight.reshape(len(weight), len(below), -1)
+
+
+def _outputs(layer: str, each: LayerPlaces, weight: Tensor, sets: Mapping[Place, Tensor]) -> Tensor:
+    """Label sets of the layer's outputs; those of the labels' outputs are their own labels.
+
+    Raises ParameterError: their number does not fit the weight.
+    """
     if each.above is None:
-        labels = below.shape[1]
+        labels = sets[each.below].shape[1]
         if len(weight) != labels:
             raise ParameterError(
                 f"layer {layer!r} gives the network's {len(weight)} outputs, but data has {labels} labels; "
                 "outputs that are labels are needed"
             )
-        return below, torch.eye(labels, dtype=torch.bool)
+        return torch.eye(labels, dtype=torch.bool)
     above = sets[each.above]
     if len(above) != len(weight):
         raise ParameterError(
             f"layer {layer!r} has {len(weight)} outputs, but the {each.above} has {len(above)} filters"
         )
-    return below, above
+    return above
 
 
 def _made(kind: Any, name: str, facts: Mapping[str, Any]) -> Any:
