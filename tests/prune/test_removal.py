@@ -106,6 +106,13 @@ def test_something_stays_of_a_layer_that_died() -> None:
     same(net, found.net, inputs(3, 1, 4, 4))
 
 
+def test_of_constants_that_are_all_there_is_one_stays() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 2, 1))
+    found = remove_dead(apply(net, {"0": torch.zeros(4, 1, dtype=torch.bool)}), (1, 4, 4))
+    assert found.net[0].out_channels == 1
+    same(net, found.net, inputs(3, 1, 4, 4))
+
+
 def test_residual_sums_and_training_goes_on() -> None:
     net = lively(_torchvision.load().models.resnet18(num_classes=4))
     net.layer1[0].conv1.weight.requires_grad_(False)
@@ -187,7 +194,8 @@ def pruned_tower() -> tuple[nn.Sequential, nn.Sequential, object]:
 
 def test_scores_feed_torch_prunings_pruner() -> None:
     dense, _, found = pruned_tower()
-    below = found.masks["features.3"].sum(dim=1) + found.masks["features.4"].sum(dim=0)
+    kept = {layer: mask.flatten(2).any(dim=2) for layer, mask in found.masks.items() if mask.ndim == 4}
+    below = kept["features.3"].sum(dim=1) + kept["features.4"].sum(dim=0)
     scores = channel_scores(found)
     assert set(scores) == {"features.3.conv", "features.4.conv"}
     torch.testing.assert_close(scores["features.3.conv"], below.float())

@@ -135,8 +135,6 @@ def remove_dead(net: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> Re
                 dead, stay = _dead(small, channels, example)
                 if stay:
                     constant[names[channels.root]] = stay
-                if len(dead) == channels.count:
-                    dead = dead[1:]
                 if len(dead):
                     plans.append((channels.root, dead))
             for root, dead in plans:
@@ -224,7 +222,8 @@ def _dead(net: nn.Module, channels: Channels, example: Tensor) -> tuple[Tensor, 
     read = _any(channels.readers, channels.count, dim=1)
     written = _any(channels.writers, channels.count, dim=0)
     cut = torch.nonzero(read & ~written).flatten()
-    gone, folds = ~read, []
+    gone = ~read
+    folds: list[tuple[nn.Module, Tensor, Tensor, Tensor]] = []
     if len(cut):
         values = _inputs(net, [module for module, _, _ in channels.readers], example)
         can = torch.ones(channels.count, dtype=torch.bool)
@@ -245,13 +244,15 @@ def _dead(net: nn.Module, channels: Channels, example: Tensor) -> tuple[Tensor, 
             )
             folds.append((module, terms, low[inside], roots[inside]))
         gone = gone | (can & ~written)
-        for module, terms, value, roots in folds:
-            own = gone[roots]
-            if bool((value[own] != 0).any()):
-                bias = cast(Tensor | None, module.bias)
-                added = terms[:, own] @ value[own].to(terms)
-                module.bias = nn.Parameter(added if bias is None else bias.detach() + added)
-    return torch.nonzero(gone).flatten(), int((~written & ~gone).sum())
+    if bool(gone.all()):
+        gone[0] = False  # a layer without channels cannot be
+    for module, terms, value, roots in folds:
+        own = gone[roots]
+        if bool((value[own] != 0).any()):
+            bias = cast(Tensor | None, module.bias)
+            added = terms[:, own] @ value[own].to(terms)
+            module.bias = nn.Parameter(added if bias is None else bias.detach() + added)
+    return torch.nonzero(gone).flatten(), int((read & ~written & ~gone).sum())
 
 
 def _inputs(net: nn.Module, modules: list[nn.Module], example: Tensor) -> dict[nn.Module, Tensor]:
