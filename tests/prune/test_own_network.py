@@ -19,6 +19,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import DataError, ParameterError
 from filterwise.measure.hooks import Capture, measuring
 from filterwise.measure.probing import PROBE_RECIPE, Place, probe_places
+from filterwise.prune.equal_amount import Connections, joined_by
 
 LAST = ["layer4.0.conv1", "layer4.0.conv2", "layer4.0.downsample.0", "layer4.1.conv1", "layer4.1.conv2", "fc"]
 SHORT = PROBE_RECIPE.replace(epochs=2)
@@ -247,3 +248,34 @@ def test_label_fields_of_a_down_sampling_convolution(resnet: nn.Module, pair: tu
     assert measure.label_fields_of(resnet, layer, loader(pair), head="probe").shape == (512, 10, 10)
     with pytest.raises(ParameterError, match=r"head='prob' is not known.*did you mean 'probe'"):
         measure.label_fields_of(resnet, layer, loader(pair), head="prob")
+
+
+def test_it_is_the_chapters_afcc(pair: tuple[Tensor, Tensor]) -> None:
+    """From the same label fields, the masks of ``Connections``, AFCC's and a peer's."""
+    net = models.build("vgg", labels=10, size=16, stages=((6, 1), (8, 1), (9, 1)))
+    layers = ["features.2", "features.3", "classifier.1"]
+    for criterion in ("afcc", "kernel-l2", "filter-l1"):
+        found = prune.afcc(copy.deepcopy(net), layers, pair, recipe=SHORT, criterion=criterion)
+        inputs = ("features.2.conv", "features.3.conv", "classifier.1")
+        fields = dict(zip(("features.1", "features.2", "features.3"), inputs, strict=True))
+        M = {
+            place: next(probe for at, probe in found.probes.items() if at.module == module).fields()
+            for place, module in fields.items()
+        }
+        expected = Connections({layer: joined_by(net)[layer] for layer in layers}, M).masks(net, criterion)
+        for layer in layers:
+            assert torch.equal(found.masks[layer], expected[layer])
+
+
+def test_efficientnets_depthwise_kernels_and_gates_are_untouched(pair: tuple[Tensor, Tensor]) -> None:
+    net = models.build("efficientnet_b0", labels=10)
+    block = "features.3.1.block"
+    layers = [f"{block}.0.0", f"{block}.3.0", "features.8.0"]
+    found = prune.afcc(net, layers, pair, recipe=SHORT)
+    assert set(prune.masks_of(net)) == set(layers)
+    inherited = Place(f"{block}.1.0", "input")
+    assert found.places[f"{block}.3.0"].below == found.places[f"{block}.0.0"].above == inherited
+    T = found.sets
+    out, below = T[Place("features.4.0.block.0.0", "input")], T[inherited]
+    common = (out[:, None] & below[None]).any(dim=2)
+    assert torch.equal(found.masks[f"{block}.3.0"][:, :, 0, 0], common)
