@@ -76,8 +76,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--retrain-epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--retrain-epochs", type=int, default=1)
     parser.add_argument("--images", type=int, default=0, help="training images at most; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -101,34 +101,35 @@ def main() -> None:
     begin = time.perf_counter()
     exec(blocks()[0], names)
     print(f"the page's lines took {time.perf_counter() - begin:.0f} s, retraining included\n", flush=True)
-    pruned, smaller, speed, dense = (names[one] for one in ("pruned", "smaller", "speed", "dense"))
+    pruned, smaller, net, dense = (names[one] for one in ("pruned", "smaller", "net", "dense"))
     print(pruned, "\n")
     print(smaller, "\n")
+    whole_count, layers = smaller.parameters, names["layers"]
     rows = [
-        ("dense", accuracy(dense, test), nonzero(dense), smaller.parameters, _span(speed, "dense")),
-        ("masked", names["masked_accuracy"], nonzero(net), smaller.parameters, _span(speed, "masked")),
-        ("masked, retrained", accuracy(net, test), nonzero(net), smaller.parameters, _span(speed, "masked")),
-        ("dead channels removed", accuracy(smaller.net, test), nonzero(smaller.net), smaller.parameters_left,
-         _span(speed, "removed")),
+        ("dense", accuracy(dense, test), nonzero(dense), whole_count, "dense"),
+        ("AFCC, masked", names["masked_accuracy"], nonzero(net), whole_count, "masked"),
+        ("AFCC, retrained", accuracy(net, test), nonzero(net), whole_count, "masked"),
+        ("its dead channels removed", accuracy(smaller.net, test), nonzero(smaller.net),
+         smaller.parameters_left, "removed"),
     ]  # fmt: skip
-    layers, whole_count = names["layers"], smaller.parameters
     peer = copy.deepcopy(dense)
     fw.prune.afcc(peer, layers, validation, criterion="magnitude")
-    rows.append(("magnitude, masked", accuracy(peer, test), nonzero(peer), whole_count, "as masked"))
-    names["retrain"](peer)
-    rows.append(("magnitude, retrained", accuracy(peer, test), nonzero(peer), whole_count, "as masked"))
+    for what in ("magnitude, masked", "magnitude, retrained"):
+        rows.append((what, accuracy(peer, test), nonzero(peer), whole_count, "masked"))
+        names["retrain"](peer)
     kept = int(pruned.table["weights_kept"].iloc[:-1].sum())
     structured = fw.prune.remove_by_magnitude(dense, layers[:-1], kept, names["shape"])
-    times = fw.prune.latency({"dense": dense, "structured": structured.net}, names["shape"], batch=32)
+    timed = {"dense": dense, "masked": net, "removed": smaller.net, "structured": structured.net}
+    times = fw.prune.latency(timed, names["shape"], batch=32)
     for what in ("channels by magnitude, removed", "channels by magnitude, retrained"):
         rows.append((what, accuracy(structured.net, test), nonzero(structured.net),
-                     structured.parameters_left, _span(times, "structured")))  # fmt: skip
+                     structured.parameters_left, "structured"))  # fmt: skip
         names["retrain"](structured.net)
     print("| | accuracy | parameters that are not zero | parameters held | ms a batch of 32 |")
     print("| --- | --- | --- | --- | --- |")
-    for name, right, left, held_parameters, span in rows:
-        print(f"| {name} | {right:.3f} | {left:,} | {held_parameters:,} | {span} |")
-    print(f"\n{speed['device'].iloc[0]}, {speed['threads'].iloc[0]} thread, torch {torch.__version__}\n")
+    for name, right, left, held_parameters, of in rows:
+        print(f"| {name} | {right:.3f} | {left:,} | {held_parameters:,} | {_span(times, of)} |")
+    print(f"\n{times['device'].iloc[0]}, {times['threads'].iloc[0]} thread, torch {torch.__version__}\n")
     columns = ("threshold", "removed connections", "accuracy, not retrained", "parameters held", "ms, dense")
     print("|", " | ".join((*columns, "ms, removed")), "|")
     print("| --- | --- | --- | --- | --- | --- |")
