@@ -93,7 +93,7 @@ QUICK = DynamicStudy(
     _AMOUNTS,
     rate_ratio=100.0,
     seconds=(18, 25),
-    head_epochs=10,
+    head_epochs=5,
 )
 CIFAR = DynamicStudy(
     "vgg6",
@@ -102,7 +102,7 @@ CIFAR = DynamicStudy(
     _AMOUNTS,
     rate_ratio=100.0,
     seconds=(80, 70),
-    head_epochs=10,
+    head_epochs=5,
 )
 
 

@@ -128,7 +128,7 @@ def bridge(
     Clusters are those of the network before it was retrained (Tzach et al. 2023), on the test images. By
     layer ``bridge@``: how much more often a filter is on for the labels in its clusters than for all others,
     mean over filters that have both; ``bridge_null@``, the value that this reaches in one of 40 random orders
-    of the labels. Also the clusters, bool (F, K).
+    of the labels. Also the clusters by layer, bool (F, K).
     """
     net, train, test = start.network(), start.train_set(), start.test_set()
     layers = list(rates)[-BRIDGED_LAYERS:]
@@ -145,7 +145,7 @@ def bridge(
         row[f"bridge_null@{layer}"] = float(
             np.quantile([cluster_gain(rate[:, order], inside) for order in orders], 0.975)
         )
-        arrays[f"clusters@{layer}"] = inside
+        arrays[layer] = inside
     return row, arrays
 
 

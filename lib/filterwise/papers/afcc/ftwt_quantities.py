@@ -36,7 +36,7 @@ def studies(records: pd.DataFrame) -> list[tuple[dict[str, Any], Arms]]:
         if not isinstance(run.ftwt, str) or not run.ftwt:
             continue  # a run of the chapter's other methods
         about = {
-            "arm": f"{run.network}, {run.data}",
+            "arm": f"{run.network}, {run.data}, {int(run.labels)} labels",
             "seed": int(run.seed),
             "data": run.data,
             "device": run.device or "",
@@ -179,14 +179,13 @@ def decoupled_minus_joint(records: pd.DataFrame, at: str = "all") -> Rows:
         masses, joint = _masses(arms, "decoupled"), _masses(arms, "joint")
         if not masses or not joint or ("retrained", 0.0) not in arms:
             return np.nan, np.nan
-        line = sorted(
-            (run.macs_share, run.accuracy)
-            for run in [*(arms["joint", r] for r in joint), arms["retrained", 0.0]]
-        )
+        known = [*(arms["joint", r] for r in joint), arms["retrained", 0.0]]
+        known.sort(key=lambda run: run.macs_share)
+        shares, accuracies = zip(*((run.macs_share, run.accuracy) for run in known), strict=True)
         chosen = masses if at == "all" else masses[:1]
         equal = [
             arms["decoupled", r].accuracy
-            - float(np.interp(arms["decoupled", r].macs_share, *zip(*line, strict=True)))
+            - float(np.interp(arms["decoupled", r].macs_share, shares, accuracies))
             for r in chosen
         ]
         same = [
