@@ -407,7 +407,7 @@ def test_figures_and_tables_show_the_records(records):
     (axes,) = ftwt_figures.accuracy_against_macs(table).axes
     lines = {bars.get_label(): bars[0] for bars in axes.containers}
     static = table[table["ftwt"] == "static"].sort_values("r")
-    drawn = lines["static, L1 norm, 1 seeds"]
+    drawn = lines["static, L1 norm, 1 seed"]
     np.testing.assert_allclose(np.asarray(drawn.get_xdata(), float), static["macs_share"])
     (axes,) = ftwt_figures.foreseen_against_obtained(table).axes[:1]
     decoupled = table[table["ftwt"] == "decoupled"]
@@ -419,11 +419,17 @@ def test_figures_and_tables_show_the_records(records):
         decoupled.set_index("r").loc[0.5, "mask_accuracy@features.2"]
     )
     what = next(each for name, each in found.items() if "decoupled r=0.5" in name)[1]
-    figure = ftwt_figures.rate_matrix(what.arrays["rate@features.2"], what.arrays["clusters@features.2"])
+    kept = ftwt_figures.rates_kept(what.arrays, "features.2")
+    figure = ftwt_figures.rate_matrix(*kept)
+    order = [image.images[0].get_array() for image in figure.axes[:3]]
+    for drawn_part, part in zip(order, kept, strict=True):
+        assert sorted(map(tuple, np.asarray(drawn_part))) == sorted(map(tuple, part.astype(float)))
+    with pytest.raises(NothingToShow, match="target_rate"):
+        ftwt_figures.rates_kept(what.arrays, "features.9")
     assert "8 filters by 4 labels" in figure.alt
     assert "Accuracy and cost left" in ftwt_figures.said_of_cost(table)
     assert "Obtained minus foreseen" in ftwt_figures.said_of_foresight(table)
     with pytest.raises(NothingToShow):
         ftwt_figures.of_dynamic(table.assign(ftwt=None))
-    with pytest.raises(ParameterError, match="rate has shape"):
-        ftwt_figures.rate_matrix(np.zeros((2, 3)), np.zeros((3, 2)))
+    with pytest.raises(ParameterError, match="have shapes"):
+        ftwt_figures.rate_matrix(*[np.zeros((2, 3))] * 2, np.zeros((3, 2)))

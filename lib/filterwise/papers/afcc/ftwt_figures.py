@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
 
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
-from filterwise.figures.tables import NothingToShow, by_layer, mean_and_spread, need
+from filterwise.figures.tables import NothingToShow, by_layer, counted, mean_and_spread, need
 from filterwise.runs.records import arrays
 
 ARMS = {
@@ -21,6 +22,8 @@ ARMS = {
 #: What a legend calls the arms.
 WORDS = {"decoupled": "dynamic, decoupled", "joint": "dynamic, joint", "static": "static, L1 norm"}
 _MASKS = ("mask_accuracy", "majority", "mask_constant", "target", "active")
+# How often is opacity, so that "never" has the colour of the page, light or dark.
+_OFTEN = LinearSegmentedColormap.from_list("often", [f"{style.INK}1a", style.BLUE])
 # Up to so many labels their names fit below the columns.
 _NAMED_LABELS = 20
 
@@ -53,7 +56,7 @@ def accuracy_against_macs(records: pd.DataFrame) -> BookFigure:
         if runs.empty:
             continue
         both = [mean_and_spread(runs, ["r"], column) for column in ("macs_share", "accuracy")]
-        name = f"{WORDS[arm]}, {int(both[0]['runs'].max())} seeds"
+        name = f"{WORDS[arm]}, {counted(int(both[0]['runs'].max()), 'seed')}"
         ax.errorbar(both[0]["mean"], both[1]["mean"], both[1]["spread"], both[0]["spread"], color=look.color,
                     marker=look.marker, capsize=2.5, label=name)  # fmt: skip
     whole = table[table["ftwt"] == "retrained"]["accuracy"]
@@ -92,55 +95,68 @@ def foreseen_against_obtained(records: pd.DataFrame) -> BookFigure:
 
 
 @drawn
-def rate_matrix(rate: np.ndarray, clusters: np.ndarray, label_names: Sequence[str] = ()) -> BookFigure:
-    """How often each filter is on for each label, beside the labels of its clusters; filters in one order.
+def rate_matrix(
+    wanted: np.ndarray, rate: np.ndarray, clusters: np.ndarray, label_names: Sequence[str] = ()
+) -> BookFigure:
+    """Filters by labels, in one order: ones in the ground truth, how often on, labels of their clusters.
 
     Parameters
     ----------
-    rate : (F, K), from 0 to 1.
+    wanted, rate : (F, K), from 0 to 1: how often g and how often the mask is 1.
     clusters : bool (F, K), whether a label is in one of the filter's clusters.
     label_names : K names; drawn up to 20 labels.
 
     Raises ParameterError: the shapes differ.
     """
-    rate, clusters = np.asarray(rate, dtype=float), np.asarray(clusters, dtype=bool)
-    if rate.ndim != 2 or rate.shape != clusters.shape:
-        raise ParameterError(f"rate has shape {rate.shape} and clusters {clusters.shape}; (F, K) of both")
+    parts = [np.asarray(values, dtype=float) for values in (wanted, rate, clusters)]
+    if parts[0].ndim != 2 or len({part.shape for part in parts}) > 1:
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ParameterError(f"wanted, rate and clusters have shapes {shapes}; (filters, labels) of all")
     # by the middle of the labels that a filter stands for, those without any last
-    places = np.arange(rate.shape[1])
-    count = clusters.sum(1)
-    middle = np.where(count, (clusters * places).sum(1) / np.maximum(count, 1), rate.shape[1])
+    labels, count = parts[2].shape[1], parts[2].sum(1)
+    middle = np.where(count, (parts[2] * np.arange(labels)).sum(1) / np.maximum(count, 1), labels)
     order = np.argsort(middle, kind="stable")
-    names = list(map(str, label_names)) if rate.shape[1] <= _NAMED_LABELS else []
-    figure, axes = panels(2, columns=2, height=3.4, sharey=True)
-    for ax, values, title in zip(
-        axes, (rate, clusters.astype(float)), ("how often it is on", "labels of its clusters"), strict=True
-    ):
-        image = ax.imshow(
-            values[order], cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-        )
+    names = list(map(str, label_names)) if labels <= _NAMED_LABELS else []
+    figure, axes = panels(3, columns=3, height=3.2, phone=0, sharey=True)
+    for ax, values, title in zip(axes, parts, ("wanted: ones in g", "on", "its clusters"), strict=True):
+        image = ax.imshow(values[order], cmap=_OFTEN, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         ax.set(title=title, xlabel="label")
         ax.grid(visible=False)
         ax.set_xticks(range(len(names)) if names else [], names, rotation=90, fontsize=8)
     axes[0].set_ylabel("filter")
-    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02)
-    figure.alt = f"{len(rate)} filters by {rate.shape[1]} labels: how often each is on, and its clusters."
+    figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).outline.set_visible(False)
+    figure.alt = (
+        f"{len(order)} filters by {labels} labels: how often each is wanted, how often on, its clusters."
+    )
     return figure
 
 
-def recorded_rates(records: pd.DataFrame, chapter: str, r: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and clusters (F, K) of the highest layer of the first decoupled run at r that kept both.
+def rates_kept(kept: Mapping[str, np.ndarray], layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What :func:`rate_matrix` draws of a layer, from the arrays of a measurement or a record.
+
+    Raises NothingToShow: they were not kept for this layer.
+    """
+    names = [f"{name}@{layer}" for name in ("target_rate", "rate", "clusters")]
+    for name in names:
+        if name not in kept:
+            raise NothingToShow(f"table of arrays has no {name!r}; there is nothing to draw")
+    return kept[names[0]].astype(float), kept[names[1]].astype(float), kept[names[2]]
+
+
+def recorded_rates(
+    records: pd.DataFrame, chapter: str, r: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What :func:`rate_matrix` draws of the highest layer of the first decoupled run at r.
 
     Raises NothingToShow: there is none.
     """
     table = of_dynamic(records)
     chosen = table[(table["ftwt"] == "decoupled") & np.isclose(table["r"].astype(float), r)]
-    for _, run in chosen.sort_values("seed", kind="stable").iterrows():
-        kept = arrays(chapter, str(records.attrs["profile"]), str(run["spec_key"]))
-        layer = str(run["layers"]).split()[-1]
-        if f"clusters@{layer}" in kept:
-            return kept[f"rate@{layer}"].astype(float), kept[f"clusters@{layer}"]
-    raise NothingToShow(f"table has no rates of filters at r = {r:g}")
+    if chosen.empty:
+        raise NothingToShow(f"table has no decoupled run at r = {r:g}; there is nothing to draw")
+    run = chosen.sort_values("seed", kind="stable").iloc[0]
+    kept = arrays(chapter, str(records.attrs["profile"]), str(run["spec_key"]))
+    return rates_kept(kept, str(run["layers"]).split()[-1])
 
 
 def arms_table(records: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from filterwise.errors import check_choice
+from filterwise.errors import check_at_least, check_choice
 from filterwise.parameters import PROFILES
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -92,7 +92,7 @@ QUICK = DynamicStudy(
     _DIGITS.replace(lr=0.01, warmup_steps=0),
     _AMOUNTS,
     rate_ratio=100.0,
-    seconds=(18, 25),
+    seconds=(30, 35),
     head_epochs=5,
 )
 CIFAR = DynamicStudy(
@@ -103,6 +103,19 @@ CIFAR = DynamicStudy(
     rate_ratio=100.0,
     seconds=(80, 70),
     head_epochs=5,
+)
+
+
+#: What the page trains itself: four convolutions, 12-12-pool-24-24-pool, on single digits.
+_SHOWN = _DIGITS.replace(epochs=3)
+LIVE = DynamicStudy(
+    "vgg-four",
+    Run("vgg", "mnist5k", _SHOWN, 0, None, {"stages": ((12, 2), (24, 2))}, {"n": 2_000, "n_test": 500}),
+    _SHOWN.replace(lr=0.01, warmup_steps=0),
+    {"decoupled": (0.7,)},
+    rate_ratio=300.0,
+    seconds=(3, 6),
+    head_epochs=3,
 )
 
 
@@ -145,3 +158,15 @@ def ftwt_jobs(profile: str) -> list[Job]:
     ['ftwt: dense, vgg-five, digit-pairs, seed 0', 'ftwt: decoupled r=0.9, vgg-five, digit-pairs, seed 0']
     """
     return study_of(profile).jobs()
+
+
+def live_jobs(seed: int = 0) -> list[Job]:
+    """The two trainings of the page: the dense network of four layers, and with predictors at r = 0.7.
+
+    Raises ParameterError: a negative seed.
+
+    >>> [job.run.seed for job in live_jobs(3)]
+    [3, 3]
+    """
+    check_at_least("seed", seed, 0)
+    return [job for job in LIVE.of_seed(seed) if dict(job.about)["ftwt"] in ("dense", "decoupled")]

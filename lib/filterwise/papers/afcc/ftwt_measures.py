@@ -47,8 +47,9 @@ def dynamic(
     of each layer; ``mask_constant``, how near the applied masks are to constant ones; all four by layer too;
     ``target@``, the share of ones in g; ``foreseen_share`` and ``foreseen_accuracy``, of g put in place of M
     before the retraining, and ``foreseen_dense_share``, of g counted then on the untouched network.
-    Arrays: ``rate@`` (F, K), how often a filter is on for images of each label; ``foreseen`` (r, 3), the grid
-    with share and accuracy; ``clusters@`` bool (F, K), whether a label is in one of the filter's clusters.
+    Arrays: ``rate@`` (F, K), how often a filter is on for images of each label, and ``target_rate@``, how
+    often g says so; ``foreseen`` (r, 3), the grid with share and accuracy; ``clusters@`` bool (F, K), whether
+    a label is in one of the filter's clusters.
     """
     net, test = result.network(), result.test_set()
     seen = observe(net, test, device=result.device)
@@ -74,7 +75,9 @@ def dynamic(
             **mask_quality(seen),
         }
         rates = {layer: by_label(mask, test) for layer, mask in seen.masks.items()}
-        arrays |= {f"rate@{layer}": rate.numpy().astype(np.float16) for layer, rate in rates.items()}
+        wanted = {layer: by_label(target, test) for layer, target in seen.targets.items()}
+        for name, each in (("rate", rates), ("target_rate", wanted)):
+            arrays |= {f"{name}@{layer}": part.numpy().astype(np.float16) for layer, part in each.items()}
         start = result.start()
         if head_epochs and start is not None:
             found, clusters = bridge(start, rates, head_epochs)

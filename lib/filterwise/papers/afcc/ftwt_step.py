@@ -90,9 +90,13 @@ class FireTogether:
 
     def __call__(self, net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Leave the network's gradients in ``.grad`` and move the predictors; the loss is the task's."""
-        blocks = predicted_blocks(net)
-        with watching(net) as seen, autocast(self.device, self.dtype):
-            logits = net(images)
+        blocks, seen = predicted_blocks(net), list[Seen]()
+        with autocast(self.device, self.dtype):
+            if self.learning:
+                with watching(net) as seen:
+                    logits = net(images)
+            else:  # nobody asks for the ground truth
+                logits = net(images)
         task = cross_entropy(logits.float(), labels, self.recipe.label_smoothing)
         if self.learning:
             (task + self.weight * mask_loss(seen, blocks, self.mode)).backward()
