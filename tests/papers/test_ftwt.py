@@ -17,7 +17,7 @@ from filterwise.errors import ParameterError
 from filterwise.figures.tables import NothingToShow
 from filterwise.models import build
 from filterwise.papers.afcc import ftwt_figures, ftwt_measures, ftwt_quantities
-from filterwise.papers.afcc.ftwt_jobs import DynamicStudy, ftwt_jobs
+from filterwise.papers.afcc.ftwt_plan import DynamicStudy, ftwt_jobs
 from filterwise.papers.afcc.ftwt_step import FireTogether, mask_loss
 from filterwise.prune.dynamic import StaticBlock, predicted_blocks, put_predictors, watching
 from filterwise.prune.dynamic_macs import observe
