@@ -19,6 +19,7 @@ from filterwise.errors import ParameterError
 from filterwise.measure.hooks import measuring, measuring_device
 from filterwise.models.block import Block, FilterNet
 from filterwise.prune.dynamic import PredictedBlock, StaticBlock, masks_from, predicted_blocks, watching
+from filterwise.training.steps import hits
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def observe(
         for images, labels in ds.batches(batch):
             with watching(net) as seen:
                 logits = net(scale(images.to(where)))
-            right.append(logits.argmax(1).cpu() == labels.cpu())
+            right.append(hits(logits.cpu(), labels.cpu()))
             for one in seen:
                 parts = {"mask": one.mask, "target": one.target, "answer": one.logits > 0}
                 for name, part in parts.items():
