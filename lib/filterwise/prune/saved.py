@@ -57,18 +57,23 @@ def savings(net: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> pd.Dat
     return pd.DataFrame(rows).set_index("layer")
 
 
-def totals(net: nn.Module, shape: tuple[int, int, int] = (3, 32, 32)) -> dict[str, float]:
+def totals(
+    net: nn.Module, shape: tuple[int, int, int] = (3, 32, 32), dense: nn.Module | None = None
+) -> dict[str, float]:
     """A network's own shares left: of all parameters (biases and norms included) and of the operations.
+
+    ``dense``: the network that it was pruned from, where whole channels were taken out; by default itself.
 
     Keys ``parameters_left``, ``macs_left`` (shares) and ``network_dilution`` (removed weights / all weights
     of convolutions and linear layers).
     """
     table = savings(net, shape)
-    removed = int(table["weights"].sum() - table["weights_kept"].sum())
+    whole, of = (table, net) if dense is None else (savings(dense, shape), dense)
+    left = parameter_count(net) - int(table["weights"].sum() - table["weights_kept"].sum())
     return {
-        "parameters_left": 1 - removed / parameter_count(net),
-        "macs_left": float(table["macs_kept"].sum() / table["macs"].sum()),
-        "network_dilution": removed / float(table["weights"].sum()),
+        "parameters_left": left / parameter_count(of),
+        "macs_left": float(table["macs_kept"].sum() / whole["macs"].sum()),
+        "network_dilution": 1 - float(table["weights_kept"].sum() / whole["weights"].sum()),
     }
 
 

@@ -12,9 +12,13 @@ from filterwise.errors import ParameterError, check_choice
 from filterwise.measure.head_training import generator_for
 from filterwise.papers.afcc.measured_fields import fields_of
 from filterwise.prune.cluster_connections import afcc_mask
+from filterwise.prune.criteria import keep_top
 from filterwise.prune.equal_amount import OUTPUTS, Between, Connections, joined_by
 from filterwise.prune.filter_labels import cyclic_label_sets, random_label_sets, warn_of_lost
+from filterwise.prune.importance import remove_by_magnitude
 from filterwise.prune.masks import apply, masked_layer
+from filterwise.prune.on_networks import afcc
+from filterwise.prune.places import maskable_layers
 from filterwise.runs.store import Result
 from filterwise.training.edits import Given, edits
 
@@ -39,7 +43,7 @@ def prune_connections(
     beside: tuple[str, ...] = (),
     anew: bool = False,
     draw: int = 0,
-) -> None:
+) -> nn.Module | None:
     """Mask the connections of some layers by AFCC, or as many by another criterion.
 
     Parameters
@@ -48,6 +52,9 @@ def prune_connections(
         Blocks or linear layers; all are masked at once.
     criterion, threshold, share
         See ``filterwise.prune.equal_amount.Connections``; the threshold sets the amount for every criterion.
+        "structured" takes out whole channels instead, by Torch-Pruning's group magnitude, until the
+        convolutions together keep no more weights than AFCC leaves them; what is left of the output layer is
+        masked by magnitude to AFCC's number.
     images
         Which decide the clusters: "held_out", or "test" as in the group's scripts.
     head_epochs
@@ -59,7 +66,7 @@ def prune_connections(
     draw
         Another draw, for what is drawn.
 
-    Raises ParameterError: a run without a start, unknown layers or criteria.
+    Raises ParameterError: a run without a start, unknown layers or criteria; TorchPruningMissing.
     """
     if given.start is None:
         raise ParameterError("edit='connections' measures a trained network: give the run a start")
@@ -70,8 +77,40 @@ def prune_connections(
         for layer, one in between.items():
             if one.above == OUTPUTS:
                 warn_of_lost(found.sets[one.below], given.train.label_names, layer)
+    if criterion == "structured":
+        return _structured(net, found, given)
     generator = generator_for(given.seed, f"criterion {criterion} {draw}")
     apply(net, found.masks(net, criterion, generator))
+    return None
+
+
+def _structured(net: nn.Module, found: Connections, given: Given) -> nn.Module:
+    """The network with fewer channels, and as many weights as AFCC leaves."""
+    kept = {layer: int(mask.sum()) for layer, mask in found.masks(net).items()}
+    outputs = [layer for layer, one in found.between.items() if one.above == OUTPUTS]
+    convolutions = [layer for layer in found.between if layer not in outputs]
+    total = sum(kept[layer] for layer in convolutions)
+    small = remove_by_magnitude(net, convolutions, total, given.train.shape).net
+    for layer in outputs:
+        weight = masked_layer(small, layer)[2]
+        apply(small, {layer: keep_top(weight.detach().abs(), min(kept[layer], weight.numel()))})
+    return small
+
+
+@edits("connections-anywhere")
+def prune_anywhere(net: nn.Module, given: Given, *, criterion: str = "afcc", threshold: float = 0.3) -> None:
+    """Mask all maskable layers of any network, see ``filterwise.prune.maskable_layers``; the held-out images
+    of the start decide.
+
+    In EfficientNet-B0 these are the 1x1 expansions, projections, the last 1x1 convolution and the output
+    layer; label sets are those where channels are used, residual sums included.
+
+    Raises ParameterError: a run without a start, or an unknown criterion.
+    """
+    if given.start is None:
+        raise ParameterError("edit='connections-anywhere' measures a trained network: give the run a start")
+    layers, images = maskable_layers(net), root_of(given.start).test_set()
+    afcc(net, layers, images, threshold, criterion, seed=given.seed, device=given.device)
 
 
 @edits("imposed-sets")

@@ -25,6 +25,7 @@ LOOKS = {
     "filter-l1": Look(style.ORANGE, "D"),
     "random-afcc": Look(style.OCHRE, "P"),
     "diagonal-top": Look(style.MAGENTA, "*"),
+    "structured": Look(style.TEAL, "X"),
 }
 #: Names for a reader.
 NAMES = {
@@ -36,6 +37,7 @@ NAMES = {
     "filter-l1": "input filter",
     "random-afcc": "random label sets",
     "diagonal-top": "largest diagonal fields",
+    "structured": "whole channels",
     "dense": "not pruned",
 }
 

@@ -12,6 +12,9 @@ import torch
 
 from filterwise.measure.head_training import generator_for
 from filterwise.measure.norms import refit_norms
+from filterwise.papers.afcc.edits import root_of
+from filterwise.papers.afcc.ftwt_measures import dynamic
+from filterwise.papers.afcc.latencies import timed
 from filterwise.papers.afcc.masked_tail import Tail
 from filterwise.papers.afcc.measured_fields import fields_of, true_test
 from filterwise.papers.afcc.output_heads import output_layer
@@ -27,7 +30,7 @@ from filterwise.runs.store import Result
 from filterwise.training.evaluation import evaluate
 
 #: Measurements of the neighbours are registered by being imported here.
-__all__ = ["connectivity", "masks", "output_layer", "retrained", "rewired"]
+__all__ = ["connectivity", "dynamic", "masks", "output_layer", "retrained", "rewired", "timed"]
 
 #: Every criterion at AFCC's amount; the output layer has "diagonal-top" as well.
 CRITERIA = ("afcc", "random", "magnitude", "kernel-l2", "kernel-l2-within", "filter-l1", "random-afcc")
@@ -223,7 +226,8 @@ def retrained(result: Result, *, before: bool = True, test_images: int = 0) -> t
     on = masks_of(net)
     row |= {f"dilution@{layer}": float(table["dilution"][layer]) for layer in on}
     row |= {f"weight_dilution@{layer}": float(table["weight_dilution"][layer]) for layer in on}
-    row |= totals(net, shape)
+    root = root_of(result)
+    row |= totals(net, shape, None if root.run == result.run else root.network())
     removed = [
         (module.weight_orig.detach() * ~module.weight_mask.bool()).abs().max()
         for name, module in net.named_modules()

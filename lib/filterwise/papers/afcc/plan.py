@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.errors import check_at_least, check_choice
+from filterwise.papers.afcc.ftwt_plan import ftwt_jobs
 from filterwise.papers.afcc.set_jobs import jobs_of_set
 from filterwise.papers.sfp.plan import hundred_labels
 from filterwise.runs.jobs import Job
@@ -54,7 +55,20 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
         own = [job for seed in SEEDS for job in _small_net(seed)]
     else:
         own = [*_vgg11(profile, data_root), *_fully_connected(profile, data_root)]
-    return [*own, *jobs_of_set(profile)]
+        if profile != "cifar":
+            own += _anywhere(profile, data_root)
+    return [*own, *jobs_of_set(profile), *ftwt_jobs(profile)]
+
+
+def _anywhere(profile: str, data_root: str | Path | None) -> list[Job]:
+    """EfficientNet-B0: all its 1x1 convolutions and its output layer, trained from scratch."""
+    found = []
+    for seed in SEEDS:
+        family = _Family(profile, seed, data_root, "efficientnet_b0")
+        found.append(family.anywhere(None, 0.0))
+        for threshold in THRESHOLDS:
+            found += [family.anywhere(name, threshold) for name in CRITERIA]
+    return found
 
 
 def _fully_connected(profile: str, data_root: str | Path | None) -> list[Job]:
@@ -193,6 +207,29 @@ class _Family:
             bundle="retrained", priority=priority, cost_seconds=self.seconds,
         )  # fmt: skip
 
+    def structured(self, threshold: float) -> Job:
+        return dataclasses.replace(self.retrained("structured", threshold), bundle="structured")
+
+    def latency(self, threshold: float) -> Job:
+        """Of the network that was retrained under AFCC's masks."""
+        run = self.retrained("afcc", threshold).run
+        return self.job(
+            f"time for a batch at {threshold:g}", run, "afcc.latency", self.tested, theta=threshold,
+            bundle="structured", priority=2, cost_seconds=self.seconds,
+        )  # fmt: skip
+
+    def anywhere(self, criterion: str | None, threshold: float) -> Job:
+        """A network whose layers are found by tracing it; all of them learn in the retraining."""
+        edit = None
+        if criterion is not None:
+            edit = ("connections-anywhere", {"criterion": criterion, "threshold": threshold})
+        run = self.dense.then(recipe=self.recipe, edit=edit)
+        return self.job(
+            f"{criterion} at {threshold:g}" if criterion else "not pruned", run, "afcc.retrained", {},
+            criterion=criterion or "dense", theta=threshold, variant="", bundle=self.network, priority=5,
+            cost_seconds=4 * self.seconds,
+        )  # fmt: skip
+
     def one_by_one(self, criterion: str, threshold: float) -> Job:
         """The paper's order: the output layer first, then the convolutions from the top down, each retrained
         together with the one under it before the next is pruned."""
@@ -230,7 +267,8 @@ def _small_net(seed: int) -> list[Job]:
     found = [family.masks(), family.retrained(None, 0.0), family.output()]
     for threshold in THRESHOLDS:
         found += [family.retrained(criterion, threshold) for criterion in CRITERIA]
-    return [*found, family.rewired(), family.imposed("random"), family.imposed("cyclic")]
+    found += [family.structured(0.5), family.latency(0.5), family.latency(0.9), family.rewired()]
+    return [*found, family.imposed("random"), family.imposed("cyclic")]
 
 
 def _vgg11(profile: str, data_root: str | Path | None) -> list[Job]:
@@ -246,5 +284,7 @@ def _vgg11(profile: str, data_root: str | Path | None) -> list[Job]:
         found.append(family.retrained("afcc", 0.5, images="test", priority=2))
         found.append(family.retrained("afcc", 0.5, share="cluster", priority=2))
         found += [family.one_by_one("afcc", 0.5), family.one_by_one("magnitude", 0.5)]
+        found += [family.structured(threshold) for threshold in THRESHOLDS]
+        found += [family.latency(threshold) for threshold in (*THRESHOLDS, 0.9)]
         found += [family.imposed("random"), family.imposed("cyclic")]
     return found

@@ -17,7 +17,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has
 from filterwise.claims.registered import Rows, quantity
-from filterwise.papers.afcc import set_quantities  # noqa: F401  registered by being imported
+from filterwise.papers.afcc import ftwt_quantities, set_quantities  # noqa: F401  registered by import
 from filterwise.runs.layer_columns import by_layer, values_of
 
 #: One network's name, or several.
