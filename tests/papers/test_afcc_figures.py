@@ -11,7 +11,7 @@ import torch
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.figures.tables import NothingToShow
-from filterwise.papers.afcc import figures, mask_explorer
+from filterwise.papers.afcc import cost_tables, figures, mask_explorer
 from filterwise.prune.equal_amount import OUTPUTS, Between
 
 BETWEEN = {"features.2": Between("features.1", "features.2"), "classifier.1": Between("features.2", OUTPUTS)}
@@ -175,7 +175,7 @@ def test_tables_are_means_over_seeds_without_variants():
     found = figures.retrained_table(table())
     assert found.loc["AFCC", "0.5"] == "0.755 ± 0.007 (2)"
     assert found.loc["not pruned", "all"].startswith("0.805")
-    assert figures.saved_table(table()).loc[0.5, "accuracy"] == pytest.approx(0.755)
+    assert cost_tables.saved_table(table()).loc[0.5, "accuracy"] == pytest.approx(0.755)
     assert figures.compared_table(table()).index.tolist() == ["AFCC", "random", "not pruned"]
     layers = figures.layer_table(table())
     assert layers.loc["features.5", "removed"] == pytest.approx(0.2)
@@ -199,4 +199,4 @@ def test_what_is_not_recorded_is_said(make):
     empty = table().iloc[:0]
     with pytest.raises(NothingToShow):
         make(empty)
-    assert figures.output_table(empty).empty
+    assert cost_tables.output_table(empty).empty

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -234,55 +233,3 @@ def histories_of(records: pd.DataFrame, profile: str, theta: float) -> dict[str,
         curve = arrays("5-afcc", profile, str(spec_key))["history"][:, -1]
         found.setdefault(str(name), []).append(curve)
     return {name: np.stack(found[name]) for name in NAMES if name in found}
-
-
-def output_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The output layer alone: accuracy before -> after retraining on frozen features, means over seeds."""
-    rows = table[table["measure"] == "afcc.output"] if "measure" in table else table.iloc[:0]
-    if rows.empty:
-        return pd.DataFrame()
-    names = map(str, rows.columns)
-    thetas = [name.partition("@")[2] for name in names if name.startswith("output_dilution@")]
-    found: dict[str, dict[str, Any]] = {}
-    for theta in thetas:
-        column = f"{theta}: {100 * rows[f'output_dilution@{theta}'].mean():.0f} % removed"
-        for name in NAMES:
-            before, after, fresh = (f"{kind}@{name}/{theta}" for kind in ("before", "after", "fresh"))
-            if after in rows and rows[after].notna().any():
-                found.setdefault(NAMES[name], {})[column] = (
-                    f"{rows[before].mean():.3f} → {rows[after].mean():.3f}"
-                )
-            if fresh in rows and rows[fresh].notna().any():
-                found.setdefault(f"{NAMES[name]}, from fresh weights", {})[column] = (
-                    f"{rows[fresh].mean():.3f}"
-                )
-    return pd.DataFrame(found).T.fillna("").rename_axis("kept by")
-
-
-def rewired_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The output layer sparse from its first step, beside AFCC's and random masks; means over seeds."""
-    kinds = (("rewired@", "{}"), ("fresh@", "{} mask, from fresh weights"), ("after@", "{} mask, retrained"))
-    found: dict[str, dict[str, float]] = {}
-    thetas = {str(name).partition("/")[2] for name in table if str(name).startswith("rewired@")}
-    for prefix, words in kinds:
-        for column in [str(name) for name in table if str(name).startswith(prefix)]:
-            name, _, theta = column.removeprefix(prefix).partition("/")
-            if theta in thetas and (prefix != "after@" or name == "afcc"):
-                label = words.format(NAMES.get(name, name))
-                found.setdefault(label, {})[f"threshold {theta}"] = table[column].mean()
-    return pd.DataFrame(found).T.rename_axis("connections")
-
-
-def saved_table(table: pd.DataFrame) -> pd.DataFrame:
-    """What AFCC's masks leave: parameters and multiply-accumulates of the whole network; means over seeds."""
-    rows = main_rows(table)
-    rows = rows[rows["criterion"] == "afcc"]
-    if rows.empty:
-        return pd.DataFrame()
-    columns = {
-        "network_dilution": "weights removed",
-        "parameters_left": "parameters left",
-        "macs_left": "operations left",
-        "accuracy": "accuracy",
-    }
-    return rows.groupby("theta")[list(columns)].mean().rename(columns=columns).rename_axis("threshold")
