@@ -173,6 +173,8 @@ def test_committed_files_load_and_name_registered_quantities():
     once = {"T2"}
     assert all(("short" in c.profiles) == ("paper" in c.profiles) for c in chosen if c.id not in once)
     assert {("4-sfp", f"S{i}") for i in range(1, 9)} <= ids
+    assert {("5-afcc", f"F{i}") for i in range(1, 8)} <= ids
+    assert {("5-afcc", f"C{i}") for i in range(1, 5)} | {("5-afcc", f"W{i}") for i in range(1, 6)} <= ids
     assert {("1-pooling", f"P{i}") for i in range(1, 10)} <= ids
     assert {("2-tree", f"T{i}") for i in range(1, 8)} <= ids
     assert {("3-power-law", f"L{i}") for i in range(1, 9)} <= ids

@@ -13,7 +13,7 @@ from filterwise import claims, parameters
 from filterwise.papers.chapter import chapter_of
 from filterwise.papers.page import Page
 
-POOLING, TREE, POWER_LAW, RODIB = "1-pooling", "2-tree", "3-power-law", "6-rodib"
+POOLING, TREE, POWER_LAW, AFCC, RODIB = "1-pooling", "2-tree", "3-power-law", "5-afcc", "6-rodib"
 
 
 def run(root: Path, chapter: str, folder: Path, given: str) -> tuple[subprocess.CompletedProcess[str], Path]:
@@ -122,6 +122,13 @@ def test_power_law_with_other_widths_and_pools(root, tmp_path):
 
 
 @pytest.mark.slow
+def test_pruning_at_another_threshold_and_seed(root, tmp_path):
+    text = run_to_the_end(root, AFCC, tmp_path, "{seed: 2, threshold: 0.7}", "cifar")
+    assert re.search(r"features\.6: 0\.\d+ of the kernels go", text)
+    assert "not pruned" in text
+
+
+@pytest.mark.slow
 def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
     text = run_to_the_end(root, RODIB, tmp_path, "{seed: 2, fc_inputs: [3, 12], delays: 5}", "cifar")
     assert re.search(r"Figure 6.\d. On mnist5k delays gain", text)
@@ -139,6 +146,7 @@ def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
         (POWER_LAW, "{widths: [0, 2, 4]}", "each must be at least 1"),
         (POWER_LAW, "{ratio: 0.01}", "gives d2=0 at d1=2"),
         (POWER_LAW, "{target: 1.5}", "target=1.5 is not allowed"),
+        (AFCC, "{threshold: 1.0}", "threshold=1.0 is not allowed"),
         (RODIB, "{delays: 3}", "delays=3 give 9 output times, fewer than the 10 labels"),
         (RODIB, "{fc_inputs: [4]}", "must hold at least 2 different numbers"),
     ],

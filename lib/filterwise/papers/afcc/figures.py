@@ -45,8 +45,9 @@ def main_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Retrained networks of the main comparison: no variants, no imposed sets."""
     need(table, "measure", "criterion", "theta", "accuracy")
     rows = table[(table["measure"] == "afcc.retrained") & table["criterion"].isin(NAMES)]
-    variant = rows["variant"].fillna("").astype(str) if "variant" in rows else pd.Series("", rows.index)
-    return rows[variant == ""]
+    if "variant" not in rows:
+        return rows
+    return rows[rows["variant"].isna() | (rows["variant"] == "")]
 
 
 def removed_share(table: pd.DataFrame) -> dict[float, float]:
@@ -114,7 +115,7 @@ def retrained_table(table: pd.DataFrame) -> pd.DataFrame:
             for theta, mean, std, count in own[["theta", "mean", "std", "count"]].itertuples(index=False)
         }
     columns = sorted({column for row in kept.values() for column in row})
-    return pd.DataFrame(kept).T.reindex(columns=columns).fillna("").rename_axis("kept by")
+    return pd.DataFrame(kept).T.reindex(columns=columns, fill_value="").fillna("").rename_axis("kept by")
 
 
 def _spread(mean: float, std: float, count: float) -> str:

@@ -110,7 +110,7 @@ CIFAR = DynamicStudy(
 _SHOWN = _DIGITS.replace(epochs=3)
 LIVE = DynamicStudy(
     "vgg-four",
-    Run("vgg", "mnist5k", _SHOWN, 0, None, {"stages": ((12, 2), (24, 2))}, {"n": 2_000, "n_test": 500}),
+    Run("vgg", "mnist5k", _SHOWN, 0, None, {"stages": ((12, 2), (24, 2))}, {"n": 1_500, "n_test": 500}),
     _SHOWN.replace(lr=0.01, warmup_steps=0),
     {"decoupled": (0.7,)},
     rate_ratio=300.0,

@@ -56,6 +56,7 @@ def masks(
     control: bool = True,
     criteria: tuple[str, ...] = CRITERIA,
     test_images: int = 0,
+    fitted: int = FITTED,
 ) -> tuple[Row, Arrays]:
     """AFCC's masks of a trained network, and what they and their peers leave of its accuracy unretrained.
 
@@ -68,6 +69,8 @@ def masks(
         the network before its training.
     test_images
         The first so many, 0 for all.
+    fitted
+        Training images, the first ones, that batch norms are fitted to.
 
     Accuracies are those of the test images, batch norms fitted to the masked network first. The row has
     ``dilution@layer/theta``, ``labels_a_filter@place/theta``, ``unretrained@criterion/theta`` and so on; the
@@ -86,7 +89,7 @@ def masks(
     row |= {f"test_images_dilution@{layer}": value for layer, value in seen.items()}
 
     chosen = {layer: between[layer] for layer in layers}
-    tail = Tail(result, layers, FITTED, test_images)
+    tail = Tail(result, layers, fitted, test_images)
     row["unretrained@dense"] = tail.accuracy({})
     for theta in sorted({*thresholds, threshold}):
         found = Connections(chosen, fields, theta)
@@ -209,7 +212,9 @@ def _diagonals(between: Any, fields: Any) -> Arrays:
 
 
 @measurements("afcc.retrained")
-def retrained(result: Result, *, before: bool = True, test_images: int = 0) -> tuple[Row, Arrays]:
+def retrained(
+    result: Result, *, before: bool = True, test_images: int = 0, fitted: int = FITTED
+) -> tuple[Row, Arrays]:
     """A masked network after its retraining, on the data set's own test images.
 
     The row has ``accuracy``; with ``before`` the accuracy of the masked network without retraining, batch
@@ -238,6 +243,6 @@ def retrained(result: Result, *, before: bool = True, test_images: int = 0) -> t
         train = result.train_set()
         begun = beginning(result.run, train, result.start(), result.device)
         row["accuracy_as_is"] = evaluate(begun, test, device=result.device).accuracy
-        fitted = refit_norms(begun, train, FITTED)
-        row["accuracy_before"] = evaluate(fitted, test, device=result.device).accuracy
+        anew = refit_norms(begun, train, fitted)
+        row["accuracy_before"] = evaluate(anew, test, device=result.device).accuracy
     return row, {"test_right": np.packbits(found.right.numpy())}

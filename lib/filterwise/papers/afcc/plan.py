@@ -31,7 +31,7 @@ SIX_LAYERS = {"stages": ((16, 2), (32, 2), (96, 2))}
 QUICK = Recipe(
     epochs=5, batch=50, lr=0.03, momentum=0.9, schedule="cosine", warmup_steps=20, flip=False, shift=0
 )
-QUICK_RETRAIN = Recipe(epochs=2, batch=50, lr=0.01, momentum=0.9, decay_every=1, flip=False, shift=0)
+QUICK_RETRAIN = Recipe(epochs=1, batch=50, lr=0.01, momentum=0.9, decay_every=1, flip=False, shift=0)
 #: The group's 300 epochs and 0.6 every 20, shortened to 24 and 2.
 CIFAR = Recipe(epochs=24, decay_every=2)
 #: The group's rate and momentum of a single layer's retraining, for five epochs that slow down.
@@ -146,6 +146,7 @@ class _Family:
             self.layers = self.all_layers = ("classifier.1", "classifier.2", "classifier.3")
         #: quick has a third of its test images, so that a page is done in a minute
         self.tested: dict[str, Any] = {"test_images": 1000} if profile == "quick" else {}
+        self.fitted: dict[str, Any] = {"fitted": 1000} if profile == "quick" else {}
         self.measured = {"head_epochs": self.head_epochs, "beside": self.all_layers}
 
     def job(self, what: str, run: Run, measure: str, options: dict[str, Any], **about: Any) -> Job:
@@ -160,6 +161,7 @@ class _Family:
             "threshold": threshold,
             "all_layers": self.all_layers,
             **self.tested,
+            **self.fitted,
         }
         if brief:
             options |= {"thresholds": (threshold,), "control": False, "criteria": CRITERIA[:3]}
@@ -202,7 +204,7 @@ class _Family:
             )
         run = self.dense.then(recipe=self.recipe, edit=edit, train=self.layers)
         return self.job(
-            what, run, "afcc.retrained", self.tested, criterion=criterion or "dense",
+            what, run, "afcc.retrained", {**self.tested, **self.fitted}, criterion=criterion or "dense",
             theta=threshold if criterion else 0.0, variant=" ".join(map(str, options.values())),
             bundle="retrained", priority=priority, cost_seconds=self.seconds,
         )  # fmt: skip

@@ -41,7 +41,7 @@ def _retrained(records: pd.DataFrame, network: Networks) -> pd.DataFrame:
     rows = _of(records, "afcc.retrained", network)
     if not has(rows, "criterion", "theta", "variant"):
         return rows.iloc[:0]
-    return rows[rows["variant"].fillna("").astype(str) == ""]
+    return rows[rows["variant"].isna() | (rows["variant"] == "")]
 
 
 def _row(arm: str, run: Any, value: float, control: float) -> dict[str, Any]:
