@@ -237,6 +237,49 @@ def test_rewired_heads_keep_afccs_number_of_weights_and_the_first_epoch_is_not_r
     assert {name.partition("/")[0] for name in row} == {f"rewired@{a}" for a in (*ALGORITHMS, "fixed sparse")}
 
 
+def test_whole_channels_go_until_no_more_weights_are_left_than_under_afccs_masks(result):
+    pytest.importorskip("torch_pruning")
+    dense, ours, whole = result(DENSE), result(pruned()), result(pruned(criterion="structured"))
+    masks, small = masks_of(ours.network()), whole.network()
+    assert list(masks_of(small)) == ["classifier.1"]
+    kept = sum(int(masks[f"features.{m}.conv"].sum()) for m in (2, 3))
+    left = sum(small.get_submodule(f"features.{m}").conv.weight.numel() for m in (2, 3))
+    assert 0 < left <= kept
+    assert int(masks_of(small)["classifier.1"].sum()) == int(masks["classifier.1"].sum())
+    row = whole.measured("afcc.retrained").row
+    total = fw.models.parameter_count(dense.network())
+    zeros = int((~masks_of(small)["classifier.1"]).sum())
+    assert row["parameters_left"] == pytest.approx((fw.models.parameter_count(small) - zeros) / total)
+    assert row["macs_left"] < 1
+
+
+def test_times_are_of_equal_answers_and_fewer_weights(result):
+    pytest.importorskip("torch_pruning")
+    done = result(pruned())
+    row = done.measured("afcc.latency", batch=4, repeats=3).row
+    assert row["accuracy"] == pytest.approx(done.measured("afcc.retrained").row["accuracy"])
+    assert row["parameters@masked"] < row["parameters@dense"] >= row["parameters@removed"]
+    for name in ("dense", "masked", "removed", "structured"):
+        assert 0 < row[f"ms_lower@{name}"] <= row[f"ms@{name}"] <= row[f"ms_upper@{name}"]
+
+
+@pytest.mark.filterwarnings("ignore:no filter at the")
+@pytest.mark.filterwarnings("ignore:no filter of")
+def test_a_network_whose_layers_are_traced_is_masked_by_held_out_images(result):
+    few = {"n": 100, "held_out": 0.4}
+    dense = fw.runs.Run("efficientnet_b0", "parts", RECIPE.replace(epochs=1), 0, 4, {"width": 0.1}, few)
+    edit = ("connections-anywhere", {"threshold": 0.5})
+    done = result(dense.then(recipe=RECIPE.replace(epochs=1), edit=edit))
+    net = done.network()
+    masks = masks_of(net)
+    assert set(masks) == set(fw.prune.maskable_layers(result(dense).network()))
+    convolutions = {name: net.get_submodule(name) for name in masks if "classifier" not in name}
+    assert all(one.kernel_size == (1, 1) and one.groups == 1 for one in convolutions.values())
+    assert done.measured("afcc.retrained").row["removed_largest"] == 0
+    with pytest.raises(ParameterError, match="give the run a start"):
+        beginning(dense.replace(edit=edit), result(dense).train_set())
+
+
 def test_alike_kernels_are_distinct_and_near():
     draws = torch.Generator().manual_seed(0)
     wanted, offered = torch.rand(20, generator=draws), torch.rand(60, generator=draws)
