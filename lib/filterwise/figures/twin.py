@@ -67,16 +67,18 @@ def page_html(kind: str, content: Mapping[str, Any], package: str = "filterwise.
     Parameters
     ----------
     kind : name of the files ``static/<kind>.html``, ``.css``, ``.js`` of ``package``; the script defines
-        ``window.filterwise<Kind>`` with ``start(name, content)``, and may use ``window.filterwisePixels``.
+        ``window.filterwise<Kind>`` with ``start(name, content)`` and may use ``window.filterwisePixels``; the
+        style adds to that of ``controls.css``, with ``--fw-accent`` for the colour of controls.
     content : plain values.
     """
     text = json.dumps(content).replace("</", "<\\/")
     name = hashlib.sha256(text.encode()).hexdigest()[:12]
     static = resources.files(package) / "static"
     html, css, js = ((static / f"{kind}.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
-    pixels = (resources.files("filterwise.figures") / "static" / "pixels.js").read_text(encoding="utf-8")
+    shared = resources.files("filterwise.figures") / "static"
+    pixels, controls = ((shared / name).read_text(encoding="utf-8") for name in ("pixels.js", "controls.css"))
     return (
-        f'<div class="fw-{kind}" data-fw-{kind}="{name}">\n<style>\n{css}</style>\n'
+        f'<div class="fw-twin fw-{kind}" data-fw-{kind}="{name}">\n<style>\n{controls}{css}</style>\n'
         f"{html.replace('ID', name)}</div>\n"
         f'<script>\n{pixels}\n{js}\nwindow.filterwise{kind.title()}.start("{name}", {text});\n</script>\n'
     )

@@ -1,4 +1,4 @@
-// What twins without a kernel share: bytes from text, and an image from bytes.
+// What twins without a kernel share: bytes from text, an image from bytes, the colour of controls.
 window.filterwisePixels = window.filterwisePixels || (function () {
   "use strict";
 
@@ -20,5 +20,11 @@ window.filterwisePixels = window.filterwisePixels || (function () {
     context.putImageData(image, 0, 0);
   }
 
-  return { decode, paintImage };
+  // The colour of controls on this page, light or dark: red, green, blue.
+  function accent(element) {
+    const text = getComputedStyle(element).getPropertyValue("--fw-accent").trim();
+    return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+  }
+
+  return { decode, paintImage, accent };
 })();

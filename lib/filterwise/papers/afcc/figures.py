@@ -142,13 +142,11 @@ def layer_table(table: pd.DataFrame) -> pd.DataFrame:
     masks = table[table["measure"] == "afcc.masks"] if "measure" in table else table.iloc[:0]
     if masks.empty:
         return pd.DataFrame()
-    theta = f"{masks['threshold'].iloc[0]:g}"
     rows = {}
     for layer in str(masks["layers"].iloc[0]).split():
         columns = {
             "removed": f"dilution@{layer}",
             "before training": f"untrained_dilution@{layer}",
-            "sets by chance": f"dilution_by_chance@{layer}/{theta}",
             "kept by norm too": f"overlap@{layer}",
             "by chance": f"overlap_chance@{layer}",
             "AFCC": f"unretrained_layer@afcc/{layer}",

@@ -3,7 +3,7 @@
 window.filterwiseMasks = window.filterwiseMasks || (function () {
   "use strict";
 
-  const { decode } = window.filterwisePixels;
+  const { decode, accent } = window.filterwisePixels;
 
   // Label sets of a place, a list of labels a filter; outputs have themselves.
   function sets(place, labels, k) {
@@ -34,17 +34,12 @@ window.filterwiseMasks = window.filterwiseMasks || (function () {
     return Array.from({ length: labels }, (_, label) => label).filter((label) => !kept.has(label));
   }
 
-  function color(canvas) {
-    const text = getComputedStyle(canvas).getPropertyValue("--fw-kept").trim();
-    return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
-  }
-
   function paint(canvas, rows, columns, kept) {
     canvas.width = columns.length;
     canvas.height = rows.length;
     const context = canvas.getContext("2d");
     const image = context.createImageData(columns.length, rows.length);
-    const ink = [...color(canvas), 255];
+    const ink = [...accent(canvas), 255];
     rows.forEach((row, y) => columns.forEach((column, x) => {
       if (kept[row][column]) image.data.set(ink, 4 * (y * columns.length + x));
     }));

@@ -2,7 +2,7 @@
 window.filterwiseRoutes = window.filterwiseRoutes || (function () {
   "use strict";
 
-  const { decode, paintImage } = window.filterwisePixels;
+  const { decode, accent, paintImage } = window.filterwisePixels;
 
   // The arm that a position of the controls means; a plan without orders has one arm.
   function find(arms, plan, order) {
@@ -11,11 +11,6 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
 
   function orders(arms, plan) {
     return arms.filter((arm) => arm.plan === plan && arm.order).map((arm) => arm.order);
-  }
-
-  function color(canvas) {
-    const text = getComputedStyle(canvas).getPropertyValue("--fw-route").trim();
-    return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
   }
 
   // A square map as one pixel a place; the style sheet enlarges it without smoothing.
@@ -62,7 +57,7 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
     function update() {
       const arm = find(arms, plan.value, order.value);
       const at = Number(image.value);
-      const [red, green, blue] = color(part("routes"));
+      const [red, green, blue] = accent(part("routes"));
       paintImage(part("picture"), images[at], content.channels);
       const ink = (value) => [red, green, blue, value];
       paint(part("routes"), arm.routes[at], ink);
