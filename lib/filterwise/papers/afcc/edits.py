@@ -110,7 +110,7 @@ def prune_anywhere(net: nn.Module, given: Given, *, criterion: str = "afcc", thr
     if given.start is None:
         raise ParameterError("edit='connections-anywhere' measures a trained network: give the run a start")
     layers, images = maskable_layers(net), root_of(given.start).test_set()
-    afcc(net, layers, images, threshold, criterion, seed=given.seed, device=given.device)
+    afcc(net, layers, images, threshold, criterion, pool=2, seed=given.seed, device=given.device)
 
 
 @edits("imposed-sets")
