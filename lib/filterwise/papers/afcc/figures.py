@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,8 @@ NAMES = {
     "structured": "whole channels",
     "dense": "not pruned",
 }
+
+VARIANTS = {"test": "clusters of the test images", "cluster": "a cluster must be shared"}
 
 
 def main_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,20 +105,28 @@ def accuracy_against_dilution(table: pd.DataFrame, criteria: Sequence[str] = tup
 
 
 def retrained_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy after retraining: a row a criterion, a column a threshold; mean and spread over seeds."""
-    rows = main_rows(table)
-    if rows.empty:
-        return pd.DataFrame()
-    found = rows.groupby(["criterion", "theta"])["accuracy"].agg(["mean", "std", "count"]).reset_index()
-    kept = {}
-    for name in [name for name in NAMES if name in set(found["criterion"])]:
-        own = found[found["criterion"] == name]
-        kept[NAMES[name]] = {
-            ("all" if name == "dense" else f"{theta:g}"): _spread(mean, std, count)
-            for theta, mean, std, count in own[["theta", "mean", "std", "count"]].itertuples(index=False)
-        }
-    columns = sorted({column for row in kept.values() for column in row})
-    return pd.DataFrame(kept).T.reindex(columns=columns, fill_value="").fillna("").rename_axis("kept by")
+    """Test accuracy after retraining: a row a criterion, a column a threshold; mean and spread over seeds.
+
+    Below them variants, and networks that learned under imposed sets from scratch.
+    """
+    main_rows(table)  # says what is missing
+    rows = table[table["measure"] == "afcc.retrained"]
+    variants = rows["variant"] if "variant" in rows else pd.Series("", rows.index)
+    names = [_named(*pair) for pair in zip(rows["criterion"], variants, strict=True)]
+    found = rows[["theta", "accuracy"]].assign(kept=names).groupby(["kept", "theta"])["accuracy"]
+    shown: dict[str, dict[str, str]] = {}
+    for (name, theta), mean, std, count in found.agg(["mean", "std", "count"]).itertuples():
+        shown.setdefault(name, {})[f"{theta:g}" if theta else "no threshold"] = _spread(mean, std, count)
+    order = [*NAMES.values(), *(name for name in shown if name not in NAMES.values())]
+    columns = sorted({column for row in shown.values() for column in row})
+    kept = {name: shown[name] for name in order if name in shown}
+    return pd.DataFrame(kept).T.reindex(columns=columns).fillna("").rename_axis("kept by")
+
+
+def _named(criterion: str, variant: Any) -> str:
+    """A criterion and its variant in words."""
+    name = NAMES.get(criterion, f"{criterion}, from scratch")
+    return f"{name}, {VARIANTS.get(variant, variant)}" if isinstance(variant, str) and variant else name
 
 
 def _spread(mean: float, std: float, count: float) -> str:
