@@ -15,7 +15,7 @@ from filterwise.data import load
 from filterwise.errors import ParameterError
 from filterwise.figures.tables import NothingToShow
 from filterwise.models import build
-from filterwise.papers.afcc import set_figures, set_jobs, set_measures, set_quantities
+from filterwise.papers.afcc import set_arms, set_figures, set_jobs, set_measures, set_quantities
 from filterwise.papers.afcc.rewiring_step import RewiringStep, rewiring
 from filterwise.prune.masks import masks_of
 from filterwise.prune.rewiring import ALGORITHMS, rewire, sparse
@@ -171,10 +171,10 @@ def test_all_arms_of_a_seed_have_the_same_images_and_connections(profile: str) -
     for job in jobs:
         by_seed.setdefault((job.run.data, job.run.seed), {})[dict(job.about)["algorithm"]] = job.run
     for runs in by_seed.values():
-        assert set(runs) == set(set_jobs.ARMS)
+        assert set(runs) == set(set_arms.ARMS)
         assert len({run.data_options for run in runs.values()}) == 1
         assert len({run.recipe for run in runs.values()}) == 1
-        assert len({runs[arm].edit for arm in (*ALGORITHMS, set_jobs.FIXED)}) == 1
+        assert len({runs[arm].edit for arm in (*ALGORITHMS, set_arms.FIXED)}) == 1
 
 
 def test_a_page_trains_what_the_records_hold() -> None:
@@ -216,7 +216,7 @@ def test_hits_are_those_of_ties_broken_by_chance() -> None:
     assert set_measures.hits(np.ones(500), 20) == 0.8
 
 
-@pytest.mark.parametrize("arm", ["CoPACoRSET", "SET", set_jobs.FIXED, set_jobs.NARROW])
+@pytest.mark.parametrize("arm", ["CoPACoRSET", "SET", set_arms.FIXED, set_arms.NARROW])
 def test_what_is_measured_of_a_run(arm: str, tmp_path) -> None:
     study = set_jobs.Study("madelon", 40, 2, (12, 12), 3.0, RECIPE, 1, own_data=True)
     found = result(study.run(arm, 1, {**FEW, "n_test": 100}), tmp_path, device="cpu")
@@ -225,7 +225,7 @@ def test_what_is_measured_of_a_run(arm: str, tmp_path) -> None:
     first = net.hidden[0].linear
     first(torch.zeros(1, 40))  # works the masked weights out
     connections = {name: int(mask.sum()) for name, mask in masks_of(net).items()}
-    if arm == set_jobs.NARROW:
+    if arm == set_arms.NARROW:
         connections = {name: net.get_submodule(name).weight.numel() for name in LAYERS}
     assert row["weights"] == sum(connections.values()) + net.classifier.weight.numel()
     degrees = (first.weight != 0).sum(0).numpy()
@@ -266,7 +266,7 @@ def records(**columns: dict[str, float]) -> pd.DataFrame:
     """One column after the other: algorithm -> number at seed 0; at seed 1 a tenth more."""
     rows = []
     for seed in (0, 1):
-        for arm in set_jobs.ARMS:
+        for arm in set_arms.ARMS:
             own = {name: values[arm] + 0.1 * seed for name, values in columns.items() if arm in values}
             about = {"family": "set-cosine", "algorithm": arm, "data": "madelon", "seed": seed}
             rows.append({**about, "device": "cpu", **own})
@@ -280,7 +280,7 @@ def values_of(name: str, table: pd.DataFrame, **options) -> dict:
 
 
 def test_gains_are_paired_and_averaged_over_the_five() -> None:
-    accuracy = dict(zip(set_jobs.ARMS, (0.5, 0.6, 0.7, 0.6, 0.7, 0.9, 0.4, 0.45, 0.3), strict=True))
+    accuracy = dict(zip(set_arms.ARMS, (0.5, 0.6, 0.7, 0.6, 0.7, 0.9, 0.4, 0.45, 0.3), strict=True))
     table = records(accuracy=accuracy)
     found = values_of("rewiring_gain", table, group="cosine", baseline="SET")
     assert found == {
@@ -296,7 +296,7 @@ def test_gains_are_paired_and_averaged_over_the_five() -> None:
 
 
 def test_quantities_read_their_columns() -> None:
-    numbers = {arm: float(place) for place, arm in enumerate(set_jobs.ARMS)}
+    numbers = {arm: float(place) for place, arm in enumerate(set_arms.ARMS)}
     names = ("input_hits", "strength_hits", "removal_gap", "similarity_share", "similarity_operations")
     table = records(**dict.fromkeys((*names, "lost_least_first", "lost_most_first"), numbers))
     dense, fixed, cosine = numbers["dense"], numbers["fixed sparse"], (1 + 2 + 3 + 4 + 5) / 5
@@ -336,9 +336,13 @@ def test_figures_and_table() -> None:
     for draw in (lambda: set_figures.degree_bars({}, 5), lambda: set_figures.pixel_maps({})):
         with pytest.raises(NothingToShow):
             draw()
-    accuracy = {arm: 0.5 for arm in set_jobs.ARMS}
+    accuracy = {arm: 0.5 for arm in set_arms.ARMS}
     table = set_figures.results_table(records(accuracy=accuracy, input_hits=accuracy))
-    assert table.index.tolist() == list(set_jobs.ARMS)
+    assert table.index.tolist() == list(set_arms.ARMS)
     assert table["accuracy"].tolist() == ["0.550 ± 0.071"] * 9
     assert set_figures.results_table(pd.DataFrame()).empty
     assert set_figures.kept(pd.DataFrame(), "5-afcc", "quick") == {}
+
+
+def test_names_without_torch_are_those_of_the_algorithms():
+    assert tuple(ALGORITHMS) == set_arms.ALGORITHMS

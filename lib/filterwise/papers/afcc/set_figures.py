@@ -12,7 +12,7 @@ from filterwise.errors import ParameterError, check_choice
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.tables import NothingToShow, counted
-from filterwise.papers.afcc.set_jobs import ARMS, BUNDLE
+from filterwise.papers.afcc.set_arms import ARMS, BUNDLE
 from filterwise.runs.records import arrays
 
 #: How the arms are drawn; the two dense networks share a colour, as their inputs have equal degrees.

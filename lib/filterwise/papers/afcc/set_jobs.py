@@ -12,17 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 from filterwise.errors import check_choice, check_count
-from filterwise.prune.rewiring import ALGORITHMS
+from filterwise.papers.afcc.set_arms import ALGORITHMS, ARMS, BUNDLE, DENSE, NARROW
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
-BUNDLE = "set-cosine"
-DENSE, FIXED, NARROW = "dense", "fixed sparse", "narrow dense"
-#: What the algorithms are compared with: all weights; the connections of the beginning, never rewired; and a
-#: dense network with hidden layers so narrow that it has as many weights as the sparse ones.
-CONTROLS = (DENSE, FIXED, NARROW)
-ARMS = (*ALGORITHMS, *CONTROLS)
 ZETA = 0.3
 
 #: Constant rate, no weight decay, as in the authors' program; rates are one for all arms.

@@ -21,8 +21,7 @@ import pandas as pd
 from filterwise.claims.record_rows import has, rows_of
 from filterwise.claims.registered import Rows, quantity
 from filterwise.errors import check_choice
-from filterwise.papers.afcc.set_jobs import ARMS, BUNDLE, DENSE, FIXED
-from filterwise.prune.rewiring import ALGORITHMS
+from filterwise.papers.afcc.set_arms import ALGORITHMS, ARMS, BUNDLE, DENSE, FIXED
 
 COSINE = tuple(name for name in ALGORITHMS if name != "SET")
 #: Which algorithms are averaged before they are compared.
