@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -164,7 +165,10 @@ def test_the_kernel_ends_with_a_killed_run_and_the_next_one_cleans_up(notebook, 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     main_process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(path), "-o", str(out)], env=environment, **quiet
+        [sys.executable, "-c", RUN, str(path), "-o", str(out)],
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # as a shell's background jobs
+        **quiet,
     )
     late = time.monotonic() + 90
     while not pids.is_file() or not pids.read_text().endswith(" "):

@@ -119,6 +119,9 @@ def ends_with_parent(signal_number: int) -> Callable[[], None] | None:
     prctl, own = ctypes.CDLL(None).prctl, os.getpid()
 
     def ask() -> None:
+        if signal_number != signal.SIGKILL:
+            # what a shell starts in the background ignores SIGINT, and so would its children
+            signal.signal(signal_number, signal.SIG_DFL)
         prctl(1, signal_number)  # PR_SET_PDEATHSIG
         if os.getppid() != own:  # killed meanwhile
             os._exit(1)
