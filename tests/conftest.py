@@ -43,3 +43,25 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     browser.set_script_timeout(60)
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def set_control(chromium: Any, tmp_path: Path) -> Any:
+    """``set_control(html)`` opens a twin as a page; what it returns gives a named control a value."""
+
+    def opened(html: str) -> Any:
+        page = tmp_path / "page.html"
+        page.write_text(
+            f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
+        )
+        chromium.get(page.as_uri())
+
+        def choose(name: str, value: Any) -> None:
+            chromium.execute_script(
+                "const e = document.querySelector('[data-fw=' + arguments[0] + ']'); e.value = arguments[1];"
+                "e.dispatchEvent(new Event('input', {bubbles: true}));", name, value,
+            )  # fmt: skip
+
+        return choose
+
+    return opened

@@ -111,19 +111,11 @@ def test_the_page_asks_for_nothing(view):
 
 
 @pytest.mark.browser
-def test_threshold_and_layer_change_the_page_as_the_library_says(chromium, tmp_path, view):
-    page = tmp_path / "page.html"
-    html = mask_explorer.explore_masks(view).html()
-    page.write_text(
-        f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
-    )
-    chromium.get(page.as_uri())
+def test_threshold_and_layer_change_the_page_as_the_library_says(chromium, set_control, view):
+    control = set_control(mask_explorer.explore_masks(view).html())
 
     def choose(name, value):
-        chromium.execute_script(
-            "const e = document.querySelector('[data-fw=' + arguments[0] + ']'); e.value = arguments[1];"
-            "e.dispatchEvent(new Event('input', {bubbles: true}));", name, value,
-        )  # fmt: skip
+        control(name, value)
         return chromium.execute_script(
             "const c = document.querySelector('canvas[data-fw=mask]'), g = c.getContext('2d');"
             "const d = g.getImageData(0, 0, c.width, c.height).data; let n = 0;"

@@ -153,19 +153,11 @@ def test_the_widgets_follow_plan_and_order(arms, images):
 
 
 @pytest.mark.browser
-def test_plan_order_and_image_change_the_page(chromium, tmp_path, arms, images):
-    page = tmp_path / "page.html"
-    html = explorer(arms, images).html()
-    page.write_text(
-        f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
-    )
-    chromium.get(page.as_uri())
+def test_plan_order_and_image_change_the_page(chromium, set_control, arms, images):
+    control = set_control(explorer(arms, images).html())
 
     def choose(name, value):
-        chromium.execute_script(
-            "const e = document.querySelector('[data-fw=' + arguments[0] + ']'); e.value = arguments[1];"
-            "e.dispatchEvent(new Event('input', {bubbles: true}));", name, value,
-        )  # fmt: skip
+        control(name, value)
         return chromium.execute_script(
             "return [document.querySelector('canvas[data-fw=routes]').toDataURL(),"
             " document.querySelector('[data-fw=summary]').textContent]"

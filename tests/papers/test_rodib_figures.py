@@ -181,19 +181,11 @@ def test_the_widgets_follow_kind_m_and_image(heard, images):
 
 
 @pytest.mark.browser
-def test_kind_m_and_image_change_the_page(chromium, tmp_path, heard, images):
-    page = tmp_path / "page.html"
-    html = explorer(heard, images).html()
-    page.write_text(
-        f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
-    )
-    chromium.get(page.as_uri())
+def test_kind_m_and_image_change_the_page(chromium, set_control, heard, images):
+    control = set_control(explorer(heard, images).html())
 
     def choose(name, value):
-        chromium.execute_script(
-            "const e = document.querySelector('[data-fw=' + arguments[0] + ']'); e.value = arguments[1];"
-            "e.dispatchEvent(new Event('input', {bubbles: true}));", name, value,
-        )  # fmt: skip
+        control(name, value)
         return chromium.execute_script(
             "return [document.querySelector('svg[data-fw=plot]').innerHTML,"
             " document.querySelector('[data-fw=summary]').textContent,"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from filterwise.data.augmentation import scale
 from filterwise.data.imageset import ImageSet
+from filterwise.measure.norms import fit_norms
 from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.prune.equal_amount import joined_by
 from filterwise.prune.masks import apply
@@ -62,14 +63,7 @@ class Tail:
         settle_masks(net)
         blocks, classifier = list(net.features.children()), net.classifier.children()  # type: ignore[union-attr]
         upper = nn.Sequential(*blocks[self._first :], nn.Flatten(), *classifier)
-        norms = [one for one in upper.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-            norm.train()
+        fit_norms(upper, self._train)
         with torch.no_grad():
-            if norms:
-                upper(self._train)
-            upper.eval()
             answers = torch.cat([upper(part).argmax(dim=1) for part in self._test.split(_BATCH)])
         return float((answers == self._labels).double().mean())
