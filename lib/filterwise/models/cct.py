@@ -1,15 +1,15 @@
 """Compact convolutional transformers (CCT): convolutions make tokens, encoders mix them, a pool weighs them.
 
-The architecture that Koresh et al. (2025) and Gross et al. (2025) measure; its numbers are those of the public
+Koresh et al. (2025) and Gross et al. (2025) measure this architecture; its numbers are those of the public
 configurations, its encoder is in :mod:`filterwise.models.encoder`. "cct7_3x1" has seven encoders behind one
 3x3 convolution, "cct7_7x2" seven behind two 7x7 convolutions, and "cct" any.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from itertools import pairwise
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,7 @@ class TokenizerLayer(nn.Module):
 
 
 class TokenConvolution(nn.Module):
-    """A convolution on the tokens' grid in place of an encoder: 3x3 -> batch norm -> GELU, added to its input.
+    """A convolution on the tokens' grid in place of an encoder: 3x3 -> batch norm -> GELU, added to x.
 
     Without ``residual`` it is not added. (N, d, h, w) -> (N, d, h, w)
     """
@@ -124,8 +124,10 @@ class CCT(nn.Module):
         encoders: nn.Sequential,
         d: int,
         labels: int,
+        linear_std: float,
     ) -> None:
         super().__init__()
+        self.linear_std = linear_std
         self.tokenizer, self.convolutions = tokenizer, convolutions
         self.positions, self.encoders = positions, encoders
         self.norm = nn.LayerNorm(d)
@@ -141,14 +143,13 @@ class CCT(nn.Module):
         return self.fc(self.pool(self.norm(tokens)))
 
 
-def draw_as_published(net: nn.Module, generator: torch.Generator) -> None:
+def draw_as_published(net: CCT, generator: torch.Generator) -> None:
     """CCT's own initial weights: linear layers N(0, s^2) cut at +-2 and biases 0, with s = 0.02 unless the
     network's ``linear_std`` says another; convolutions He normal; norms 1 and 0; positions N(0, 0.2^2)."""
-    std = float(cast(float, net.linear_std))
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, 0, std, generator=generator)
+                nn.init.trunc_normal_(module.weight, 0, net.linear_std, generator=generator)
                 if module.bias is not None:
                     module.bias.zero_()
             elif isinstance(module, nn.Conv2d):
@@ -228,7 +229,9 @@ def convolutional_transformer(
     side = tokens_side(size, kernel, stride, tokenizer_layers)
     inside = max(1, tokens_width // 4) if filters is None else check_count("filters", filters)
     maps = [channels, *[inside] * (tokenizer_layers - 1), tokens_width]
-    tokenizer = _numbered([TokenizerLayer(below, above, kernel, stride) for below, above in pairwise(maps)])
+    tokenizer = _numbered(
+        [TokenizerLayer(below, above, kernel, stride) for below, above in itertools.pairwise(maps)]
+    )
     grid = _numbered([TokenConvolution(tokens_width, residual) for _ in range(stood_in)])
     rates = torch.linspace(0, depth_rate, depth, device="cpu").tolist()
     encoders = [
@@ -236,9 +239,9 @@ def convolutional_transformer(
         for m in range(replaced, depth)
     ]
     places = Positions(side**2, tokens_width, positions)
-    net = CCT(tokenizer, grid, places, _numbered(encoders, replaced + 1), tokens_width, labels)
-    net.linear_std = linear_std
-    return net
+    return CCT(
+        tokenizer, grid, places, _numbered(encoders, replaced + 1), tokens_width, labels, float(linear_std)
+    )
 
 
 def check_heads(heads: int, inner: int, name: str = "inner") -> int:
@@ -278,7 +281,7 @@ def tokens_side(size: int, kernel: int, stride: int, layers: int) -> int:
     return side(size)
 
 
-def _numbered(modules: list[nn.Module] | list[Encoder], first: int = 1) -> nn.Sequential:
+def _numbered(modules: Sequence[nn.Module], first: int = 1) -> nn.Sequential:
     return nn.Sequential(OrderedDict((str(n), each) for n, each in enumerate(modules, start=first)))
 
 
