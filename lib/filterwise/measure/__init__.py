@@ -44,7 +44,14 @@ __getattr__, __dir__, __all__ = attach(
         "route_counting": ["REFERENCE_ORDERS", "Routes", "order_gap", "route_table", "routes", "spread"],
         "study_layers": ["SfpStudy", "study", "untrained"],
         "subsets": ["error_against_labels", "maximal_errors"],
-        "token_heads": ["TOKEN_RECIPE", "Reading", "TokenHead", "read_places", "read_tokens", "token_heads"],
+        "token_heads": [
+            "TOKEN_RECIPE",
+            "Reading",
+            "TokenHead",
+            "read_places",
+            "read_tokens",
+            "train_token_heads",
+        ],
         "summary": ["filter_table", "layer_summary", "layer_summary_of", "order_sweep"],
     },
 )

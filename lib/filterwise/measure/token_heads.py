@@ -110,7 +110,7 @@ class Reading:
         return head_fields(self.mu, self.weight, heads)
 
 
-def token_heads(
+def train_token_heads(
     net: torch.nn.Module,
     places: Sequence[str],
     train: ImageSet,
@@ -136,7 +136,8 @@ def token_heads(
     >>> import filterwise as fw
     >>> net = fw.models.build("cct", 3, channels=1, size=16, depth=1, d=8, tokenizer_layers=2)
     >>> parts = fw.data.load("parts", labels=3, n=60)
-    >>> token_heads(net, ["encoders.1"], parts, TOKEN_RECIPE.replace(epochs=1))["encoders.1"].weight.shape
+    >>> short = TOKEN_RECIPE.replace(epochs=1)
+    >>> train_token_heads(net, ["encoders.1"], parts, short)["encoders.1"].weight.shape
     torch.Size([3, 8])
     """
     if not isinstance(recipe, Recipe):
@@ -167,9 +168,8 @@ def token_heads(
                 optimiser.step()
                 step += 1
             if not total.isfinite():
-                worst = [
-                    place for place, loss in zip(trained, losses, strict=True) if not math.isfinite(loss)
-                ]
+                ends = zip(trained, losses, strict=True)
+                worst = next(place for place, loss in ends if not loss.isfinite())
                 raise TrainingDiverged(
                     f"the head of {worst[0] if worst else places[0]!r} diverged in epoch {epoch + 1}; lower "
                     f"lr={recipe.lr!r}"
@@ -265,6 +265,6 @@ def read_places(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> dict[str, Reading]:
-    """:func:`token_heads` on ``train``, then :func:`read_tokens` on ``test``."""
+    """:func:`train_token_heads` on ``train``, then :func:`read_tokens` on ``test``."""
     check_same_labels(train, test)
-    return read_tokens(net, token_heads(net, places, train, recipe, seed, device), test, device)
+    return read_tokens(net, train_token_heads(net, places, train, recipe, seed, device), test, device)
