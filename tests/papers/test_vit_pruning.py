@@ -48,7 +48,7 @@ def test_the_edits_are_found_by_name():
 
 
 def test_masked_weights_are_exactly_zero_after_adamw_with_decay(result):
-    done = result(masked(RECIPE.replace(epochs=15, weight_decay=0.5)))  # 90 steps
+    done = result(masked(RECIPE.replace(epochs=8, weight_decay=0.5)))  # 48 steps
     net, begun = done.network(), beginning(done.run, done.train_set(), done.start(), "cpu")
     masks = masks_of(net)
     assert list(masks) == MATRICES
