@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = attach(
             "lost_labels",
             "random_label_sets",
         ],
+        "head_removal": ["head_scores", "lowest_heads", "remove_heads"],
         "importance": ["ChannelImportance", "channel_scores", "remove_by_magnitude"],
         "magnitude": ["largest"],
         "masks": ["apply", "masks_of", "rebuild"],
@@ -24,5 +25,6 @@ __getattr__, __dir__, __all__ = attach(
         "saved": ["savings", "totals"],
         "similarity": ["cosine_similarity"],
         "timing": ["latency"],
+        "transformer_masks": ["NodalConnections", "joined_nodes", "measured_places"],
     },
 )
