@@ -38,6 +38,7 @@ class Committee:
     committee_calibration, committee_confidence : the same of the mean of the members' softmax
     member_right, right : which images each member (R, N), and the committee by rule (N,), name rightly; bool
     best : the member that counts as the best
+    bins : of the calibration errors
     """
 
     members: Tensor
@@ -51,11 +52,12 @@ class Committee:
     member_right: Tensor
     right: dict[str, Tensor]
     best: int
+    bins: int = BINS
 
     @property
     def mean_disagreement(self) -> float:
         """Mean over the pairs of different members."""
-        return float(self.disagreement[tuple(torch.triu_indices(*self.disagreement.shape, offset=1))].mean())
+        return float(self.disagreement[torch.ones_like(self.disagreement).triu(1) == 1].mean())
 
     def gain(self, rule: str = "softmax") -> float:
         """Accuracy of the committee minus that of its mean member."""
@@ -124,6 +126,7 @@ def study_committee(
         member_right=member_right,
         right=right,
         best=int(best),
+        bins=bins,
     )
 
 
