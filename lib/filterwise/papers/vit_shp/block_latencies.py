@@ -151,8 +151,8 @@ def attention_kernels(net: nn.Module, shape: tuple[int, int, int]) -> str:
 
     Which one is taken depends on the device, the precision and the size of a head: such as
     "flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention"; "math" is none of
-    them, which writes all attention maps to memory; and "none" is what a network without attention has. Within
-    the autocast that the caller has entered. ``shape``: (C, H, W) of an image.
+    them, which writes all attention maps to memory; and "none" is what a network without attention has.
+    Within the autocast that the caller has entered. ``shape``: (C, H, W) of an image.
 
     >>> from filterwise import models
     >>> attention_kernels(models.build("lenet5"), (3, 32, 32))

@@ -37,12 +37,13 @@ def soft_committee(
     speaks, and never by test images; where a member's run has held none out, there is no best member (None).
 
     The row: ``accuracy``, of the softmax committee; ``members`` and their ``member_models``; by member, from
-    1, ``member_accuracy@``, ``held_out_accuracy@``, ``calibration_error@`` and ``confidence@``; ``mean_member``,
-    ``best_member`` and ``best_member_number``; by rule ``committee@``, ``gain@`` (over the mean member, with
-    ``gain_error@``, its standard error over test images) and ``gain_over_best@``; ``independent@``, the mean
-    accuracy of the draws, ``independent_spread@``, their standard deviation, and ``independent_gain@``;
-    ``committee_calibration_error``, ``committee_confidence`` and ``calibration_bins``; ``disagreement``, the
-    mean over pairs, and for each pair ``disagreement@1-2`` and ``pair_accuracy@1-2`` (softmax).
+    1, ``member_accuracy@``, ``held_out_accuracy@``, ``calibration_error@`` and ``confidence@``;
+    ``mean_member``, ``best_member`` and ``best_member_number``; by rule ``committee@``, ``gain@`` (over the
+    mean member, with ``gain_error@``, its standard error over test images) and ``gain_over_best@``;
+    ``independent@``, the mean accuracy of the draws, ``independent_spread@``, their standard deviation, and
+    ``independent_gain@``; ``committee_calibration_error``, ``committee_confidence`` and ``calibration_bins``;
+    ``disagreement``, the mean over pairs, and for each pair ``disagreement@1-2`` and ``pair_accuracy@1-2``
+    (softmax).
     Arrays, packed eight images a byte: ``member_right``, uint8 (members, test images / 8), and
     ``committee_right`` (test images / 8), of the softmax committee.
 
@@ -91,8 +92,8 @@ def check_same_images(results: tuple[Result, ...], tests: list[ImageSet]) -> Non
         if test.digest != tests[0].digest:
             mine, first = (one.title or one.name for one in (test, tests[0]))
             raise ParameterError(
-                f"run {number} ({results[number - 1].run.model}) has other test images, {len(test)} of {mine}, "
-                f"than run 1, {len(tests[0])} of {first}; a committee answers to the same images"
+                f"run {number} ({results[number - 1].run.model}) has other test images, {len(test)} of "
+                f"{mine}, than run 1, {len(tests[0])} of {first}; a committee answers to the same images"
             )
 
 
