@@ -16,6 +16,13 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "clustering": ["Noise", "assign_clusters", "cluster_sizes", "clusters", "noise", "permutation"],
+        "committees": [
+            "Committee",
+            "calibration_error",
+            "committee_answers",
+            "independent_committee",
+            "study_committee",
+        ],
         "features": ["Features", "frozen_features"],
         "fields": ["clip", "field_chunks", "head_fields", "label_fields", "rank_one_share"],
         "fitting": ["Estimate", "PowerLaw", "power_law"],
