@@ -6,7 +6,7 @@ nodes, and every number about training beside the network before it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from filterwise.measure.fields import head_fields
 from filterwise.measure.head_groups import (
     against_random,
-    beside,
     belonging,
+    beside,
     group_accuracies,
     group_fields,
     node_sets,
@@ -34,6 +34,7 @@ from filterwise.measure.summary import layer_summary_of
 from filterwise.measure.token_heads import TOKEN_RECIPE, Reading, read_places, read_tokens
 from filterwise.models.cct import CCT
 from filterwise.models.counting import layer_names, macs, parameter_count
+from filterwise.models.encoder import Heads
 from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.runs.measuring import measurements
 from filterwise.runs.networks import beginning
@@ -103,7 +104,7 @@ def places(
     net = result.network()
     recipe = TOKEN_RECIPE.replace(epochs=probe_epochs)
     named = places_of(net, kinds)
-    how = {"recipe": recipe, "seed": result.run.seed, "device": result.device}
+    how: dict[str, Any] = {"recipe": recipe, "seed": result.run.seed, "device": result.device}
     read = read_places(net, list(named.values()), learned, test, **how)
     found = evaluate(net, test, device=result.device)
     row: Row = {
@@ -119,7 +120,7 @@ def places(
         arrays[f"sizes@{part}"] = node_sets(one).sum(dim=1).numpy().astype(np.int16)
         arrays[f"per_label@{part}"] = one.per_label.numpy().astype(np.float32)
         if part.startswith("qkv/"):
-            heads = net.get_submodule(module).heads
+            heads = _heads_of(net, module)
             groups = own_groups(len(one.head.score), heads)
             row |= _of_heads(one, groups, part, draws, regroupings, result.run.seed)
             row[f"heads@{part}"] = heads
@@ -131,7 +132,7 @@ def places(
         for part, module in named.items():
             values = _of_nodes(plain[module], part, thresholds=(THRESHOLDS[0],))
             if part.startswith("qkv/"):
-                heads = net.get_submodule(module).heads
+                heads = _heads_of(net, module)
                 table = summary_against_random(plain[module], heads, THRESHOLDS[0], 2)
                 values |= {f"head_{name}@{part}": value for name, value in table["value"].items()}
             row |= {f"untrained_{name}": value for name, value in values.items()}
@@ -139,6 +140,10 @@ def places(
         state = {name: value.contiguous() for name, value in net.state_dict().items()}
         arrays["weights"] = np.frombuffer(save(state), dtype=np.uint8)
     return row, arrays
+
+
+def _heads_of(net: nn.Module, module: str) -> int:
+    return cast(Heads, net.get_submodule(module)).heads
 
 
 def _of_nodes(one: Reading, part: str, thresholds: tuple[float, ...] = THRESHOLDS) -> Row:
@@ -155,11 +160,12 @@ def _of_nodes(one: Reading, part: str, thresholds: tuple[float, ...] = THRESHOLD
 def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: int, seed: int) -> Row:
     """Single-head performance at one place beside random groups of its nodes.
 
-    ``head_<quantity>@``, ``null_head_<quantity>@`` and ``z_head_<quantity>@`` for what ``head_summary`` gives;
-    ``gap@``, ``null_gap@``, ``sd_gap@`` and ``z_gap@`` of single-head accuracies (``_votes``, ``_field`` of the
-    other two quantities); ``head_accuracy@``, mean over heads and labels, and its ``null_``; of each head on
-    the labels it owns: ``own_accuracy@``, on the others ``other_accuracy@``, and of its best single node on
-    those labels ``best_node@``; ``least_owned@`` labels, and ``owners@``, the owner of every label.
+    ``head_<quantity>@``, ``null_head_<quantity>@`` and ``z_head_<quantity>@`` for what ``head_summary``
+    gives; ``gap@``, ``null_gap@``, ``sd_gap@`` and ``z_gap@`` of single-head accuracies (``_votes``,
+    ``_field`` of the other two quantities); ``head_accuracy@``, mean over heads and labels, and its
+    ``null_``; of each head on the labels it owns: ``own_accuracy@``, on the others ``other_accuracy@``, and
+    of its best single node on those labels ``best_node@``; ``least_owned@`` labels, and ``owners@``, the
+    owner of every label.
     """
     row: Row = {}
     heads = len(groups)
@@ -168,15 +174,11 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
         at = part if theta == THRESHOLDS[0] else f"{part}/{theta:g}"
         for name, values in table.iterrows():
             row |= {f"head_{name}@{at}": values["value"], f"null_head_{name}@{at}": values["null"]}
-            row[f"z_head_{name}@{at}"] = None if np.isnan(values["z"]) else values["z"]
+            row[f"z_head_{name}@{at}"] = _number(values["z"])
     for by, tail in (("votes", "_votes"), ("field", "_field")):
-        gap = against_random(
-            lambda g, by=by: specialisation(belonging(one, g, by)), one, heads, regroupings, seed
-        )
-        row |= {
-            f"gap{tail}@{part}": gap["value"],
-            f"z_gap{tail}@{part}": None if np.isnan(gap["z"]) else gap["z"],
-        }
+        of = partial(_gap_by, one, by)
+        gap = against_random(of, one, heads, regroupings, seed)
+        row |= {f"gap{tail}@{part}": gap["value"], f"z_gap{tail}@{part}": _number(gap["z"])}
     generator = generator_for(seed, f"random groups of {heads}")
     drawn = [
         group_accuracies(one, random_groups(groups.numel(), heads, generator)) for _ in range(regroupings)
@@ -184,7 +186,7 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
     own = group_accuracies(one, groups)
     gap = beside(specialisation(own), np.array([specialisation(values) for values in drawn]))
     row |= {f"gap@{part}": gap["value"], f"null_gap@{part}": gap["null"], f"sd_gap@{part}": gap["null_sd"]}
-    row[f"z_gap@{part}"] = None if np.isnan(gap["z"]) else gap["z"]
+    row[f"z_gap@{part}"] = _number(gap["z"])
     row[f"head_accuracy@{part}"] = float(own.double().mean())
     row[f"null_head_accuracy@{part}"] = float(torch.stack(drawn).double().mean())
     owner = owners(own)
@@ -196,6 +198,15 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
     row[f"other_accuracy@{part}"] = float(np.nanmean([float(others.mean()) for _, others, _ in each]))
     row[f"best_node@{part}"] = float(np.mean([float(alone.mean(dim=1).max()) for _, _, alone in each]))
     return row
+
+
+def _gap_by(one: Reading, by: str, groups: Tensor) -> float:
+    return specialisation(belonging(one, groups, by))
+
+
+def _number(value: float) -> float | None:
+    """None for what is not a number: a z-score without spread."""
+    return None if np.isnan(value) else float(value)
 
 
 def _before_pool(result: Result, net: nn.Module, one: Reading, heads: int, test: Any, part: str) -> Row:
