@@ -6,6 +6,7 @@ nodes, and every number about training beside the network before it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
