@@ -115,6 +115,7 @@ def places(
         "macs": macs(net.cpu(), test.shape),
     }
     arrays: Arrays = {"test_right": np.packbits(found.right.numpy())}
+    first, *_, last = [module for part, module in named.items() if part.startswith("qkv/")] or [""] * 2
     for part, module in named.items():
         one = read[module]
         row |= _of_nodes(one, part)
@@ -126,7 +127,8 @@ def places(
             row |= _of_heads(one, groups, part, draws, regroupings, result.run.seed)
             row[f"heads@{part}"] = heads
             row |= _before_pool(result, net, one, heads, test, part)
-            arrays |= _shown(one, groups, part, result.run.seed)
+            matrices = result.run.seed == 0 and module in (first, last)
+            arrays |= _shown(one, groups, part, result.run.seed, matrices)
     if control:
         before = refit_norms(beginning(result.run, train), train)
         plain = read_places(before, list(named.values()), learned, test, **how)
@@ -219,17 +221,20 @@ def _before_pool(result: Result, net: nn.Module, one: Reading, heads: int, test:
     return {f"pre_pool_correlation@{part}": min(alike)}
 
 
-def _shown(one: Reading, groups: Tensor, part: str, seed: int) -> Arrays:
-    """Matrices of a few heads and of the same places of one random regrouping, and of a few nodes; A_h(l)."""
+def _shown(one: Reading, groups: Tensor, part: str, seed: int, matrices: bool) -> Arrays:
+    """A_h(l) of the heads and of one random regrouping; with ``matrices`` also those of a few heads, of the
+    same places of the regrouping, and mu and W of a few nodes."""
     drawn = random_groups(groups.numel(), len(groups), generator_for(seed, "shown groups"))
     few = torch.linspace(0, len(groups) - 1, min(SHOWN, len(groups))).long()
     kept: Arrays = {}
     for name, chosen in (("heads", groups), ("regrouped", drawn)):
-        M = group_fields(one, chosen[few])
-        largest = M.abs().amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(M.dtype).tiny)
-        kept[f"{name}@{part}"] = (M / largest).numpy().astype(np.float16)
+        if matrices:
+            M = group_fields(one, chosen[few])
+            largest = M.abs().amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(M.dtype).tiny)
+            kept[f"{name}@{part}"] = (M / largest).numpy().astype(np.float16)
         kept[f"accuracies_{name}@{part}"] = group_accuracies(one, chosen).numpy().astype(np.float16)
-    nodes = torch.linspace(0, groups.numel() - 1, SHOWN).long()
-    kept[f"mu@{part}"] = one.mu[:, nodes].numpy().astype(np.float16)
-    kept[f"W@{part}"] = one.weight[:, nodes].numpy().astype(np.float16)
+    if matrices:
+        nodes = torch.linspace(0, groups.numel() - 1, SHOWN).long()
+        kept[f"mu@{part}"] = one.mu[:, nodes].numpy().astype(np.float16)
+        kept[f"W@{part}"] = one.weight[:, nodes].numpy().astype(np.float16)
     return kept
