@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -167,8 +168,8 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
     gives; ``gap@``, ``null_gap@``, ``sd_gap@`` and ``z_gap@`` of single-head accuracies (``_votes``,
     ``_field`` of the other two quantities); ``head_accuracy@``, mean over heads and labels, and its
     ``null_``; of each head on the labels it owns: ``own_accuracy@``, on the others ``other_accuracy@``, and
-    of its best single node on those labels ``best_node@``; ``least_owned@`` labels, and ``owners@``, the
-    owner of every label.
+    of its best single node on those labels ``best_node@``, each with its ``null_``; ``least_owned@`` labels,
+    and ``owners@``, the owner of every label.
     """
     row: Row = {}
     heads = len(groups)
@@ -183,9 +184,8 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
         gap = against_random(of, one, heads, regroupings, seed)
         row |= {f"gap{tail}@{part}": gap["value"], f"z_gap{tail}@{part}": _number(gap["z"])}
     generator = generator_for(seed, f"random groups of {heads}")
-    drawn = [
-        group_accuracies(one, random_groups(groups.numel(), heads, generator)) for _ in range(regroupings)
-    ]
+    dealt = [random_groups(groups.numel(), heads, generator) for _ in range(regroupings)]
+    drawn = [group_accuracies(one, each) for each in dealt]
     own = group_accuracies(one, groups)
     gap = beside(specialisation(own), np.array([specialisation(values) for values in drawn]))
     row |= {f"gap@{part}": gap["value"], f"null_gap@{part}": gap["null"], f"sd_gap@{part}": gap["null_sd"]}
@@ -196,11 +196,29 @@ def _of_heads(one: Reading, groups: Tensor, part: str, draws: int, regroupings: 
     row[f"owners@{part}"] = " ".join(map(str, owner.tolist()))
     row[f"least_owned@{part}"] = int(torch.bincount(owner, minlength=heads).min())
     nodes = group_accuracies(one, torch.arange(groups.numel())[:, None])
-    each = [(own[h, owner == h], own[h, owner != h], nodes[groups[h]][:, owner == h]) for h in owner.unique()]
-    row[f"own_accuracy@{part}"] = float(np.mean([float(mine.mean()) for mine, _, _ in each]))
-    row[f"other_accuracy@{part}"] = float(np.nanmean([float(others.mean()) for _, others, _ in each]))
-    row[f"best_node@{part}"] = float(np.mean([float(alone.mean(dim=1).max()) for _, _, alone in each]))
-    return row
+    row |= {f"{name}@{part}": value for name, value in _experts(own, groups, nodes).items()}
+    chance = pd.DataFrame(
+        [_experts(values, each, nodes) for values, each in zip(drawn, dealt, strict=True)]
+    ).mean()
+    return row | {f"null_{name}@{part}": float(value) for name, value in chance.items()}
+
+
+def _experts(values: Tensor, groups: Tensor, nodes: Tensor) -> dict[str, float]:
+    """Accuracy of groups on the labels they own and on others, and of their best single nodes on the former.
+
+    ``values``: A_h(l) of the groups (H, n), (H, K); ``nodes``: that of every node alone, (d, K). Means over
+    the groups that own a label.
+    """
+    owner = owners(values)
+    each = [
+        (values[h, owner == h], values[h, owner != h], nodes[groups[h]][:, owner == h])
+        for h in owner.unique()
+    ]
+    return {
+        "own_accuracy": float(np.mean([float(mine.mean()) for mine, _, _ in each])),
+        "other_accuracy": float(np.nanmean([float(others.mean()) for _, others, _ in each])),
+        "best_node": float(np.mean([float(alone.mean(dim=1).max()) for _, _, alone in each])),
+    }
 
 
 def _gap_by(one: Reading, by: str, groups: Tensor) -> float:
