@@ -32,7 +32,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @measurements("vit.latency")
-def block_latencies(
+def timed_in_turns(
     *results: Result,
     names: Sequence[str] = (),
     batches: Sequence[int] = (1, 128),
