@@ -149,6 +149,35 @@ def test_latency_of_convolutions_in_place_of_encoders(folder, results):
             measured([results[0], replaced], "vit.latency", {"names": names})
 
 
+def test_mixed_precision_is_timed_where_it_is_asked_for(folder, results, monkeypatch):
+    seen, real = [], block_latencies.latency
+
+    def watched(nets, shape, *rest):
+        with torch.no_grad():
+            seen.append({net(torch.zeros(1, *shape)).dtype for net in nets.values()})
+        return real(nets, shape, *rest)
+
+    monkeypatch.setattr(block_latencies, "latency", watched)
+    options = {"batches": (1,), "repeats": 1, "warm_up": 0, "test_images": 8}
+    pair = results[:2]
+    row = measured(pair, "vit.latency", {**options, "precisions": ("bfloat16", "float32")}).row
+    assert seen == [{torch.bfloat16}, {torch.float32}]
+    assert row["precisions"] == "bfloat16 float32"
+    assert {"ms_1_bfloat16@2", "ms_1_float32@1", "attention_kernel_bfloat16@1"} <= set(row)
+    with pytest.raises(ParameterError, match=r"precisions='bfloat' is not known; .*'bfloat16'"):
+        measured(pair, "vit.latency", {**options, "precisions": ("bfloat",)})
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_both_precisions_are_timed_on_cuda(folder, results):
+    device = result(results[0].run, folder, device="cuda")
+    row = measured([device], "vit.latency", {"repeats": 3, "warm_up": 1, "test_images": 8}).row
+    assert row["precisions"] == "float32 bfloat16"
+    assert row["timed_device"] == torch.cuda.get_device_name()
+    assert row["ms_128_bfloat16@1"] > 0
+
+
 def test_early_accuracy_is_that_of_the_first_tenth():
     epochs = range(1, 41)
     history = pd.DataFrame({"epoch": epochs, "test_accuracy": [epoch / 100 for epoch in epochs]})

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_choice
 from filterwise.models.counting import macs, parameter_count
 from filterwise.models.encoder import Heads
 from filterwise.models.modes import evaluation_mode
@@ -27,30 +27,32 @@ from filterwise.training.device import pick_device
 from filterwise.training.evaluation import evaluate
 from filterwise.training.steps import autocast
 
-#: What is timed by the name of its columns: float32 everywhere, and mixed precision where it is faster.
+#: What is timed by the name of its columns: all in float32, or matrix products in bfloat16 (mixed precision).
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @measurements("vit.latency")
-def block_latencies(
+def timed_in_turns(
     *results: Result,
     names: Sequence[str] = (),
     batches: Sequence[int] = (1, 128),
     repeats: int = 50,
     warm_up: int = 10,
+    precisions: Sequence[str] = (),
     test_images: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Networks in turns on the results' device: milliseconds a batch, and what they reach.
 
     One forward pass in evaluation mode of images that are on the device already, waited for before each
     reading of the clock; one thread of a CPU. Batch norms of the convolutions are timed as they are, not
-    folded. On CUDA also under autocast to bfloat16; elsewhere float32 alone.
+    folded.
 
     Parameters
     ----------
     names : of the networks, as many as results; by default "1", "2", ...
     batches : numbers of images in a batch
     repeats, warm_up : timed batches of each network, and those before them
+    precisions : "float32", and "bfloat16" for autocast to it; by default both on CUDA, elsewhere float32
     test_images : for the accuracy, the first so many, of every label equally many; 0 for all
 
     The row has for the batch b and the precision p: ``ms_b_p@name``, ``ms_lower_b_p@name`` and
@@ -63,8 +65,10 @@ def block_latencies(
     ``timed_device`` and ``timed_threads`` (of a CPU).
 
     Raises ParameterError: names that are not as many as results, or not different; networks that read images
-    of different shapes; numbers below 1.
+    of different shapes; unknown precisions; numbers below 1.
     """
+    for precision in precisions:
+        check_choice("precisions", precision, PRECISIONS)
     called = tuple(names) or tuple(str(number) for number in range(1, len(results) + 1))
     if len(called) != len(results) or len(set(called)) != len(called):
         raise ParameterError(f"names={called!r} must be {len(results)} different names, one for each network")
@@ -84,8 +88,8 @@ def block_latencies(
             f"test_accuracy@{name}": reached.accuracy,
             **{f"{column}@{name}": value for column, value in early_and_late(result.history).items()},
         }
-    precisions = list(PRECISIONS) if device.type == "cuda" else ["float32"]
-    for precision in precisions:
+    chosen = tuple(precisions) or (tuple(PRECISIONS) if device.type == "cuda" else ("float32",))
+    for precision in chosen:
         with autocast(device, PRECISIONS[precision]):
             for name, net in nets.items():
                 row[f"attention_kernel_{precision}@{name}"] = attention_kernels(net, shape)
@@ -96,7 +100,7 @@ def block_latencies(
                     "timed_threads": int(table["threads"].iloc[0]),
                 }
                 row |= _times(table, f"{batch}_{precision}")
-    return {**row, "precisions": " ".join(precisions)}, {}
+    return {**row, "precisions": " ".join(chosen)}, {}
 
 
 def _times(table: pd.DataFrame, what: str) -> dict[str, float]:
