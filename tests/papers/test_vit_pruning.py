@@ -9,7 +9,7 @@ import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.papers.vit_shp import edits, pruned
-from filterwise.papers.vit_shp.measured_nodes import nodes_of, pruned_places
+from filterwise.papers.vit_shp.measured_nodes import nodes_of
 from filterwise.prune.head_removal import attentions, margin_shares
 from filterwise.prune.masks import masks_of
 from filterwise.prune.transformer_masks import NodalConnections, joined_nodes, measured_places
@@ -24,12 +24,12 @@ MATRICES = ["encoders.2.ff.up", "encoders.2.ff.down", "fc"]
 
 
 def masked(recipe=RECIPE, start=DENSE, **options):
-    edit = {"threshold": 0.5, "head_epochs": 2, **options}
+    edit = {"threshold": 0.5, "probe_epochs": 2, **options}
     return start.then(recipe=recipe, edit=("andc", edit))
 
 
 def without_heads(start=DENSE, **options):
-    return start.then(recipe=RECIPE, edit=("heads-removed", {"head_epochs": 2, "count": 3, **options}))
+    return start.then(recipe=RECIPE, edit=("heads-removed", {"probe_epochs": 2, "count": 3, **options}))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_held_out_images_decide_and_no_test_image_does(result):
     assert len(held_out) == 100
     assert not pictures[0] & pictures[1]
     between = joined_nodes(net)
-    given = nodes_of(done, net, measured_places(between), 2)
+    given = nodes_of(done, measured_places(between), 2)
     heads = fw.measure.train_token_heads(
         net, list(given), done.train_set(), fw.measure.TOKEN_RECIPE.replace(epochs=2), 0, "cpu"
     )
@@ -125,23 +125,29 @@ def test_a_run_that_holds_no_images_out_is_refused(result):
     beginning(without_heads(start=leaking, criterion="magnitude"), done.train_set(), done, "cpu")
 
 
-def test_one_measurement_serves_all_prunings_of_a_start(result, monkeypatch):
-    done, measured = result(DENSE), []
-    net = done.network()
+def test_probe_heads_learn_from_as_many_images_as_are_asked_for(result):
+    done = result(DENSE)
+    (whole,), (more,), (few,) = (
+        nodes_of(done, ["encoders.2"], 2, images).values() for images in (0, 10_000, 50)
+    )
+    assert torch.equal(whole[1], more[1])
+    assert not torch.allclose(whole[1], few[1], atol=1e-3)
+
+
+def test_all_criteria_and_thresholds_of_a_start_read_one_measurement(result, monkeypatch):
+    done, asked = result(DENSE), []
     original = type(done).measured
 
     def watched(self, name, **options):
-        measured.append((name, options["places"]))
+        asked.append((name, tuple(options.items())))
         return original(self, name, **options)
 
     monkeypatch.setattr(type(done), "measured", watched)
-    for run in (masked(), masked(attention=True, criterion="random"), without_heads()):
-        beginning(run, done.train_set(), done, "cpu")
-    assert measured == [("vit.fields", pruned_places(net))] * 3
-    beginning(masked(encoders=(1, 2)), done.train_set(), done, "cpu")
-    assert set(measured[-1][1]) - set(pruned_places(net)) == {
-        "encoders.1.norm2", "encoders.1.ff.gelu", "encoders.1",
-    }  # fmt: skip
+    for criterion, threshold in (("andc", 0.5), ("random", 0.5), ("andc", 0.3)):
+        beginning(masked(criterion=criterion, threshold=threshold), done.train_set(), done, "cpu")
+    assert len(asked) == 3
+    assert len(set(asked)) == 1
+    assert dict(asked[0][1])["places"] == ("encoders.2.norm2", "encoders.2.ff.gelu", "encoders.2")
 
 
 @pytest.mark.parametrize("criterion", ["shp", "magnitude", "random"])
@@ -167,7 +173,7 @@ def test_the_heads_that_go_have_the_smallest_parts_of_the_margin(result):
     net = done.network()
     small = beginning(without_heads(), done.train_set(), done, "cpu")
     places = [f"encoders.{m}.attention.heads" for m in (1, 2)]
-    given = nodes_of(done, net, places, 2)
+    given = nodes_of(done, places, 2)
     shares = torch.stack([margin_shares(fw.measure.head_fields(*given[place], heads=4)) for place in places])
     stay = shares.flatten() > shares.flatten().sort().values[2]
     assert stay.view(2, 4).any(1).all()

@@ -12,7 +12,7 @@ from filterwise.measure.fields import head_fields
 from filterwise.measure.head_training import generator_for
 from filterwise.measure.places_of_encoders import encoder_numbers, encoder_place
 from filterwise.measure.token_heads import TOKEN_RECIPE
-from filterwise.papers.vit_shp.measured_nodes import nodes_of
+from filterwise.papers.vit_shp.measured_nodes import PROBE_IMAGES, nodes_of
 from filterwise.prune.equal_amount import OUTPUTS
 from filterwise.prune.filter_labels import warn_of_lost
 from filterwise.prune.head_removal import HEAD_CRITERIA, attentions, head_scores, lowest_heads, remove_heads
@@ -48,7 +48,8 @@ def keep_diagonal_connections(
     attention: bool = False,
     share: str = "label",
     encoders: tuple[int, ...] | None = None,
-    head_epochs: int = TOKEN_RECIPE.epochs,
+    probe_epochs: int = TOKEN_RECIPE.epochs,
+    probe_images: int = PROBE_IMAGES,
     draw: int = 0,
 ) -> None:
     """Mask the feed-forward and output connections of a transformer by ANDC, or as many by another criterion.
@@ -66,8 +67,8 @@ def keep_diagonal_connections(
         Whether the projections of the attention are masked as well.
     encoders
         Numbers m; None: all but the first.
-    head_epochs
-        Of the probe heads.
+    probe_epochs, probe_images
+        Of the probe heads, see "vit.fields".
     draw
         Another draw, for what is drawn.
 
@@ -77,7 +78,7 @@ def keep_diagonal_connections(
     check_choice("criterion", criterion, CRITERIA)
     start = _measured(given, "andc")
     between = joined_nodes(net, encoders, attention)
-    nodes = nodes_of(start, net, measured_places(between), head_epochs)
+    nodes = nodes_of(start, measured_places(between), probe_epochs, probe_images)
     found = NodalConnections(between, nodes, threshold, share)
     if criterion == "andc":
         for layer, one in between.items():
@@ -94,7 +95,8 @@ def drop_heads(
     *,
     criterion: str = "shp",
     count: int,
-    head_epochs: int = TOKEN_RECIPE.epochs,
+    probe_epochs: int = TOKEN_RECIPE.epochs,
+    probe_images: int = PROBE_IMAGES,
     draw: int = 0,
 ) -> nn.Module:
     """The network without its ``count`` weakest attention heads, wherever they are; see ``remove_heads``.
@@ -106,8 +108,10 @@ def drop_heads(
         "random".
     count
         Heads of the whole network that go; every encoder keeps one.
-    head_epochs, draw
-        Of the probe heads; another draw, for "random".
+    probe_epochs, probe_images
+        Of the probe heads, see "vit.fields".
+    draw
+        Another draw, for "random".
 
     Raises ParameterError: a run without a start or one that holds out no images, an unknown criterion, or
     more heads than can go.
@@ -117,7 +121,7 @@ def drop_heads(
     fields = None
     if criterion == "shp":
         places = {f"encoders.{m}": encoder_place(net, "qkv", m) for m in encoder_numbers(net)}
-        nodes = nodes_of(start, net, tuple(places.values()), head_epochs)
+        nodes = nodes_of(start, tuple(places.values()), probe_epochs, probe_images)
         fields = {
             name: head_fields(*nodes[places[name]], heads=attention.heads.heads)
             for name, attention in attentions(net).items()
