@@ -160,9 +160,9 @@ def test_heads_stay_removed_in_what_is_stored(result, criterion):
     row = done.measured("vit.pruned", repeats=0).row
     assert {name: row[f"heads@{name}"] for name in heads} == heads
     assert row["heads"] == 5
-    assert row["parameters"] == fw.models.parameter_count(net)
+    assert row["parameters_left"] == fw.models.parameter_count(net)
     per_head = 4 * 16 * 4  # queries, keys, values and projection; d; d_h
-    assert fw.models.parameter_count(result(DENSE).network()) - row["parameters"] == 3 * per_head
+    assert fw.models.parameter_count(result(DENSE).network()) - row["parameters_left"] == 3 * per_head
     lost = [name for name, count in heads.items() if count < 4]
     assert row["removed_share"] == pytest.approx(3 * per_head / (len(lost) * 4 * per_head))
     assert row["removed_largest"] == 0

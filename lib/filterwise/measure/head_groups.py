@@ -124,7 +124,8 @@ def against_random(
 
 def beside(value: float, drawn: np.ndarray) -> dict[str, float]:
     """One number and its null distribution, as :func:`against_random` gives it."""
-    mean, sd = float(drawn.mean()), float(drawn.std(ddof=1))
+    finite = bool(np.isfinite(drawn).all())  # a ratio is infinite where there is no noise at all
+    mean, sd = float(drawn.mean()), float(drawn.std(ddof=1)) if finite else float("nan")
     apart = (value - mean) / sd if sd > 1e-12 else float("nan")
     return {"value": value, "null": mean, "null_sd": sd, "z": apart}
 

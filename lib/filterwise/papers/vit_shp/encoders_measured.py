@@ -35,7 +35,7 @@ from filterwise.measure.places_of_encoders import KINDS, encoder_numbers, encode
 from filterwise.measure.summary import layer_summary_of
 from filterwise.measure.token_heads import TOKEN_RECIPE, Reading, read_places, read_tokens
 from filterwise.models.cct import CCT
-from filterwise.models.counting import layer_names, macs, parameter_count
+from filterwise.models.counting import layer_names
 from filterwise.models.encoder import Heads
 from filterwise.papers.afcc.measured_fields import true_test
 from filterwise.runs.measuring import measurements
@@ -97,8 +97,7 @@ def places(
     weights
         Whether the trained weights are kept, as the bytes of a safetensors file.
 
-    The row has ``accuracy`` on the true test images, ``parameters``, ``macs``, and by part, such as
-    ``@qkv/4``: ``probe_accuracy``, the nodes' N_c, C_s, D, n, n_in, SNRs and ``no_cluster`` (at other
+    The row has ``accuracy`` on the true test images, ``parts``, and by part, such as ``@qkv/4``: ``probe_accuracy``, the nodes' N_c, C_s, D, n, n_in, SNRs and ``no_cluster`` (at other
     thresholds ``@qkv/4/0.5``); of heads see :func:`_of_heads`.
     """
     test, train = true_test(result, test_images), result.train_set()
@@ -112,8 +111,6 @@ def places(
     row: Row = {
         "accuracy": found.accuracy,
         "parts": " ".join(named),
-        "parameters": parameter_count(net),
-        "macs": macs(net.cpu(), test.shape),
     }
     arrays: Arrays = {"test_right": np.packbits(found.right.numpy())}
     first, *_, last = [module for part, module in named.items() if part.startswith("qkv/")] or [""] * 2

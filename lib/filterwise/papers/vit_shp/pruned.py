@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 @measurements("vit.pruned")
-def pruned(
+def after_retraining(
     result: Result, *, test_images: int = 0, batch: int = 32, repeats: int = 100
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """A masked network, or one with fewer heads, after its retraining, on the data set's own test images.
@@ -43,7 +43,7 @@ def pruned(
     ``accuracy_start`` (the dense network at the beginning of the chain); ``removed@layer`` of each layer that
     lost weights, ``removed_share`` of all of these together, ``removed_network`` of all parameters;
     ``removed_largest``, the largest modulus of the weights that the masks removed, which must be 0;
-    ``heads@encoders.m``, ``heads``, ``parameters``; ``ms@``, ``ms_lower@`` and ``ms_upper@`` (quartiles) of
+    ``heads@encoders.m``, ``heads``, ``parameters_left``; ``ms@``, ``ms_lower@`` and ``ms_upper@`` (quartiles) of
     "dense" and "pruned" in turns, the latter with its zeros written into the weights. The array
     ``test_right`` has the truth of each answer, packed.
     """
@@ -62,7 +62,7 @@ def pruned(
     on = {name: attention.heads.heads for name, attention in attentions(net).items()}
     row |= {f"heads@{name}": heads for name, heads in on.items()}
     row |= {"heads": sum(on.values()), "encoders": len(encoder_numbers(net))}
-    row["parameters"] = parameter_count(net)
+    row["parameters_left"] = parameter_count(net)
     if repeats:
         nets = {"dense": unmasked_copy(dense), "pruned": unmasked_copy(net)}
         for name, times in latency(nets, test.shape, batch, repeats).iterrows():

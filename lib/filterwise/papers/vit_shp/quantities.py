@@ -41,7 +41,7 @@ def runs_of(
 def by_place(records: pd.DataFrame, name: str, place: str) -> list[Parts]:
     """Number m -> value at one kind of place, a dictionary a run, bottom to top.
 
-    >>> rows = pd.DataFrame({"parts": ["ff/0 qkv/1 ff/1"], "n@ff/1": [2.0], "n@ff/0": [9.0], "n@qkv/1": [5.0]})
+    >>> rows = pd.DataFrame({"parts": ["ff/0 qkv/1 ff/1"], "n@ff/1": [2.0], "n@ff/0": [9.0], "n@qkv/1": [5]})
     >>> by_place(rows, "n", "ff")
     [{'0': 9.0, '1': 2.0}]
     """
@@ -187,12 +187,15 @@ def labels_owned(records: pd.DataFrame, data: str = "") -> Rows:
 def cooperation(records: pd.DataFrame, less_random: bool = False) -> Rows:
     """Accuracy of a head of the last encoder on the labels it owns, minus that of its best single node."""
     rows = runs_of(records)
-    own, null = (
-        np.subtract(*([last(run) for run in by_place(rows, f"{before}{name}", "qkv")]
-                      for name in ("own_accuracy", "best_node")))
-        for before in ("", "null_")
-    )  # fmt: skip
-    return per_run(rows, (own - null if less_random else own).tolist(), null.tolist())
+    apart = {}
+    for before in ("", "null_"):
+        head, node = (
+            np.array([last(run) for run in by_place(rows, f"{before}{name}", "qkv")])
+            for name in ("own_accuracy", "best_node")
+        )
+        apart[before] = head - node
+    values = apart[""] - apart["null_"] if less_random else apart[""]
+    return per_run(rows, values.tolist(), apart["null_"].tolist())
 
 
 @quantity("owner_agreement", control="z of the heads' gap")
