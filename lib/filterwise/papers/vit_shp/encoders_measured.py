@@ -97,8 +97,9 @@ def places(
     weights
         Whether the trained weights are kept, as the bytes of a safetensors file.
 
-    The row has ``accuracy`` on the true test images, ``parts``, and by part, such as ``@qkv/4``: ``probe_accuracy``, the nodes' N_c, C_s, D, n, n_in, SNRs and ``no_cluster`` (at other
-    thresholds ``@qkv/4/0.5``); of heads see :func:`_of_heads`.
+    The row has ``accuracy`` on the true test images, ``parts``, and by part, such as ``@qkv/4``:
+    ``probe_accuracy``, the nodes' N_c, C_s, D, n, n_in, SNRs and ``no_cluster`` (at other thresholds
+    ``@qkv/4/0.5``); of heads see :func:`_of_heads`.
     """
     test, train = true_test(result, test_images), result.train_set()
     learned = train.balanced(probe_images, seed=0) if probe_images else train

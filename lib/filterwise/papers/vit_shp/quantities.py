@@ -73,7 +73,8 @@ def rank_correlation(values: Parts) -> float:
     """Spearman's rank correlation of places, from the bottom, and values."""
     if len(values) < 3 or len(set(values.values())) < 2:
         return np.nan
-    return float(pd.Series(list(values.values())).corr(pd.Series(range(len(values))), method="spearman"))
+    places = pd.Series(np.arange(len(values), dtype=float))
+    return float(pd.Series(list(values.values())).corr(places, method="spearman"))
 
 
 def _both(
