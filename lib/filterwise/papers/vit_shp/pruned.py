@@ -44,8 +44,8 @@ def after_retraining(
     lost weights, ``removed_share`` of all of these together, ``removed_network`` of all parameters;
     ``removed_largest``, the largest modulus of the weights that the masks removed, which must be 0;
     ``heads@encoders.m``, ``heads``, ``parameters_left``; ``ms@``, ``ms_lower@`` and ``ms_upper@``
-    (quartiles) of "dense" and "pruned" in turns, the latter with its zeros written into the weights. The array
-    ``test_right`` has the truth of each answer, packed.
+    (quartiles) of "dense" and "pruned" in turns, the latter with its zeros written into the weights. The
+    array ``test_right`` has the truth of each answer, packed.
     """
     test = true_test(result, test_images)
     net, root = result.network(), root_of(result)
