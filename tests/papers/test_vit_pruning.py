@@ -201,6 +201,8 @@ def test_what_a_pruned_network_records(result):
     )
     assert row["removed_share"] == pytest.approx(gone / whole)
     assert row["removed_network"] == pytest.approx(gone / fw.models.parameter_count(dense))
+    feed_forward = sum(int((~masks[layer]).sum()) for layer in MATRICES[:2])
+    assert row["removed_ff"] == pytest.approx(feed_forward / (2 * 2 * 16 * 32))  # both encoders' W_1 and W_2
     assert row["removed@fc"] == pytest.approx(float((~masks["fc"]).double().mean()))
     assert (row["heads"], row["encoders"], row["batch"]) == (8, 2, 4)
     for name in ("dense", "pruned"):
@@ -209,7 +211,7 @@ def test_what_a_pruned_network_records(result):
 
 def test_the_dense_control_is_measured_alike_and_has_lost_nothing(result):
     row = result(DENSE.then(recipe=RECIPE)).measured("vit.pruned", repeats=0).row
-    assert (row["removed_share"], row["removed_network"], row["removed_largest"]) == (0, 0, 0)
+    assert [row[f"removed_{what}"] for what in ("share", "ff", "network", "largest")] == [0, 0, 0, 0]
     assert not [name for name in row if name.startswith("removed@")]
     assert row["accuracy_as_is"] == row["accuracy_start"]
     start = result(DENSE).measured("vit.pruned", repeats=0).row

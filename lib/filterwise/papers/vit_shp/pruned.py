@@ -41,7 +41,8 @@ def after_retraining(
 
     The row has ``accuracy``, ``test_loss``, ``accuracy_as_is`` (the edited network before any retraining) and
     ``accuracy_start`` (the dense network at the beginning of the chain); ``removed@layer`` of each layer that
-    lost weights, ``removed_share`` of all of these together, ``removed_network`` of all parameters;
+    lost weights, ``removed_share`` of all of these together, ``removed_ff`` of the W_1 and W_2 of all
+    encoders, the first included, ``removed_network`` of all parameters;
     ``removed_largest``, the largest modulus of the weights that the masks removed, which must be 0;
     ``heads@encoders.m``, ``heads``, ``parameters_left``; ``ms@``, ``ms_lower@`` and ``ms_upper@``
     (quartiles) of "dense" and "pruned" in turns, the latter with its zeros written into the weights. The
@@ -82,7 +83,8 @@ def largest_removed(net: nn.Module, begun: nn.Module) -> float:
 
 
 def removed_shares(net: nn.Module, dense: nn.Module, shape: tuple[int, int, int]) -> Row:
-    """Removed shares of weights: by layer, of all layers that lost some, and of the network's parameters.
+    """Removed shares of weights: by layer, of all layers that lost some, of all feed-forward layers, and of
+    the network's parameters.
 
     Weights are gone if a mask is on them or if their rows or columns are.
     """
@@ -92,5 +94,8 @@ def removed_shares(net: nn.Module, dense: nn.Module, shape: tuple[int, int, int]
     total = sum(int(whole[layer]) for layer in touched)
     row: Row = {f"removed@{layer}": count / int(whole[layer]) for layer, count in touched.items()}
     row["removed_share"] = sum(touched.values()) / total if total else 0.0
+    feed_forward = [layer for layer in whole.index if layer.endswith((".ff.up", ".ff.down"))]
+    all_of_them = sum(int(whole[layer]) for layer in feed_forward)
+    row["removed_ff"] = sum(lost[layer] for layer in feed_forward) / all_of_them
     row["removed_network"] = 1 - totals(net, shape, dense)["parameters_left"]
     return row
