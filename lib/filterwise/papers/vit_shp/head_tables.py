@@ -45,7 +45,8 @@ def heads_table(
         table = summary_against_random(reading, heads, theta)
         rows = {said: table.loc[name].to_dict() for name, said in names.items()}
         found[theta] = {
-            said: f"{row['value']:.2f} ({row['null']:.2f} ± {row['null_sd']:.2f})" for said, row in rows.items()
+            said: f"{row['value']:.2f} ({row['null']:.2f} ± {row['null_sd']:.2f})"
+            for said, row in rows.items()
         }
     return pd.DataFrame(found).T.rename_axis("threshold")
 
@@ -62,7 +63,9 @@ def recorded_heads_table(records: pd.DataFrame, data: str = "") -> pd.DataFrame:
         places = list(by_place(runs, "head_N_c", "qkv")[0])
         for m in (places[0], places[-1]):
             found[str(network), str(of), f"encoder {m}"] = {
-                said: " | ".join(f"{runs[f'{group}head_{name}@qkv/{m}'].mean():.2f}" for group in ("", "null_"))
+                said: " | ".join(
+                    f"{runs[f'{group}head_{name}@qkv/{m}'].mean():.2f}" for group in ("", "null_")
+                )
                 for name, said in names.items()
             }
     return pd.DataFrame(found).T.rename_axis(["network", "pictures", ""])
@@ -111,5 +114,3 @@ def threshold_table(records: pd.DataFrame, data: str = "") -> pd.DataFrame:
     return (
         pd.DataFrame(found).T.rename_axis(["network", "pictures", "threshold"]) if found else pd.DataFrame()
     )
-
-
