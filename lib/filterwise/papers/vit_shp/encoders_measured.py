@@ -38,6 +38,7 @@ from filterwise.models.cct import CCT
 from filterwise.models.counting import layer_names
 from filterwise.models.encoder import Heads
 from filterwise.papers.afcc.measured_fields import true_test
+from filterwise.papers.vit_shp.digits_of_heads import leaning
 from filterwise.runs.measuring import measurements
 from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
@@ -99,7 +100,8 @@ def places(
 
     The row has ``accuracy`` on the true test images, ``parts``, and by part, such as ``@qkv/4``:
     ``probe_accuracy``, the nodes' N_c, C_s, D, n, n_in, SNRs and ``no_cluster`` (at other thresholds
-    ``@qkv/4/0.5``); of heads see :func:`_of_heads`.
+    ``@qkv/4/0.5``); of heads see :func:`_of_heads`, and on digit-pairs ``lean@``, ``null_lean@`` and
+    ``z_lean@``, how far heads lean to one of the two digits.
     """
     test, train = true_test(result, test_images), result.train_set()
     learned = train.balanced(probe_images, seed=0) if probe_images else train
@@ -125,6 +127,10 @@ def places(
             groups = own_groups(len(one.head.score), heads)
             row |= _of_heads(one, groups, part, draws, regroupings, result.run.seed)
             row[f"heads@{part}"] = heads
+            if result.run.data == "digit-pairs":
+                lean = leaning(one, heads, regroupings, result.run.seed)
+                row |= {f"lean@{part}": lean["value"], f"null_lean@{part}": lean["null"]}
+                row[f"z_lean@{part}"] = _number(lean["z"])
             row |= _before_pool(result, net, one, heads, test, part)
             matrices = result.run.seed == 0 and module in (first, last)
             arrays |= _shown(one, groups, part, result.run.seed, matrices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.style import Look
 from filterwise.figures.tables import NothingToShow, counted, mean_and_spread, need
+from filterwise.measure.head_groups import own_groups, random_groups
+from filterwise.measure.head_training import generator_for
+from filterwise.measure.token_heads import Reading
+from filterwise.papers.vit_shp.digits_of_heads import digit_accuracies
 from filterwise.papers.vit_shp.quantities import by_place, runs_of
 
 #: Networks by the last words of their names: few heads, many small ones, many and wide.
@@ -170,6 +175,36 @@ def sorted_by_owner(own: np.ndarray, regrouped: np.ndarray) -> BookFigure:
     axes[0].set_ylabel("head")
     figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).outline.set_visible(False)
     figure.alt = "Accuracy of single heads by label, sorted by the owning head, beside a random regrouping."
+    return figure
+
+
+@drawn
+def digits_by_head(readings: Mapping[str, Reading], heads: int, seed: int = 0) -> BookFigure:
+    """Accuracy on the left digit against that on the right, a point a head; open: one random regrouping.
+
+    Parameters
+    ----------
+    readings : of a network on digit-pairs, by part; ``heads``: H.
+    """
+    parts = [part for part in readings if part.startswith("qkv/")]
+    if not parts or any(len(readings[part].weight) != 100 for part in parts):
+        raise NothingToShow("digits of heads need the hundred labels of digit-pairs")
+    figure, axes = panels(len(parts), columns=4, height=2.3, extra=0.3, phone=2, sharex=True, sharey=True)
+    for ax, part in zip(axes, parts, strict=True):
+        one = readings[part]
+        d = len(one.head.score)
+        for groups, face, said in (
+            (own_groups(d, heads), style.RED, "heads"),
+            (random_groups(d, heads, generator_for(seed, f"digits {part}")), "none", "random groups"),
+        ):
+            left, right = digit_accuracies(one, groups).T.numpy()
+            color = style.RED if said == "heads" else style.INK
+            ax.plot(left, right, "o", color=color, markerfacecolor=face, label=said)
+        ax.plot([0, 1], [0, 1], color=style.INK, linewidth=0.8, linestyle=":")
+        ax.set(title=f"encoder {part.removeprefix('qkv/')}", xlim=(0, 1), ylim=(0, 1), xlabel="left digit")
+    axes[0].set_ylabel("right digit")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    figure.alt = "Accuracy of single heads on the left and right digit, beside random groups of their nodes."
     return figure
 
 

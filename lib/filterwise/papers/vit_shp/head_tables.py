@@ -51,18 +51,18 @@ def heads_table(
     return pd.DataFrame(found).T.rename_axis("threshold")
 
 
-def recorded_heads_table(records: pd.DataFrame, data: str = "") -> pd.DataFrame:
+def recorded_heads_table(records: pd.DataFrame, only: str = "") -> pd.DataFrame:
     """Matrices of heads, first and last encoder: value | random groups; means over seeds."""
-    rows = runs_of(records, data=data)
+    rows = runs_of(records, data=only)
     if rows.empty:
         return pd.DataFrame()
     names = {"N_c": "clusters", "unit_share": "of one label", "n": "noise", "coverage": "heads a label",
              "SNR_label": "SNR label"}  # fmt: skip
     found = {}
-    for (network, of), runs in rows.groupby(["network", "data"], sort=False):
+    for (network, data), runs in rows.groupby(["network", "data"], sort=False):
         places = list(by_place(runs, "head_N_c", "qkv")[0])
         for m in (places[0], places[-1]):
-            found[str(network), str(of), f"encoder {m}"] = {
+            found[str(network), str(data), f"encoder {m}"] = {
                 said: " | ".join(
                     f"{runs[f'{group}head_{name}@qkv/{m}'].mean():.2f}" for group in ("", "null_")
                 )

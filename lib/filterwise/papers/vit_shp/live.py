@@ -62,7 +62,7 @@ class Live:
         images: int = 4000,
         device: str = "auto",
     ) -> dict[str, Reading]:
-        """Part, such as "qkv/4", -> what a token head reads there; heads learn from so many training images."""
+        """Part, such as "qkv/4", -> what a token head, trained on so many images, reads there."""
         named = places_of(self.net, kinds)
         learned = self.train.balanced(images, seed=0) if images < len(self.train) else self.train
         recipe = TOKEN_RECIPE.replace(epochs=epochs)
@@ -102,15 +102,20 @@ def networks(
             found.append(Live(job, net, train, test, float(own.iloc[0]["accuracy"])))
         else:
             result = finding.result(job.run, data_root=root, device=device)
-            test = true_test(result, int(dict(job.options).get("test_images", 0)))
+            test = true_test(result, _tested(job))
             found.append(Live(job, result.network(), result.train_set(), test, None))
     return found
+
+
+def _tested(job: Job) -> int:
+    """Test images that the job's measurement looks at, 0 for all."""
+    return int(str(dict(job.options).get("test_images", 0)))
 
 
 def _test_of(job: Job, root: str | Path | None) -> ImageSet:
     options = {name: value for name, value in job.run.data_kwargs.items() if name != "held_out"}
     test = job.run.replace(data_options=options).sets(root)[1]
-    count = int(dict(job.options).get("test_images", 0))
+    count = _tested(job)
     return test.balanced(count, seed=0) if count else test
 
 

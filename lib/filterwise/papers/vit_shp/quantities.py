@@ -271,3 +271,15 @@ def beyond_random_groups(records: pd.DataFrame, name: str = "N_c") -> Rows:
     rows = runs_of(records)
     z, null = (by_place(rows, f"{before}head_{name}", "qkv") for before in ("z_", "null_"))
     return _spoken(per_run(rows, [last(run) for run in z], [last(run) for run in null]), name)
+
+
+@quantity("leaning_to_a_digit", unit="sd", digits=2, control="how far heads lean")
+def leaning_to_a_digit(records: pd.DataFrame) -> Rows:
+    """How far heads lean to one of the two digits beyond random groups, last encoder, in deviations.
+
+    Only of networks that read pairs of digits; lean = mean over heads of the difference of their accuracies
+    on the left and on the right digit.
+    """
+    rows = runs_of(records, data="digit-pairs")
+    z, lean = (by_place(rows, name, "qkv") for name in ("z_lean", "lean"))
+    return per_run(rows, [last(run) for run in z], [last(run) for run in lean])
