@@ -86,11 +86,11 @@ CHAPTER = Chapter(
     question="Do attention heads share the labels out among themselves?",
     papers={"koresh-2025-heads": "Koresh et al. (2025)", "gross-2025-vit": "Gross et al. (2025)"},
     paper_scale={
-        "network": "CCT-7/3x1 (by a review, Gross 2025; taken for Koresh 2025 too) and variants with many heads",
+        "network": "CCT-7/3x1 (a review of Gross 2025; taken for Koresh 2025 too), variants with many heads",
         "images": "CIFAR-100; Flowers-102 (Koresh 2025)",
     },
-    unread="Bodies, tables and figures of both papers: numbers of heads, accuracies, clusters, noise, ratios, "
-    "the rule and the amount of the pruning, committee gains, times, and the training recipe; abstracts and "
+    unread="Bodies, tables and figures of both papers: numbers of heads, accuracies, clusters, noise, "
+    "ratios, the rule and the amount of the pruning, committee gains, times, and the training recipe; abstracts and "
     "the opening of a review were read.",
     found=_FOUND,
 )
