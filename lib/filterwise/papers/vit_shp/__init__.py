@@ -90,7 +90,7 @@ CHAPTER = Chapter(
         "images": "CIFAR-100; Flowers-102 (Koresh 2025)",
     },
     unread="Bodies, tables and figures of both papers: numbers of heads, accuracies, clusters, noise, "
-    "ratios, the rule and the amount of the pruning, committee gains, times, and the training recipe; abstracts and "
-    "the opening of a review were read.",
+    "ratios, the rule and the amount of the pruning, committee gains, times, and the training recipe; "
+    "abstracts and the opening of a review were read.",
     found=_FOUND,
 )
