@@ -20,6 +20,8 @@ SEEDS = (0, 1, 2)
 #: A tenth of the training images decides masks and the best member; the test images decide nothing.
 HELD_OUT = {"held_out": 0.1}
 THRESHOLDS = (0.3, 0.5, 0.7)
+#: Networks of the toy scale whose weights the records keep, so that the page can measure them live.
+SHOWN_LIVE = 2
 #: ANDC, and what else keeps as many connections, by theta; label sets drawn at random at one of them.
 CRITERIA = ("andc", "random", "magnitude", "random-andc")
 HEAD_CRITERIA = ("shp", "random", "magnitude")
@@ -82,7 +84,7 @@ def _scale_of(profile: str, data_root: str | Path | None = None) -> list[Scale]:
         return [Scale(
             "digit-pairs", {"n": 12_000, **HELD_OUT}, QUICK, _transformers("cct-mini", _MINI, heads),
             _transformers("cct-mini", _MINI, conv), _cnns(cnn, 1.0), 90,
-            {"probe_images": 4000, "test_images": 3000, "weights": True},
+            {"probe_images": 4000, "test_images": 3000},
         )]  # fmt: skip
     if profile == "cifar":
         heads = {"H4": {"heads": 4}, "H16": {"heads": 16}, "W16": {"heads": 16, "inner": 128}}
@@ -197,9 +199,12 @@ def _job(scale: Scale, name: str, what: str, seed: int, runs: Any, measure: str,
 
 
 def _places(scale: Scale, name: str, seed: int, priority: int = 0, bundle: str = "heads") -> Job:
+    options = dict(scale.measured)
+    if scale.data == "digit-pairs" and name in list(scale.nets)[:SHOWN_LIVE]:
+        options["weights"] = True
     kind = "cnn" if name in scale.cnns else "convolved" if name in scale.convolved else "transformer"
     return _job(
-        scale, name, "places", seed, scale.run(name, seed), "vit.places", scale.measured, {"kind": kind},
+        scale, name, "places", seed, scale.run(name, seed), "vit.places", options, {"kind": kind},
         cost_seconds=scale.seconds, priority=priority, bundle=bundle,
     )  # fmt: skip
 
