@@ -67,6 +67,22 @@ def accuracy_against_removed(records: pd.DataFrame) -> BookFigure:
     return figure
 
 
+def pruned_table(records: pd.DataFrame, theta: float = 0.5) -> pd.DataFrame:
+    """Prunings at one threshold, with and without the attention's projections: removed shares, accuracy at
+    once and retrained; means over seeds."""
+    found = {}
+    for kind, words in (("andc", "feed-forward"), ("andc with attention", "and attention")):
+        rows = prunings(records, kind)
+        for name, own in rows[rows["theta"] == theta].groupby("criterion", sort=False):
+            found[words, CRITERIA[str(name)][0]] = {
+                "removed": own["removed_share"].mean(),
+                "of the network": own["removed_network"].mean(),
+                "at once": own["accuracy_as_is"].mean(),
+                "retrained": _spread(own["accuracy"]),
+            }
+    return pd.DataFrame(found).T.rename_axis(["masked", "kept by"]) if found else pd.DataFrame()
+
+
 def pruned_heads_table(records: pd.DataFrame) -> pd.DataFrame:
     """Without half of the heads: accuracy at once and retrained, parameters, time for a batch; means."""
     rows = prunings(records, "heads")

@@ -6,138 +6,22 @@ Koresh et al., Physica A 666 (2025), and Gross et al., Physica A 675, 130835 (20
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filterwise.errors import check_at_least, check_choice
-from filterwise.papers.sfp.plan import hundred_labels
+from filterwise.papers.vit_shp.scales import Scale, scales_of
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
-from filterwise.training.recipe import RECIPES, Recipe
+from filterwise.training.recipe import Recipe
 
 SEEDS = (0, 1, 2)
-#: A tenth of the training images decides masks and the best member; the test images decide nothing.
-HELD_OUT = {"held_out": 0.1}
 THRESHOLDS = (0.3, 0.5, 0.7)
 #: Networks of the toy scale whose weights the records keep, so that the page can measure them live.
 SHOWN_LIVE = 2
 #: ANDC, and what else keeps as many connections, by theta; label sets drawn at random at one of them.
 CRITERIA = ("andc", "random", "magnitude", "random-andc")
 HEAD_CRITERIA = ("shp", "random", "magnitude")
-
-_ADAMW: dict[str, Any] = {"optimiser": "adamw", "weight_decay": 0.06, "schedule": "cosine"}
-QUICK = Recipe(epochs=16, batch=50, lr=3e-3, warmup_steps=100, flip=False, shift=2, **_ADAMW)
-CIFAR = Recipe(epochs=12, batch=100, lr=3e-3, warmup_steps=450, label_smoothing=0.1, **_ADAMW)
-PAPER = RECIPES["cct"]
-#: A tenth of the epochs, without the augmentations that need torchvision: mirrored and shifted images.
-SHORT = Recipe(epochs=30, batch=128, lr=6e-4, lr_min=1e-5, warmup_steps=391, label_smoothing=0.1, **_ADAMW)
-#: Retrained under masks, or with fewer heads, at a tenth of the rate.
-_AGAIN: dict[str, Any] = {"warmup_steps": 0}
-
-#: Sixteen tokens from one convolution, so that depth has something to do, and four encoders.
-_TINY = {"depth": 4, "kernel": 5, "stride": 4, "linear_std": 0.1, "attention_dropout": 0.0, "depth_rate": 0.0}
-_MINI, _SMALL = {**_TINY, "d": 48}, {**_TINY, "d": 64}
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What a profile trains.
-
-    ``nets``: name -> model and options, the first the one with few heads; ``convolved``: those with
-    convolutions in place of the first encoders; ``cnns``: the convolutional networks of the control;
-    ``seconds``: of one training; ``measured``: options of "vit.places".
-    """
-
-    data: str
-    options: Mapping[str, Any]
-    recipe: Recipe
-    nets: Mapping[str, tuple[str, Mapping[str, Any]]]
-    convolved: Mapping[str, tuple[str, Mapping[str, Any]]]
-    cnns: Mapping[str, tuple[str, Mapping[str, Any], Recipe]]
-    seconds: float
-    measured: Mapping[str, Any]
-
-    def run(self, name: str, seed: int) -> Run:
-        """A network of this scale, dense."""
-        if name in self.cnns:
-            model, options, recipe = self.cnns[name]
-        else:
-            (model, options), recipe = {**self.nets, **self.convolved}[name], self.recipe
-        return Run(model, self.data, recipe, seed, None, options, self.options)
-
-
-def _transformers(
-    base: str, common: Mapping[str, Any], heads: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    return {f"{base} {name}": ("cct", {**common, **options}) for name, options in heads.items()}
-
-
-def _scale_of(profile: str, data_root: str | Path | None = None) -> list[Scale]:
-    """The data sets of a profile, the main one first."""
-    if profile == "quick":
-        heads = {"H4": {"heads": 4}, "H16": {"heads": 16}, "W24": {"heads": 24, "inner": 96}}
-        conv = {"H4 conv": {"heads": 4, "replaced": 2}}
-        cnn = Recipe(
-            epochs=6, batch=50, lr=0.02, momentum=0.9, schedule="cosine", warmup_steps=20, flip=False, shift=2
-        )
-        return [Scale(
-            "digit-pairs", {"n": 12_000, **HELD_OUT}, QUICK, _transformers("cct-mini", _MINI, heads),
-            _transformers("cct-mini", _MINI, conv), _cnns(cnn, 1.0), 90,
-            {"probe_images": 4000, "test_images": 3000},
-        )]  # fmt: skip
-    if profile == "cifar":
-        heads = {"H4": {"heads": 4}, "H16": {"heads": 16}, "W16": {"heads": 16, "inner": 128}}
-        conv = {
-            "H4 conv": {"heads": 4, "replaced": 2},
-            "H4 conv 1": {"heads": 4, "replaced": 2, "convolutions": 1},
-            "W16 conv": {"heads": 16, "inner": 128, "replaced": 2},
-        }
-        cnn = Recipe(epochs=4, decay_every=1, decay=0.4)
-        measured = {"probe_images": 20_000, "probe_epochs": 4}
-        wide = {"H4": {"heads": 4}, "H16": {"heads": 16}, "W32": {"heads": 32, "inner": 128}}
-        return [
-            Scale(
-                "cifar10", HELD_OUT, CIFAR, _transformers("cct-small", _SMALL, heads),
-                _transformers("cct-small", _SMALL, conv), _cnns(cnn, 0.75), 200, measured,
-            ),
-            Scale(
-                "tiny-imagenet-100", HELD_OUT, CIFAR, _transformers("cct-small", _SMALL, wide), {}, {}, 200,
-                measured,
-            ),
-        ]  # fmt: skip
-    recipe, share = (PAPER, 10.0) if profile == "paper" else (SHORT, 1.0)
-    more = {"H4": {}, "L32": {"heads": 32}, "L64": {"heads": 64}, "W100": {"heads": 100, "inner": 400}}
-    conv = {f"{name} conv {q}-{c}": {**more[name], "replaced": q, "convolutions": c}
-            for name in ("H4", "L32") for q, c in ((3, 2), (2, 2), (3, 3), (4, 2))}  # fmt: skip
-    nets, convolved = (
-        {f"cct7 {name}": ("cct7_3x1", options) for name, options in each.items()} for each in (more, conv)
-    )
-    large = {
-        "probe_epochs": 30 if profile == "paper" else 5,
-        "probe_images": 0 if profile == "paper" else 20_000,
-    }
-    cnn = Recipe(epochs=30 * int(share), decay_every=2 * int(share))
-    found = [
-        Scale(
-            hundred_labels(data_root), HELD_OUT, recipe, nets, convolved, _cnns(cnn, 4.0), 150 * share, large
-        )
-    ]
-    if profile == "paper":
-        flowers = {"cct7-7x2 H4": ("cct7_7x2", {"positions": "sine"})}
-        fitted = PAPER.replace(lr=5e-4, batch=96, warmup_steps=110)
-        found.append(Scale("flowers102", HELD_OUT, fitted, flowers, {}, {}, 3000, large))
-    return found
-
-
-def _cnns(recipe: Recipe, width: float) -> dict[str, tuple[str, Mapping[str, Any], Recipe]]:
-    """Three convolutional networks of different layouts; ``width`` scales their filters."""
-    layouts = {
-        "cnn-a": ((16, 1), (32, 1), (64, 1)),
-        "cnn-b": ((16, 2), (32, 2), (64, 2)),
-        "cnn-c": ((24, 1), (48, 2)),
-    }
-    return {name: ("vgg", {"stages": stages, "width": width}, recipe) for name, stages in layouts.items()}
 
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
@@ -151,13 +35,13 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     'cct-mini H4, digit-pairs, places, seed 0'
     """
     found = []
-    for place, scale in enumerate(_scale_of(profile, data_root)):
+    for place, scale in enumerate(scales_of(profile, data_root)):
         found += _of_heads(scale, place)
         found += _of_committees(scale, 6 if place else 1)
         found += _of_convolutions(scale)
-    for scale in _scale_of(profile, data_root)[-1 if profile == "cifar" else 0 :][:1]:
+    for scale in scales_of(profile, data_root)[-1 if profile == "cifar" else 0 :][:1]:
         found += _of_prunings(scale)
-    for scale in _scale_of(profile, data_root)[:1]:
+    for scale in scales_of(profile, data_root)[:1]:
         found += _of_removed_heads(scale)
     return found
 
@@ -171,7 +55,7 @@ def dense_run(profile: str, seed: int = 0, net: str = "", data_root: str | Path 
     4
     """
     check_choice("profile", profile, ("quick", "cifar", "short", "paper"))
-    scale = _scale_of(profile, data_root)[0]
+    scale = scales_of(profile, data_root)[0]
     chosen = net or next(iter(scale.nets))
     check_choice("net", chosen, [*scale.nets, *scale.convolved])
     return scale.run(chosen, seed)
@@ -184,7 +68,7 @@ def page_jobs(profile: str, seed: int = 0, seeds: int = 1, data_root: str | Path
     """
     check_at_least("seed", seed, 0)
     check_at_least("seeds", seeds, 1)
-    scale = _scale_of(profile, data_root)[0]
+    scale = scales_of(profile, data_root)[0]
     return [
         _places(scale, name, one)
         for one in range(seed, seed + seeds)
@@ -254,24 +138,30 @@ def _of_convolutions(scale: Scale) -> list[Job]:
     return found
 
 
+def _again(scale: Scale) -> Recipe:
+    """A short retraining, at a tenth of the rate."""
+    epochs = max(2, scale.recipe.epochs // 10)
+    return scale.recipe.replace(epochs=epochs, lr=scale.recipe.lr / 10, warmup_steps=0)
+
+
 def _of_prunings(scale: Scale) -> list[Job]:
     """The transformer with few heads, retrained under ANDC's masks and as many connections of others."""
     found, name = [], next(iter(scale.nets))
-    again = scale.recipe.replace(epochs=max(2, scale.recipe.epochs // 10), lr=scale.recipe.lr / 10, **_AGAIN)
+    arms: list[tuple[str, float, dict[str, Any]]] = [("dense", 0.0, {})]
+    arms += [(one, theta, {}) for theta in THRESHOLDS for one in CRITERIA[:3]] + [(CRITERIA[3], 0.5, {})]
+    # the projections of the attention as well
+    arms += [(one, 0.5, {"attention": True}) for one in CRITERIA[:3]]
     for seed in SEEDS:
         start = scale.run(name, seed)
-        arms: list[tuple[str, float]] = [("dense", 0.0)]
-        arms += [
-            (one, theta) for theta in THRESHOLDS for one in CRITERIA if one != "random-andc" or theta == 0.5
-        ]
-        for criterion, theta in arms:
-            masked = {"criterion": criterion, "threshold": theta}
+        for criterion, theta, more in arms:
+            masked = {"criterion": criterion, "threshold": theta, **more}
             edit = None if criterion == "dense" else ("andc", masked)
-            run = start.then(recipe=again, edit=edit)
-            what = f"{criterion} at {theta:g}" if edit else "not pruned"
+            run = start.then(recipe=_again(scale), edit=edit)
+            kind = "andc with attention" if more else "andc"
+            what = f"{criterion} at {theta:g}{', with attention' if more else ''}" if edit else "not pruned"
+            about = {"criterion": criterion, "theta": theta, "kind": kind}
             found.append(_job(
-                scale, name, what, seed, run, "vit.pruned", {"repeats": 0},
-                {"criterion": criterion, "theta": theta, "kind": "andc"},
+                scale, name, what, seed, run, "vit.pruned", {"repeats": 0}, about,
                 cost_seconds=scale.seconds / 5, priority=3, bundle="andc",
             ))  # fmt: skip
     return found
@@ -280,7 +170,6 @@ def _of_prunings(scale: Scale) -> list[Job]:
 def _of_removed_heads(scale: Scale) -> list[Job]:
     """The transformer with many small heads without half of them, retrained as long as the whole one."""
     found, name = [], list(scale.nets)[1]
-    again = scale.recipe.replace(epochs=max(2, scale.recipe.epochs // 10), lr=scale.recipe.lr / 10, **_AGAIN)
     for seed in SEEDS:
         start = scale.run(name, seed)
         options = dict(scale.nets[name][1])
@@ -289,7 +178,7 @@ def _of_removed_heads(scale: Scale) -> list[Job]:
             edit = (
                 None if criterion == "dense" else ("heads-removed", {"criterion": criterion, "count": count})
             )
-            run = start.then(recipe=again, edit=edit)
+            run = start.then(recipe=_again(scale), edit=edit)
             what = f"half of the heads by {criterion}" if edit else "all heads"
             found.append(_job(
                 scale, name, what, seed, run, "vit.pruned", {},
