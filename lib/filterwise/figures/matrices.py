@@ -150,7 +150,7 @@ def _kinds(ax: Axes, kinds: NDArray[np.int8]) -> Any:
 
 def _boxes(ax: Axes, found: Sequence[Sequence[int]], labels: int) -> None:
     # Thin beside the entries, so that a cluster of one label among a hundred keeps its colour.
-    cell = ax.bbox.width / ax.get_figure().dpi * 72 / labels
+    cell = ax.bbox.width / ax.figure.dpi * 72 / labels
     start, width = 0, min(2.0, cell / 6)
     for members in found:
         size = len(members)
