@@ -96,7 +96,7 @@ def test_a_head_that_raises_nothing_stands_for_no_label():
         (lambda r: head_explorer.view_of(r, 3), "20"),
         (lambda r: head_explorer.view_of(r, HEADS).fields(3, 0), "encoder=3"),
         (lambda r: head_explorer.view_of(r, HEADS).fields(1, 4), "head=4"),
-        (lambda r: head_explorer.explore_heads(head_explorer.view_of(r, HEADS), 0.95), "threshold=0.95"),
+        (lambda r: head_explorer.explore_heads(head_explorer.view_of(r, HEADS), 1.0), "threshold=1.0"),
         (lambda r: head_explorer.head_and_group(head_explorer.view_of(r, HEADS), 1, 0, 0.3, "raw"), "how="),
         (lambda r: head_explorer.shown_heads({}, 0.3), "at least one row"),
         (lambda r: head_explorer.shown_heads({"head": torch.eye(3)}, 0.3), "(H, K, K)"),
@@ -163,6 +163,15 @@ def test_the_widgets_follow_every_control(view):
     assert len(set(seen)) == 5
     assert "Random group 3 of encoder 2 at threshold 0.70" in caption.value
     assert "&lt;/" in caption.value
+
+
+def test_the_threshold_goes_as_far_as_the_one_that_is_given(view):
+    for given, expected in ((0.3, (0.3, 0.1, 0.9)), (0.05, (0.05, 0.05, 0.9)), (0.999, (0.99, 0.1, 0.99))):
+        explorer = head_explorer.explore_heads(view, given)
+        slider = explorer.live().children[2]
+        assert (slider.value, slider.min, slider.max) == expected
+        held = content(explorer.html())
+        assert tuple(held[end] / 100 for end in ("threshold", "least", "most")) == expected
 
 
 def test_the_page_asks_for_nothing_and_is_small():
@@ -272,6 +281,8 @@ def test_keys_move_the_sliders_and_every_control_has_a_name(opened):
     from selenium.webdriver.common.keys import Keys
 
     page, control = opened
+    ends = "const e = document.querySelector('input[data-fw=threshold]'); return [e.min, e.value, e.max]"
+    assert page.execute_script(ends) == ["10", "40", "90"]
     for name, key, spoken in (
         ("encoder", Keys.ARROW_LEFT, "2"),
         ("head", Keys.ARROW_RIGHT, "1"),

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from filterwise.errors import ParameterError, check_choice, refused
+from filterwise.errors import ParameterError, check_choice
 from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.matrices import SHOWN, draw_matrix, kinds_legend
 from filterwise.figures.tables import counted
@@ -194,11 +194,19 @@ def explore_heads(view: HeadView, threshold: float = 0.3) -> Twin:
     In a notebook with a kernel the widgets call the library; elsewhere a twin computes the same matrices in
     the page from the class means and weights, by the same rule.
 
-    Raises ParameterError: a threshold outside the slider's range, 0.1 to 0.9.
+    The threshold starts at the one given, to a hundredth, and goes from 0.1 to 0.9, or as far as that one.
+
+    Raises ParameterError: a threshold outside [0, 1).
     """
-    if not LEAST / 100 <= threshold <= MOST / 100:
-        raise refused("threshold", threshold, f"it must lie in {LEAST / 100} to {MOST / 100}")
+    if not 0 <= threshold < 1:
+        raise ParameterError(f"threshold={threshold!r} is outside [0, 1)")
     return show(partial(_widgets, view, threshold), partial(twin_html, view, threshold))
+
+
+def _slider(threshold: float) -> dict[str, int]:
+    """Start and ends of the threshold's slider, in hundredths."""
+    start = min(round(100 * threshold), 99)
+    return {"threshold": start, "least": min(LEAST, start), "most": max(MOST, start)}
 
 
 def twin_html(view: HeadView, threshold: float = 0.3) -> str:
@@ -209,7 +217,7 @@ def twin_html(view: HeadView, threshold: float = 0.3) -> str:
 
     content = {
         "names": view.names,
-        "threshold": round(100 * threshold),
+        **_slider(threshold),
         "start": len(view.mu) - 1,
         "ways": SHOWN,
         "encoders": [{"number": m, "mu": text(view.mu[m]), "W": text(view.weight[m])} for m in view.mu],
@@ -223,17 +231,13 @@ def _widgets(view: HeadView, threshold: float) -> Any:
     import ipywidgets as widgets
 
     known = list(view.mu)
+    start, least, most = (value / 100 for value in _slider(threshold).values())
     encoder = widgets.SelectionSlider(
         options=known, value=known[-1], description="encoder", continuous_update=False
     )
     head = widgets.IntSlider(0, 0, len(view.groups["own"]) - 1, description="head", continuous_update=False)
     at = widgets.FloatSlider(
-        threshold,
-        min=LEAST / 100,
-        max=MOST / 100,
-        step=0.01,
-        description="threshold",
-        continuous_update=False,
+        start, min=least, max=most, step=0.01, description="threshold", continuous_update=False
     )
     how = widgets.Dropdown(options=SHOWN, value=SHOWN[-1], description="show")
     picture, caption = widgets.HTML(), widgets.HTML()
