@@ -107,7 +107,7 @@ def twin_html(
         shown = {"name": str(layer), "number": layer_number(layer), "of": len(M)}
         layers.append({**shown, "filters": kept.tolist(), "data": data})
     content = {"labels": list(names), "threshold": round(threshold * STEPS), "layers": layers}
-    return page_html("explorer", content)
+    return page_html("explorer", content, matrices=True)
 
 
 def _widgets(matrices: Mapping[str, Tensor], names: Sequence[str], threshold: float) -> Any:

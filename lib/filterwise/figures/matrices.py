@@ -1,4 +1,4 @@
-"""One filter's label matrix: as measured, clipped, and reordered with its clusters boxed."""
+"""One label matrix, of a filter or a head: as measured, clipped, and reordered with its clusters boxed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.patches import Patch, Rectangle
 
-from filterwise.errors import ParameterError
+from filterwise.errors import ParameterError, check_choice
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.measure.clustering import clusters, permutation
@@ -25,7 +25,10 @@ _NAMED_LABELS = 12
 # Strength is opacity, so that a field of 0 has the colour of the page, light or dark.
 _STRENGTH = LinearSegmentedColormap.from_list("strength", [style.TEAL, f"{style.INK}00", style.RED])
 
+# Images keep one pixel an entry ("none"): resampled to a small panel, some ones of a hundred labels get lost.
 NOTHING, SIGNAL, INTERNAL, EXTERNAL = range(4)
+#: Ways to show a matrix.
+SHOWN = ("fields", "clipped", "clusters first")
 
 
 def classify(B: NDArray[np.bool_], found: Sequence[Sequence[int]]) -> NDArray[np.int8]:
@@ -73,20 +76,9 @@ def filter_matrices(
     figure, axes = panels(3 * len(fields), columns=3, height=2.45, extra=0.35)
     rows = [axes[at : at + 3] for at in range(0, len(axes), 3)]
     for row, (title, M) in zip(rows, fields.items(), strict=True):
-        labels = len(M)
-        names = [str(name) for name in label_names] or [str(label) for label in range(labels)]
-        if len(names) != labels:
-            raise ParameterError(f"label_names has {len(names)} names for {labels} labels")
-        B = clip(M, threshold).numpy()
-        found = clusters(B)
-        order = permutation(found, labels)
-        image = _fields(row[0], M)
-        kinds = classify(B, found)
-        _kinds(row[1], kinds)
-        _kinds(row[2], kinds[np.ix_(order, order)])
-        _boxes(row[2], found, labels)
-        for ax, shown in zip(row, (range(labels), range(labels), order), strict=True):
-            _label(ax, [names[label] for label in shown])
+        image, *_ = [
+            draw_matrix(ax, M, threshold, how, label_names) for ax, how in zip(row, SHOWN, strict=True)
+        ]
         row[0].set_title(title)
         row[1].set_title(f"clipped at {threshold:g}")
         row[2].set_title("clusters first")
@@ -95,6 +87,42 @@ def filter_matrices(
         bar.outline.set_visible(False)
     for ax in rows[-1]:
         ax.set_xlabel("output label")
+    kinds_legend(figure)
+    figure.alt = (
+        f"Matrices of {len(fields)} filters: fields, clipped at {threshold:g}, and reordered by cluster."
+    )
+    return figure
+
+
+def draw_matrix(
+    ax: Axes, M: Tensor, threshold: float, how: str = "clusters first", label_names: Sequence[str] = ()
+) -> Any:
+    """Draw a matrix M (K, K), row = input label, in one of the ways ``SHOWN``; gives matplotlib's image.
+
+    "fields" divides by the largest entry, so that all matrices have the same scale, -1 to 1.
+
+    Raises ParameterError: an unknown way, names that do not fit, a threshold outside [0, 1).
+    """
+    check_choice("how", how, SHOWN)
+    labels = len(M)
+    names = [str(name) for name in label_names] or [str(label) for label in range(labels)]
+    if len(names) != labels:
+        raise ParameterError(f"label_names has {len(names)} names for {labels} labels")
+    if how == "fields":
+        image, order = _fields(ax, M), list(range(labels))
+    else:
+        B = clip(M, threshold).numpy()
+        found = clusters(B)
+        order = permutation(found if how == "clusters first" else [], labels)
+        image = _kinds(ax, classify(B, found)[np.ix_(order, order)])
+        if how == "clusters first":
+            _boxes(ax, found, labels)
+    _label(ax, [names[label] for label in order])
+    return image
+
+
+def kinds_legend(figure: BookFigure) -> None:
+    """Say above a figure what the three colours of a clipped matrix are."""
     kinds_shown = (
         ("in a cluster", style.SIGNAL),
         ("internal noise", style.INTERNAL),
@@ -105,27 +133,25 @@ def filter_matrices(
         loc="outside upper right",
         ncols=3,
     )
-    figure.alt = (
-        f"Matrices of {len(fields)} filters: fields, clipped at {threshold:g}, and reordered by cluster."
-    )
-    return figure
 
 
 def _fields(ax: Axes, M: Tensor) -> Any:
     values = M.detach().double().cpu().numpy()
     # As the clipping divides; a matrix without a positive entry is divided by its largest size instead.
     shown = values / (values.max() if values.max() > 0 else np.abs(values).max() or 1.0)
-    return ax.imshow(shown, cmap=_STRENGTH, vmin=-1, vmax=1, interpolation="nearest")
+    return ax.imshow(shown, cmap=_STRENGTH, vmin=-1, vmax=1, interpolation="none")
 
 
-def _kinds(ax: Axes, kinds: NDArray[np.int8]) -> None:
+def _kinds(ax: Axes, kinds: NDArray[np.int8]) -> Any:
     # A ground of faint ink, so that zeros have a place on any page.
     cells = ListedColormap([f"{style.INK}1a", style.SIGNAL, style.INTERNAL, style.EXTERNAL])
-    ax.imshow(kinds, cmap=cells, vmin=-0.5, vmax=3.5, interpolation="nearest")
+    return ax.imshow(kinds, cmap=cells, vmin=-0.5, vmax=3.5, interpolation="none")
 
 
 def _boxes(ax: Axes, found: Sequence[Sequence[int]], labels: int) -> None:
-    start, width = 0, 2.0 if labels <= 2 * _NAMED_LABELS else 0.8
+    # Thin beside the entries, so that a cluster of one label among a hundred keeps its colour.
+    cell = ax.bbox.width / ax.figure.dpi * 72 / labels
+    start, width = 0, min(2.0, cell / 6)
     for members in found:
         size = len(members)
         ax.add_patch(

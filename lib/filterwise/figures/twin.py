@@ -61,7 +61,9 @@ def show(live: Callable[[], Any], twin: Callable[[], str]) -> Twin:
     return Twin(live, twin)
 
 
-def page_html(kind: str, content: Mapping[str, Any], package: str = "filterwise.figures") -> str:
+def page_html(
+    kind: str, content: Mapping[str, Any], package: str = "filterwise.figures", matrices: bool = False
+) -> str:
     """A twin as one piece of HTML: markup, style, script and content; it asks for nothing else.
 
     Parameters
@@ -70,15 +72,18 @@ def page_html(kind: str, content: Mapping[str, Any], package: str = "filterwise.
         ``window.filterwise<Kind>`` with ``start(name, content)`` and may use ``window.filterwisePixels``; the
         style adds to that of ``controls.css``, with ``--fw-accent`` for the colour of controls.
     content : plain values.
+    matrices : whether it shows label matrices; ``window.filterwiseMatrices`` is then there as well.
     """
     text = json.dumps(content).replace("</", "<\\/")
     name = hashlib.sha256(text.encode()).hexdigest()[:12]
     static = resources.files(package) / "static"
     html, css, js = ((static / f"{kind}.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
     shared = resources.files("filterwise.figures") / "static"
-    pixels, controls = ((shared / name).read_text(encoding="utf-8") for name in ("pixels.js", "controls.css"))
+    controls = (shared / "controls.css").read_text(encoding="utf-8")
+    scripts = ["pixels.js", "matrices.js"] if matrices else ["pixels.js"]
+    js = "\n".join([*((shared / one).read_text(encoding="utf-8") for one in scripts), js])
     return (
         f'<div class="fw-twin fw-{kind}" data-fw-{kind}="{name}">\n<style>\n{controls}{css}</style>\n'
         f"{html.replace('ID', name)}</div>\n"
-        f'<script>\n{pixels}\n{js}\nwindow.filterwise{kind.title()}.start("{name}", {text});\n</script>\n'
+        f'<script>\n{js}\nwindow.filterwise{kind.title()}.start("{name}", {text});\n</script>\n'
     )

@@ -5,59 +5,9 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
   "use strict";
 
   const { decode } = window.filterwisePixels;
+  const { clusters, permutation, classify, colors, keepDrawn, draw: drawMatrix } = window.filterwiseMatrices;
 
-  const NONE = 0, SIGNAL = 1, INTERNAL = 2, EXTERNAL = 3;
   const KINDS = ["", "in a cluster", "internal noise", "external noise"];
-  const MOST_NAMES = 20;
-
-  // Greedy, in ascending order: each cluster starts with the smallest label that is left and takes every later
-  // one that is connected with all its members in both directions.
-  function clusters(isOne, labels) {
-    const left = [];
-    for (let j = 0; j < labels; j++) if (isOne(j, j)) left.push(j);
-    const found = [];
-    while (left.length) {
-      const members = [left.shift()];
-      for (let at = 0; at < left.length;) {
-        const label = left[at];
-        if (members.every((m) => isOne(m, label) && isOne(label, m))) {
-          members.push(label);
-          left.splice(at, 1);
-        } else {
-          at++;
-        }
-      }
-      found.push(members);
-    }
-    return found;
-  }
-
-  // Cluster after cluster, the labels of no cluster last.
-  function permutation(found, labels) {
-    const inside = found.flat();
-    const order = inside.slice();
-    for (let j = 0; j < labels; j++) if (!inside.includes(j)) order.push(j);
-    return order;
-  }
-
-  function classify(isOne, found, labels) {
-    const cluster = new Array(labels).fill(-1);
-    found.forEach((members, c) => members.forEach((label) => { cluster[label] = c; }));
-    const kinds = new Uint8Array(labels * labels);
-    const count = [0, 0, 0, 0];
-    for (let i = 0; i < labels; i++) {
-      for (let j = 0; j < labels; j++) {
-        let kind = NONE;
-        if (isOne(i, j)) {
-          if (cluster[j] >= 0 && cluster[i] === cluster[j]) kind = SIGNAL;
-          else kind = cluster[j] >= 0 ? INTERNAL : EXTERNAL;
-        }
-        kinds[i * labels + j] = kind;
-        count[kind]++;
-      }
-    }
-    return { kinds, count };
-  }
 
   // Everything that one position of the sliders means; no drawing.
   function analyse(bytes, labels, threshold) {
@@ -66,77 +16,15 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
     return { found, order: permutation(found, labels), ...classify(isOne, found, labels) };
   }
 
-  function margins(context, names, side) {
-    if (names.length > MOST_NAMES) return { size: 0, room: 14 };
-    const size = Math.max(8, Math.min(12, side / 30));
-    context.font = size + "px sans-serif";
-    const widest = Math.max(...names.map((name) => context.measureText(name).width));
-    return { size, room: Math.min(widest, side / 4) + 22 };
-  }
-
   function draw(canvas, state) {
-    const { bytes, labels, names, order, kinds, found, reorder } = state;
-    const side = canvas.clientWidth || 400;
-    const ratio = window.devicePixelRatio || 1;
-    canvas.width = canvas.height = Math.round(side * ratio);
-    const context = canvas.getContext("2d");
-    context.scale(ratio, ratio);
-    const style = getComputedStyle(canvas);
-    const ink = style.color;
-    const colors = ["", "--fw-signal", "--fw-inner", "--fw-outer"].map((name) => name && style.getPropertyValue(name));
-    const { size, room } = margins(context, names, side);
-    const cell = (side - room - 2) / labels;
-    const shown = reorder ? order : order.map((_, label) => label);
-
-    for (let row = 0; row < labels; row++) {
-      for (let column = 0; column < labels; column++) {
-        const at = shown[row] * labels + shown[column];
-        // What stays below the threshold is shown as a shade of ink, so that a slider move surprises no one.
-        context.globalAlpha = kinds[at] ? 1 : 0.05 + 0.3 * bytes[at] / 100;
-        context.fillStyle = kinds[at] ? colors[kinds[at]] : ink;
-        const gap = cell > 6 ? 1 : 0;
-        context.fillRect(room + column * cell, room + row * cell, cell - gap, cell - gap);
-      }
-    }
-    context.globalAlpha = 1;
-    context.fillStyle = context.strokeStyle = ink;
-    if (reorder) {
-      context.lineWidth = cell > 8 ? 2 : 1;
-      let start = 0;
-      for (const members of found) {
-        const at = room + start * cell - 0.5;
-        context.strokeRect(at, at, members.length * cell, members.length * cell);
-        start += members.length;
-      }
-    }
-    axis(context, { names, shown, size, room, cell, side, ink });
-    state.geometry = { room, cell, shown };
-  }
-
-  function axis(context, { names, shown, size, room, cell, side, ink }) {
-    context.fillStyle = ink;
-    context.textBaseline = "middle";
-    const middle = room + (side - room) / 2;
-    context.font = "12px sans-serif";
-    context.textAlign = "center";
-    context.fillText("output label", middle, 7);
-    context.save();
-    context.translate(7, middle);
-    context.rotate(-Math.PI / 2);
-    context.fillText("input label", 0, 0);
-    context.restore();
-    if (!size) return;
-    context.font = size + "px sans-serif";
-    shown.forEach((label, place) => {
-      const at = room + (place + 0.5) * cell;
-      context.textAlign = "right";
-      context.fillText(names[label], room - 5, at, room - 20);
-      context.save();
-      context.translate(at, room - 5);
-      context.rotate(-Math.PI / 2);
-      context.textAlign = "left";
-      context.fillText(names[label], 0, 0, room - 20);
-      context.restore();
+    const { bytes, names, order, kinds, found, reorder } = state;
+    const palette = colors(canvas, "--fw-signal", "--fw-inner", "--fw-outer");
+    state.geometry = drawMatrix(canvas, {
+      names,
+      shown: reorder ? order : order.map((_, label) => label),
+      // What stays below the threshold is shown as a shade of ink, so that a slider move surprises no one.
+      look: (at) => [palette[kinds[at]], kinds[at] ? 1 : 0.05 + 0.3 * bytes[at] / 100],
+      boxed: reorder ? found : [],
     });
   }
 
@@ -206,13 +94,9 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
 
     [layer, filter, threshold, reorder].forEach((control) => control.addEventListener("input", update));
     part("canvas").addEventListener("pointermove", point);
-    new ResizeObserver(() => draw(part("canvas"), state)).observe(part("canvas"));
-    const themes = new MutationObserver(() => draw(part("canvas"), state));
-    const watched = { attributes: true, attributeFilter: ["data-theme", "data-jp-theme-light", "class"] };
-    themes.observe(document.documentElement, watched);
-    themes.observe(document.body, watched);
+    keepDrawn([part("canvas")], () => draw(part("canvas"), state));
     update();
   }
 
-  return { start, clusters, permutation, classify, analyse, decode };
+  return { start, analyse, decode };
 })();
