@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from filterwise import claims
+from filterwise.papers.page import Page
 from filterwise.papers.vit_shp import arm_figures, figures, head_tables, quantities
 
 PARTS = "ff/0 qkv/1 ff/1 qkv/2 ff/2 qkv/3 ff/3"
@@ -221,3 +222,18 @@ def test_tables_and_figures_of_records_come_from_their_columns():
     for draw in (figures.read_along_encoders, figures.heads_beside_random):
         assert "encoder" in draw(records).alt
     assert quantities.by_place(records, "gap", "ff") == [{}, {}]
+
+
+@pytest.mark.parametrize("rows", [[], [{"network": "x", "data": "y", "seed": 0, "labels": 3, "accuracy": 1}]])
+def test_the_page_says_what_is_not_recorded_yet(rows):
+    page, records = Page("7-vit-shp"), pd.DataFrame(rows)
+    tables = [head_tables.owners_table, head_tables.recorded_heads_table, head_tables.threshold_table]
+    tables += [arm_figures.pruned_table, arm_figures.pruned_heads_table, arm_figures.committee_table]
+    tables += [arm_figures.latency_table]
+    drawn = [figures.read_along_encoders, figures.nodes_along_depth, figures.heads_beside_random]
+    drawn += [arm_figures.accuracy_against_removed, arm_figures.accuracy_against_latency]
+    for make in [*tables, *drawn]:
+        if len(records) or make in drawn:
+            assert "filterwise record 7-vit-shp" in page.show(make, records, profile="cifar").text
+        assert make not in tables or make(records).empty
+    assert arm_figures.histories(records, "cifar") == {}

@@ -29,8 +29,8 @@ CRITERIA = {
 
 def prunings(records: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Rows of retrained prunings of one kind, "andc" or "heads"."""
-    if not {"measure", "kind", "criterion", "accuracy"} <= set(records.columns):
-        return records.iloc[:0]
+    if not {"measure", "kind", "criterion", "theta", "accuracy"} <= set(records.columns):
+        return pd.DataFrame(columns=["criterion", "theta", "accuracy"])
     return records[(records["measure"] == "vit.pruned") & (records["kind"] == kind)]
 
 
