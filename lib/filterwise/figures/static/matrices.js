@@ -76,13 +76,15 @@ window.filterwiseMatrices = window.filterwiseMatrices || (function () {
     const { size, room } = margins(context, names, side);
     const cell = (side - room - 2) / labels;
     const gap = cell > 6 ? 1 : 0;
+    const edge = (place) => Math.round((room + place * cell) * ratio) / ratio; // whole pixels: no seams
 
     for (let row = 0; row < labels; row++) {
       for (let column = 0; column < labels; column++) {
         const [color, opacity] = look(shown[row] * labels + shown[column]);
         context.globalAlpha = opacity;
         context.fillStyle = color;
-        context.fillRect(room + column * cell, room + row * cell, cell - gap, cell - gap);
+        const [x, y] = [edge(column), edge(row)];
+        context.fillRect(x, y, edge(column + 1) - x - gap, edge(row + 1) - y - gap);
       }
     }
     context.globalAlpha = 1;
