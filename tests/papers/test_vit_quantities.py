@@ -5,7 +5,7 @@ import pytest
 
 from filterwise import claims
 from filterwise.papers.page import Page
-from filterwise.papers.vit_shp import arm_figures, figures, head_tables, quantities
+from filterwise.papers.vit_shp import arm_figures, figures, head_tables, place_columns
 
 PARTS = "ff/0 qkv/1 ff/1 qkv/2 ff/2 qkv/3 ff/3"
 
@@ -221,7 +221,7 @@ def test_tables_and_figures_of_records_come_from_their_columns():
     assert table.loc[("cct H16", "planted", "encoder 3"), "noise"] == "0.80 | 0.80"
     for draw in (figures.read_along_encoders, figures.heads_beside_random):
         assert "encoder" in draw(records).alt
-    assert quantities.by_place(records, "gap", "ff") == [{}, {}]
+    assert place_columns.by_place(records, "gap", "ff") == [{}, {}]
 
 
 @pytest.mark.parametrize("rows", [[], [{"network": "x", "data": "y", "seed": 0, "labels": 3, "accuracy": 1}]])

@@ -17,7 +17,7 @@ from filterwise.measure.head_groups import own_groups, random_groups
 from filterwise.measure.head_training import generator_for
 from filterwise.measure.token_heads import Reading
 from filterwise.papers.vit_shp.digits_of_heads import digit_accuracies
-from filterwise.papers.vit_shp.quantities import by_place, runs_of
+from filterwise.papers.vit_shp.place_columns import by_place, runs_of
 
 #: Networks by the last words of their names: few heads, many small ones, many and wide.
 LOOKS = {

@@ -9,7 +9,7 @@ import pandas as pd
 from filterwise.measure.head_groups import summary_against_random
 from filterwise.measure.summary import layer_summary_of
 from filterwise.measure.token_heads import Reading
-from filterwise.papers.vit_shp.quantities import by_place, runs_of
+from filterwise.papers.vit_shp.place_columns import by_place, runs_of
 from filterwise.runs.layer_columns import columns_of
 
 
