@@ -178,6 +178,9 @@ def test_committed_files_load_and_name_registered_quantities():
     assert {("1-pooling", f"P{i}") for i in range(1, 10)} <= ids
     assert {("2-tree", f"T{i}") for i in range(1, 8)} <= ids
     assert {("3-power-law", f"L{i}") for i in range(1, 9)} <= ids
+    assert {("7-vit-shp", f"V{i}") for i in range(1, 12)} | {
+        ("7-vit-shp", f"H{i}") for i in range(1, 11)
+    } <= ids
     for claim in chosen:
         for name in (claim.quantity, *(condition.quantity for condition in claim.criterion.conditions)):
             assert quantity_of(name).says.endswith("."), name

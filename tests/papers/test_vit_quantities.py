@@ -227,7 +227,12 @@ def test_tables_and_figures_of_records_come_from_their_columns():
 @pytest.mark.parametrize("rows", [[], [{"network": "x", "data": "y", "seed": 0, "labels": 3, "accuracy": 1}]])
 def test_the_page_says_what_is_not_recorded_yet(rows):
     page, records = Page("7-vit-shp"), pd.DataFrame(rows)
-    tables = [head_tables.owners_table, head_tables.recorded_heads_table, head_tables.threshold_table]
+    tables = [
+        head_tables.owners_table,
+        head_tables.labels_or_digits,
+        head_tables.recorded_heads_table,
+        head_tables.threshold_table,
+    ]
     tables += [arm_figures.pruned_table, arm_figures.pruned_heads_table, arm_figures.committee_table]
     tables += [arm_figures.latency_table]
     drawn = [figures.read_along_encoders, figures.nodes_along_depth, figures.heads_beside_random]

@@ -104,7 +104,7 @@ def places(
     ``z_lean@``, how far heads lean to one of the two digits.
     """
     test, train = true_test(result, test_images), result.train_set()
-    learned = train.balanced(probe_images, seed=0) if probe_images else train
+    learned = train.balanced(probe_images, seed=0) if 0 < probe_images < len(train) else train
     net = result.network()
     recipe = TOKEN_RECIPE.replace(epochs=probe_epochs)
     named = places_of(net, kinds)

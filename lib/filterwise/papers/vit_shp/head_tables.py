@@ -114,3 +114,17 @@ def threshold_table(records: pd.DataFrame, data: str = "") -> pd.DataFrame:
     return (
         pd.DataFrame(found).T.rename_axis(["network", "pictures", "threshold"]) if found else pd.DataFrame()
     )
+
+
+def labels_or_digits(records: pd.DataFrame) -> pd.DataFrame:
+    """Heads of the last encoder on pairs of digits, beside random groups: z as experts of labels, and z of
+    their leaning to one digit; mean and range over seeds."""
+    rows = runs_of(records, data="digit-pairs")
+    found = {}
+    for network, runs in rows.groupby("network", sort=False) if len(rows) else ():
+        m = list(by_place(runs, "gap", "qkv")[0])[-1]
+        found[network] = {
+            said: f"{runs[column].mean():.1f} ({runs[column].min():.1f} to {runs[column].max():.1f})"
+            for said, column in (("labels", f"z_gap@qkv/{m}"), ("one digit", f"z_lean@qkv/{m}"))
+        } | {"seeds": len(runs)}
+    return pd.DataFrame(found).T.rename_axis("network") if found else pd.DataFrame()

@@ -1,6 +1,6 @@
 """Columns of chapter 7's records by place, bottom to top, and the networks whose rows are asked for.
 
-"ff/2" is the output of encoder 2, "qkv/2" its heads', "ff/0" are the tokens; layers of CNNs are "layer/1" etc.
+"ff/2" is the output of encoder 2, "qkv/2" its heads', "ff/0" the tokens; layers of CNNs are "layer/1", ...
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """What chapter 7 records at a profile, the most wanted first.
 
     ``quick`` has embedded digits; ``cifar`` small transformers on 10 and 100 labels; ``short`` and ``paper``
-    CCT-7/3x1 and its relatives on 100 labels (``paper`` also CCT-7/7x2 on the official split of Flowers-102,
-    1,020 pictures to train on). ``data_root`` decides which set of 100 labels these take.
+    CCT-7/3x1 and its relatives on 100 labels, and, last, CCT-7/7x2 on the official split of Flowers-102,
+    which has 1,020 pictures to train on. ``data_root`` decides which set of 100 labels these take.
 
     >>> jobs("quick")[0].name
     'cct-mini H4, digit-pairs, places, seed 0'
@@ -94,7 +94,9 @@ def _places(scale: Scale, name: str, seed: int, priority: int = 0, bundle: str =
 
 
 def _of_heads(scale: Scale, place: int) -> list[Job]:
-    """Every place of every transformer; few heads first, then many."""
+    """Every place of every transformer; few heads first, then many. Pictures that have to be fetched last."""
+    if scale.data == "flowers102":
+        return [_places(scale, name, seed, 9, "flowers") for name in scale.nets for seed in SEEDS]
     return [
         _places(scale, name, seed, priority=(2 if number == 0 else 6) if place else 0)
         for number, name in enumerate(scale.nets)

@@ -111,11 +111,9 @@ def scales_of(profile: str, data_root: str | Path | None = None) -> list[Scale]:
             hundred_labels(data_root), HELD_OUT, recipe, nets, convolved, _cnns(cnn, 4.0), 150 * share, large
         )
     ]
-    if profile == "paper":
-        flowers = {"cct7-7x2 H4": ("cct7_7x2", {"positions": "sine"})}
-        fitted = PAPER.replace(lr=5e-4, batch=96, warmup_steps=110)
-        found.append(Scale("flowers102", HELD_OUT, fitted, flowers, {}, {}, 3000, large))
-    return found
+    flowers = {"cct7-7x2 H4": ("cct7_7x2", {"positions": "sine"})}
+    fitted = recipe.replace(lr=5e-4, batch=96, warmup_steps=11 * int(share))
+    return [*found, Scale("flowers102", HELD_OUT, fitted, flowers, {}, {}, 300 * share, large)]
 
 
 def _cnns(recipe: Recipe, width: float) -> dict[str, tuple[str, Mapping[str, Any], Recipe]]:
