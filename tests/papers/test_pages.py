@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from filterwise.papers.chapter import chapter_of
 from filterwise.papers.page import Page
 
 POOLING, TREE, POWER_LAW, AFCC, RODIB = "1-pooling", "2-tree", "3-power-law", "5-afcc", "6-rodib"
+VIT = "7-vit-shp"
 
 
 def run(root: Path, chapter: str, folder: Path, given: str) -> tuple[subprocess.CompletedProcess[str], Path]:
@@ -136,6 +138,20 @@ def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
 
 
 @pytest.mark.slow
+def test_heads_of_another_seed_with_the_weights_that_its_record_left(root, tmp_path):
+    """Only the toy scale's records are there: they hold the weights, and the photographs are missing."""
+    (tmp_path / "records" / VIT).mkdir(parents=True)
+    for path in (root / "data" / "records" / VIT).glob("quick*"):
+        shutil.copy(path, tmp_path / "records" / VIT)
+    text = run_to_the_end(root, VIT, tmp_path, "{seed: 1, threshold: 0.5}", "cifar")
+    table = re.search(r"cct-mini H4 +4 +\d+ +10800 +16 +(0\.\d+) +(0\.\d+)", text)
+    assert table
+    assert table[1] == table[2]  # measured now, and as recorded
+    assert len(re.findall(r"encoder \d: largest difference \d\.\de-0[67]", text)) == 4
+    assert not (tmp_path / "runs").exists()  # nothing was trained
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chapter", "given", "message"),
     [
@@ -149,6 +165,8 @@ def test_delays_with_other_sizes_and_more_delays(root, tmp_path):
         (AFCC, "{threshold: 1.0}", "threshold=1.0 is not allowed"),
         (RODIB, "{delays: 3}", "delays=3 give 9 output times, fewer than the 10 labels"),
         (RODIB, "{fc_inputs: [4]}", "must hold at least 2 different numbers"),
+        (VIT, "{threshold: 1.0}", "threshold=1.0 is not allowed"),
+        (VIT, "{retrain: 1}", "retrain=1 is an int; it must be a bool"),
     ],
 )
 def test_what_cannot_be_stops_in_the_first_cell(root, tmp_path, chapter, given, message):
