@@ -173,6 +173,8 @@ def sorted_by_owner(own: np.ndarray, regrouped: np.ndarray) -> BookFigure:
         ax.grid(visible=False)
         ax.set(xlabel="label, by owner", title=title, xticks=[])
     axes[0].set_ylabel("head")
+    for ax in axes:
+        ax.yaxis.get_major_locator().set_params(integer=True)
     figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02).outline.set_visible(False)
     figure.alt = "Accuracy of single heads by label, sorted by the owning head, beside a random regrouping."
     return figure

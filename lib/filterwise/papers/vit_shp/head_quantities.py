@@ -107,9 +107,9 @@ def _many_heads(records: pd.DataFrame, *names: str) -> pd.DataFrame:
 def of_a_head(
     records: pd.DataFrame, name: str, how: str = "last", less_untrained: bool = False, share: str = ""
 ) -> Rows:
-    """A number of the SHP matrices of networks with many heads, last encoder; see ``measure.head_summary``.
+    """A number of the heads' matrices, mean over heads of the last encoder, of networks with many heads.
 
-    ``how``: "last", or "ratio" to the first encoder; ``share``: divided by "matrix" (K^2) or "heads" (H).
+    ``name``: see ``measure.head_summary``; ``how``: "last", or "ratio" to the first encoder; ``share``: divided by "matrix" (K^2) or "heads" (H).
     """
     rows = _many_heads(records, f"head_{name}")
     of = last if how == "last" else last_over_first

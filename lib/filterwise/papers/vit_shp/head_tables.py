@@ -37,14 +37,14 @@ def heads_table(
         "unit_share": "of one label",
         "n": "noise",
         "coverage": "heads a label",
-        "least_coverage": "fewest",
+        "least_coverage": "fewest heads",
         "SNR_label": "SNR label",
     }
     found = {}
     for theta in thresholds:
         table = summary_against_random(reading, heads, theta)
         rows = {said: table.loc[name].to_dict() for name, said in names.items()}
-        found[theta] = {
+        found[f"{theta:g}"] = {
             said: f"{row['value']:.2f} ({row['null']:.2f} ± {row['null_sd']:.2f})"
             for said, row in rows.items()
         }
