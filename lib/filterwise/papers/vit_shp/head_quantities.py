@@ -109,7 +109,8 @@ def of_a_head(
 ) -> Rows:
     """A number of the heads' matrices, mean over heads of the last encoder, of networks with many heads.
 
-    ``name``: see ``measure.head_summary``; ``how``: "last", or "ratio" to the first encoder; ``share``: divided by "matrix" (K^2) or "heads" (H).
+    ``name``: see ``measure.head_summary``; ``how``: "last", or "ratio" to the first encoder; ``share``:
+    divided by "matrix" (K^2) or "heads" (H).
     """
     rows = _many_heads(records, f"head_{name}")
     of = last if how == "last" else last_over_first
