@@ -219,10 +219,15 @@ def _experts(values: Tensor, groups: Tensor, nodes: Tensor) -> dict[str, float]:
         for h in owner.unique()
     ]
     return {
-        "own_accuracy": float(np.mean([float(mine.mean()) for mine, _, _ in each])),
-        "other_accuracy": float(np.nanmean([float(others.mean()) for _, others, _ in each])),
-        "best_node": float(np.mean([float(alone.mean(dim=1).max()) for _, _, alone in each])),
+        "own_accuracy": _mean([float(mine.mean()) for mine, _, _ in each]),
+        "other_accuracy": _mean([float(others.mean()) for _, others, _ in each if len(others)]),
+        "best_node": _mean([float(alone.mean(dim=1).max()) for _, _, alone in each]),
     }
+
+
+def _mean(values: list[float]) -> float:
+    """The mean; not a number of none, as where one head owns all labels and there are no others."""
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _gap_by(one: Reading, by: str, groups: Tensor) -> float:
