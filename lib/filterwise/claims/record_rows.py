@@ -66,6 +66,24 @@ def per_run(
     ]
 
 
+def compared(arm: str, run: Any, value: float, control: float) -> dict[str, Any]:
+    """One row of a per-seed quantity that compares runs; seed, data and device are those of ``run``, a row of
+    records."""
+    about = {"data": run["data"], "device": run.get("device") or ""}
+    return {"arm": arm, "seed": int(run["seed"]), "value": float(value), "control": float(control), **about}
+
+
+def with_dense(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """Of retrained prunings, the dense network's row and all rows of each network, data set and seed; a group
+    without a dense network is left out. The column ``criterion`` says what was kept."""
+    found = []
+    for _, group in rows.groupby(["network", "data", "seed"], sort=True) if len(rows) else ():
+        dense = group[group["criterion"] == "dense"]
+        if len(dense):
+            found.append((dense.iloc[0], group))
+    return found
+
+
 def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
     """The runs on all labels of their data set.
 

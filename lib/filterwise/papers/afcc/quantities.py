@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.record_rows import has
+from filterwise.claims.record_rows import compared, has, with_dense
 from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.afcc import ftwt_quantities, set_quantities  # noqa: F401  registered by import
 from filterwise.runs.layer_columns import by_layer, values_of
@@ -44,27 +44,9 @@ def _retrained(records: pd.DataFrame, network: Networks) -> pd.DataFrame:
     return rows[rows["variant"].isna() | (rows["variant"] == "")]
 
 
-def _row(arm: str, run: Any, value: float, control: float) -> dict[str, Any]:
-    device = run.get("device") or ""
-    return {
-        "arm": arm,
-        "seed": int(run["seed"]),
-        "value": float(value),
-        "control": float(control),
-        "data": run["data"],
-        "device": device,
-    }
-
-
 def _by_seed(records: pd.DataFrame, network: Networks) -> list[tuple[Any, pd.DataFrame]]:
     """The dense network's retraining and all rows of one network, data set and seed."""
-    rows = _retrained(records, network)
-    found = []
-    for _, group in rows.groupby(["network", "data", "seed"], sort=True) if len(rows) else ():
-        dense = group[group["criterion"] == "dense"]
-        if len(dense):
-            found.append((dense.iloc[0], group))
-    return found
+    return with_dense(_retrained(records, network))
 
 
 def _convolutions(run: pd.DataFrame) -> float:
@@ -109,7 +91,7 @@ def pruned_loss(
         random = group[(group["criterion"] == "random") & (group["theta"] == theta)]["accuracy"]
         control = dense["accuracy"] - random.mean()
         arm = f"{dense['network']}, {dense['data']}, threshold {theta:g}"
-        found.append(_row(arm, dense, dense["accuracy"] - ours["accuracy"], control))
+        found.append(compared(arm, dense, dense["accuracy"] - ours["accuracy"], control))
     return found
 
 
@@ -122,7 +104,7 @@ def afcc_minus_peer(records: pd.DataFrame, network: Networks = MAIN, theta: floa
         ours = at[at["criterion"] == "afcc"]
         for _, peer in at[~at["criterion"].isin(["afcc", "dense"])].iterrows() if len(ours) else ():
             difference = ours["accuracy"].iloc[0] - peer["accuracy"]
-            found.append(_row(f"{peer['criterion']}, {peer['data']}", peer, difference, peer["accuracy"]))
+            found.append(compared(f"{peer['criterion']}, {peer['data']}", peer, difference, peer["accuracy"]))
     return found
 
 
@@ -134,7 +116,7 @@ def afcc_minus_peer_unretrained(records: pd.DataFrame, network: Networks = MAIN,
         values = values_of(pd.DataFrame([run]), "unretrained")[0]
         at = {name.partition("/")[0]: value for name, value in values.items() if name.endswith(f"/{theta:g}")}
         ours = at.pop("afcc", np.nan)
-        found += [_row(f"{name}, {run['data']}", run, ours - value, value) for name, value in at.items()]
+        found += [compared(f"{name}, {run['data']}", run, ours - value, value) for name, value in at.items()]
     return found
 
 
@@ -150,7 +132,7 @@ def _sorts(records: pd.DataFrame, network: Networks, other: str) -> Rows:
         if without and with_one:
             difference = float(np.mean([without[layer] - with_one[layer] for layer in without]))
             control = run["unretrained@dense"] - float(np.mean(list(without.values())))
-            found.append(_row(f"{run['network']}, {run['data']}", run, difference, control))
+            found.append(compared(f"{run['network']}, {run['data']}", run, difference, control))
     return found
 
 
@@ -190,7 +172,7 @@ def dilution_rank_correlation(records: pd.DataFrame, network: Networks = MAIN) -
     found = []
     for run, trained, plain in _dilution_by_layer(records, network):
         values = [_spearman(trained), _spearman(plain)]
-        found.append(_row(f"{run['network']}, {run['data']}", run, *values))
+        found.append(compared(f"{run['network']}, {run['data']}", run, *values))
     return found
 
 
@@ -204,7 +186,7 @@ def dilution_rise(records: pd.DataFrame, network: Networks = MAIN, less_untraine
         rise = trained[-1] - trained[0]
         before = plain[-1] - plain[0] if len(plain) > 1 else np.nan
         value = rise - before if less_untrained else rise
-        found.append(_row(f"{run['network']}, {run['data']}", run, value, before))
+        found.append(compared(f"{run['network']}, {run['data']}", run, value, before))
     return found
 
 
@@ -227,5 +209,5 @@ def imposed_minus_dense(records: pd.DataFrame, network: Networks = MAIN) -> Rows
     for _, run in rows.iterrows():
         if str(run["criterion"]).endswith(" sets"):
             plain = dense.get((run["data"], int(run["seed"])), np.nan)
-            found.append(_row(str(run["criterion"]), run, run["accuracy"] - plain, plain))
+            found.append(compared(str(run["criterion"]), run, run["accuracy"] - plain, plain))
     return found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.record_rows import has
+from filterwise.claims.record_rows import compared, has, with_dense
 from filterwise.claims.registered import Rows, quantity
 from filterwise.runs.layer_columns import values_of
 
@@ -27,21 +27,11 @@ def _of(records: pd.DataFrame, measure: str, *columns: str) -> pd.DataFrame:
     return records[records["measure"] == measure]
 
 
-def _row(arm: str, run: Any, value: float, control: float) -> dict[str, Any]:
-    about = {"data": run["data"], "device": run.get("device") or ""}
-    return {"arm": arm, "seed": int(run["seed"]), "value": float(value), "control": float(control), **about}
-
-
 def _prunings(records: pd.DataFrame, kind: str) -> list[tuple[Any, pd.DataFrame]]:
     """The dense retraining and all rows of each network, data set and seed."""
     rows = _of(records, "vit.pruned", "kind", "criterion", "theta", "accuracy", "network")
     rows = rows[rows["kind"] == kind] if len(rows) else rows
-    found = []
-    for _, group in rows.groupby(["network", "data", "seed"], sort=True) if len(rows) else ():
-        dense = group[group["criterion"] == "dense"]
-        if len(dense):
-            found.append((dense.iloc[0], group))
-    return found
+    return with_dense(rows)
 
 
 def _efficient(group: pd.DataFrame) -> pd.Series | None:
@@ -67,7 +57,7 @@ def andc_loss(records: pd.DataFrame) -> Rows:
         if ours is not None:
             control = dense["accuracy"] - _peer(group, "random", ours["theta"])
             arm = f"{dense['network']}, {dense['data']}, threshold {ours['theta']:g}"
-            found.append(_row(arm, dense, dense["accuracy"] - ours["accuracy"], control))
+            found.append(compared(arm, dense, dense["accuracy"] - ours["accuracy"], control))
     return found
 
 
@@ -79,7 +69,7 @@ def andc_minus_peer(records: pd.DataFrame, peer: str = "random") -> Rows:
         ours = _efficient(group)
         if ours is not None:
             other = _peer(group, peer, ours["theta"])
-            found.append(_row(f"{peer}, {dense['data']}", dense, ours["accuracy"] - other, other))
+            found.append(compared(f"{peer}, {dense['data']}", dense, ours["accuracy"] - other, other))
     return found
 
 
@@ -91,7 +81,7 @@ def heads_kept_by_shp(records: pd.DataFrame) -> Rows:
         ours = _peer(group, "shp", 0.0)
         for peer in ("random", "magnitude", "dense"):
             other = _peer(group, peer, 0.0)
-            found.append(_row(f"{peer}, {dense['data']}", dense, ours - other, other))
+            found.append(compared(f"{peer}, {dense['data']}", dense, ours - other, other))
     return [row for row in found if row["value"] == row["value"]]
 
 
@@ -113,7 +103,7 @@ def accuracy_beside_few_heads(records: pd.DataFrame) -> Rows:
         for _, run in group[~group["network"].str.endswith(" H4")].iterrows():
             if run["seed"] in few.index:
                 base = float(few[run["seed"]])
-                found.append(_row(f"{run['network']}, {data}", run, run["accuracy"] - base, base))
+                found.append(compared(f"{run['network']}, {data}", run, run["accuracy"] - base, base))
     return found
 
 
@@ -128,7 +118,7 @@ def committee_gain(records: pd.DataFrame, kind: str = "different transformers", 
     if not has(rows, column, "independent_gain@softmax"):
         return []
     return [
-        _row(f"{kind}, {run['data']}", run, run[column], run["independent_gain@softmax"])
+        compared(f"{kind}, {run['data']}", run, run[column], run["independent_gain@softmax"])
         for _, run in rows.iterrows()
     ]
 
@@ -145,7 +135,7 @@ def gain_of_difference(records: pd.DataFrame, other: str = "equal transformers")
         control = theirs[theirs["data"] == run["data"]]["gain@softmax"]
         if len(control):
             mean = float(control.mean())
-            found.append(_row(f"against {other}, {run['data']}", run, run["gain@softmax"] - mean, mean))
+            found.append(compared(f"against {other}, {run['data']}", run, run["gain@softmax"] - mean, mean))
     return found
 
 
@@ -158,7 +148,7 @@ def equal_accuracy_of_cnns(records: pd.DataFrame) -> Rows:
     found = []
     for _, run in theirs.iterrows():
         mean = float(ours[ours["data"] == run["data"]]["mean_member"].mean())
-        found.append(_row(f"cnns - transformers, {run['data']}", run, run["mean_member"] - mean, mean))
+        found.append(compared(f"cnns - transformers, {run['data']}", run, run["mean_member"] - mean, mean))
     return found
 
 
@@ -178,7 +168,7 @@ def latencies(records: pd.DataFrame, name: str) -> list[tuple[Any, str, str, dic
 def time_saved(records: pd.DataFrame, batch: int = 128) -> Rows:
     """Share of a forward pass that convolutions in place of the first encoders save, float32."""
     return [
-        _row(f"{net}, {run['data']}", run, 1 - values[net] / values[base], values[base])
+        compared(f"{net}, {run['data']}", run, 1 - values[net] / values[base], values[base])
         for run, net, base, values in latencies(records, f"ms_{batch}_float32")
     ]
 
@@ -190,7 +180,7 @@ def accuracy_of_convolutions(records: pd.DataFrame, when: str = "test") -> Rows:
     ``when``: "test" after training, on the test images; "early" after a tenth of the epochs, held-out images.
     """
     return [
-        _row(f"{net}, {run['data']}", run, values[net] - values[base], values[base])
+        compared(f"{net}, {run['data']}", run, values[net] - values[base], values[base])
         for run, net, base, values in latencies(records, f"{when}_accuracy")
     ]
 
@@ -210,5 +200,5 @@ def read_after_convolutions(records: pd.DataFrame) -> Rows:
         if len(same) and column in rows:
             control = float(same[column].iloc[0])
             value = run["probe_accuracy@ff/0"] - control
-            found.append(_row(f"{run['network']}, {run['data']}", run, value, control))
+            found.append(compared(f"{run['network']}, {run['data']}", run, value, control))
     return found
