@@ -106,18 +106,8 @@ def scales_of(profile: str, data_root: str | Path | None = None) -> list[Scale]:
         "probe_images": 0 if profile == "paper" else 20_000,
     }
     cnn = Recipe(epochs=30 * int(share), decay_every=2 * int(share))
-    found = [
-        Scale(
-            hundred_labels(data_root),
-            HELD_OUT,
-            recipe,
-            nets,
-            convolved,
-            _cnns(cnn, (4.0, 4.0, 4.0)),
-            150 * share,
-            large,
-        )
-    ]
+    data, cnns = hundred_labels(data_root), _cnns(cnn, (4.0, 4.0, 4.0))
+    found = [Scale(data, HELD_OUT, recipe, nets, convolved, cnns, 150 * share, large)]
     flowers = {"cct7-7x2 H4": ("cct7_7x2", {"positions": "sine"})}
     fitted = recipe.replace(lr=5e-4, batch=96, warmup_steps=11 * int(share))
     return [*found, Scale("flowers102", HELD_OUT, fitted, flowers, {}, {}, 300 * share, large)]
