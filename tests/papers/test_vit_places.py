@@ -1,7 +1,6 @@
 """Chapter 7's measurement of a network place by place, and the networks that a record left for its page."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load
@@ -171,11 +170,19 @@ def test_the_page_measures_each_network_of_each_seed_as_the_records_do():
         plan.dense_run("quick", net="cct-mini H5")
 
 
-def test_a_row_of_a_committee_says_how_many_runs(home):
-    runs = [DENSE, DENSE.replace(seed=1)]
+@pytest.mark.parametrize(
+    ("measure", "options", "count", "column"),
+    [
+        ("vit.places", BRIEF, 1, "z_gap@qkv/3"),
+        ("vit.pruned", {"repeats": 2, "batch": 4}, 1, "ms@pruned"),
+        ("vit.latency", {"names": ("H3", "H3 conv"), "batches": (2,), "repeats": 2}, 2, "ms_2_float32@H3"),
+        ("vit.committee", {"draws": 2}, 2, "gain@softmax"),
+    ],
+)
+def test_every_measurement_makes_a_record_beside_the_columns_of_all_records(measure, options, count, column):
+    runs = [DENSE, DENSE.replace(model_options={**TINY, "replaced": 1})][:count]
     results = [finding.result(run, device="cpu") for run in runs]
-    both = Job("two", tuple(runs), "vit.committee", {"draws": 2}, {"network": "committee", "kind": "equal"})
-    found = measured(results, both.measure, both.options)
-    made = pd.DataFrame([rows.row(both, results, found)])
-    assert made["runs"].item() == 2
-    assert made["gain@softmax"].item() == pytest.approx(made["accuracy"].item() - made["mean_member"].item())
+    one = Job("one", tuple(runs), measure, options, {"network": "tiny", "kind": "any"})
+    made = rows.row(one, results, measured(results, one.measure, one.options))
+    assert isinstance(made[column], float)
+    assert made["runs"] == count

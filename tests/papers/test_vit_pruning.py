@@ -204,7 +204,7 @@ def test_what_a_pruned_network_records(result):
     feed_forward = sum(int((~masks[layer]).sum()) for layer in MATRICES[:2])
     assert row["removed_ff"] == pytest.approx(feed_forward / (2 * 2 * 16 * 32))  # both encoders' W_1 and W_2
     assert row["removed@fc"] == pytest.approx(float((~masks["fc"]).double().mean()))
-    assert (row["heads"], row["encoders"], row["batch"]) == (8, 2, 4)
+    assert (row["heads"], row["encoders"], row["timed_batch"]) == (8, 2, 4)
     for name in ("dense", "pruned"):
         assert 0 < row[f"ms_lower@{name}"] <= row[f"ms@{name}"] <= row[f"ms_upper@{name}"]
 

@@ -69,7 +69,7 @@ def after_retraining(
         for name, times in latency(nets, test.shape, batch, repeats).iterrows():
             row |= {f"ms@{name}": float(times["median"]), f"ms_lower@{name}": float(times["lower"])}
             row[f"ms_upper@{name}"] = float(times["upper"])
-        row |= {"batch": batch, "threads": 1}
+        row |= {"timed_batch": batch, "timed_threads": 1}
     return row, {"test_right": np.packbits(found.right.numpy())}
 
 
