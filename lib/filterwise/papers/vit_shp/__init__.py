@@ -51,8 +51,8 @@ _FOUND = (
         "V5",
         {
             "holds": "Connections between nodes without a common label *can go* ({scale}).",
-            "fails": "Connections between nodes without a common label can *not* go without loss: {V5.values} "
-            "of accuracy are lost, {V5.control_value} with as many random ones ({scale}).",
+            "fails": "Connections between nodes without a common label can *not* go without loss: "
+            "{V5.values} of accuracy are lost, {V5.control_value} with as many random ones ({scale}).",
             "undecided": "Whether connections between nodes without a common label can go {V5.verdict} "
             "({V5.values} lost, {V5.control_value} at random; {scale}).",
         },
