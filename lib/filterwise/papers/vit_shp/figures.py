@@ -18,6 +18,7 @@ from filterwise.measure.head_training import generator_for
 from filterwise.measure.token_heads import Reading
 from filterwise.papers.vit_shp.digits_of_heads import digit_accuracies
 from filterwise.papers.vit_shp.place_columns import by_place, runs_of
+from filterwise.runs.records import arrays
 
 #: Networks by the last words of their names: few heads, many small ones, many and wide.
 LOOKS = {
@@ -208,6 +209,21 @@ def digits_by_head(readings: Mapping[str, Reading], heads: int, seed: int = 0) -
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     figure.alt = "Accuracy of single heads on the left and right digit, beside random groups of their nodes."
     return figure
+
+
+def recorded_matrices(records: pd.DataFrame, network: str, data: str) -> dict[str, np.ndarray]:
+    """Matrices that a record kept of the last encoder's heads, and of the same places of a random regrouping.
+
+    Rows "head" and "random group" -> (heads, K, K), for ``head_explorer.shown_heads``; empty without one.
+    """
+    rows = runs_of(records, data=data)
+    rows = rows[(rows["network"] == network) & (rows["seed"] == 0)] if len(rows) else rows
+    if rows.empty:
+        return {}
+    one = rows.iloc[0]
+    kept = arrays("7-vit-shp", str(records.attrs["profile"]), str(one["spec_key"]))
+    last = [part for part in str(one["parts"]).split() if part.startswith("qkv/")][-1]
+    return {"head": kept[f"heads@{last}"], "random group": kept[f"regrouped@{last}"]}
 
 
 def _lines(ax: Any, table: pd.DataFrame, value: str, dashes: str) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import torch
 from safetensors.torch import load
 from torch import nn
 
@@ -134,12 +133,3 @@ def about(nets: Sequence[Live], device: str = "auto") -> pd.DataFrame:
         for one in nets
     ]
     return pd.DataFrame(rows).set_index("network")
-
-
-def by_hand(reading: Reading, h: int, heads: int) -> torch.Tensor:
-    """SHP matrix of one head by silencing: every other node's input of the linear layer is 0. (K, K)"""
-    width = reading.z.shape[1] // heads
-    silenced = torch.zeros_like(reading.z)
-    silenced[:, h * width : (h + 1) * width] = reading.z[:, h * width : (h + 1) * width]
-    fields = silenced @ reading.weight.T
-    return torch.stack([fields[reading.labels == label].mean(dim=0) for label in range(len(reading.mu))])
