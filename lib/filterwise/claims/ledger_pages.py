@@ -18,7 +18,7 @@ from filterwise.claims.verdict import Estimate, Finding
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
 
-SYMBOLS = {"holds": "✔", "fails": "✘", "undecided": "?", "not measured": "–"}
+SYMBOLS = {"holds": "✔", "fails": "✘", "undecided": "?", "reported": "i", "not measured": "–"}
 PROFILE_WORDS = {
     "quick": "quick: embedded data, minutes on two CPU cores",
     "cifar": "cifar: photographs, small networks, CPU scale",
@@ -46,7 +46,7 @@ def counts(table: pd.DataFrame) -> str:
     """How many claims have each verdict, in one sentence.
 
     >>> counts(pd.DataFrame({"verdict": ["holds", "fails", "holds"]}))
-    '2 hold, 1 fails, 0 undecided, 0 not measured.'
+    '2 hold, 1 fails, 0 undecided, 0 reported, 0 not measured.'
     """
     number_of = {verdict: int((table["verdict"] == verdict).sum()) for verdict in VERDICTS}
     words = {kind: kind if number_of[kind] == 1 else kind.removesuffix("s") for kind in ("holds", "fails")}

@@ -12,6 +12,7 @@ import pandas as pd
 from filterwise.claims.claim_files import load
 from filterwise.claims.record_rows import joined
 from filterwise.claims.registered import quantity_of
+from filterwise.claims.test_images import with_right
 from filterwise.claims.verdict import Estimate, Finding, find
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
@@ -52,7 +53,7 @@ def findings(
             applicable = [claim for claim in claims.values() if each in claim.profiles]
             if not applicable:
                 continue
-            records = load_records(name, each, root=records_folder)
+            records = with_right(load_records(name, each, root=records_folder), name, each, records_folder)
             for claim in applicable:
                 yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED), claims)
 

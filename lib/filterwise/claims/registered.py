@@ -6,7 +6,10 @@ per seed
     returns rows with ``arm, seed, value, control, data, device``; the interval is taken over the seeds.
 pooled
     needs all seeds at once, such as a fit to mean errors; returns rows with ``arm, n, value, control, data,
-    device`` and is evaluated again on resampled seeds for its interval.
+    device`` and is evaluated again on resampled seeds for its interval; with ``images`` on resampled test
+    images as well.
+
+A row per seed may also have ``images``, its value image by image, float (test images,): see ``test_images``.
 
 A quantity whose columns are not in the records returns no rows: "not measured". Each paper defines its own,
 in ``papers/<name>/quantities.py``.
@@ -43,6 +46,7 @@ class Quantity:
     control: str  # what the control column holds, in words; empty if there is none
     pooled: bool
     digits: int  # after the point when shown
+    images: bool  # a pooled one that test images are resampled for: it rests on the column ``accuracy``
 
     @property
     def says(self) -> str:
@@ -51,10 +55,16 @@ class Quantity:
 
 
 def quantity(
-    name: str, *, unit: str = "", control: str = "", pooled: bool = False, digits: int = 3
+    name: str,
+    *,
+    unit: str = "",
+    control: str = "",
+    pooled: bool = False,
+    digits: int = 3,
+    images: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function as the quantity ``name``; the words are those of :class:`Quantity`."""
-    return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits)
+    return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits, images=images)
 
 
 def quantity_of(name: str) -> Quantity:

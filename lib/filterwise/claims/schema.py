@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.parameters import PROFILES
 
-VERDICTS: tuple[str, ...] = ("holds", "fails", "undecided", "not measured")
+#: ``reported`` is a claim without a pass rule that was measured.
+VERDICTS: tuple[str, ...] = ("holds", "fails", "undecided", "reported", "not measured")
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,

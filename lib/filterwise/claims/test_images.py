@@ -1,0 +1,121 @@
+"""Which test images a recorded run names rightly, and accuracies and their differences image by image.
+
+Two networks are tested on the same images, so an accuracy has two sources of chance: the seed of the training
+and the sample of test images. Records keep the right/wrong bit of each image; quantities give their values
+image by image where they can, and intervals then count both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from filterwise.runs.records import arrays_path
+
+COLUMN = "right"
+
+
+class Right:
+    """The answers of one recorded run; read when they are asked for.
+
+    Attributes
+    ----------
+    set : a text that is equal for runs on the same images, and so in the same order
+    """
+
+    def __init__(self, path: Path, images: int, accuracy: float, images_of: str) -> None:
+        self._path, self._images, self._accuracy, self.set = path, images, accuracy, images_of
+
+    def bits(self) -> np.ndarray | None:
+        """Which images are named rightly, bool (test images,).
+
+        None where they are not kept, or where the record's accuracy is that of other images than the run
+        was tested on in training.
+        """
+        found = _unpacked(self._path, self._images)
+        same = found is not None and abs(float(found.mean()) - self._accuracy) < 1e-6
+        return found if same else None
+
+
+@lru_cache(maxsize=1024)
+def _unpacked(path: Path, images: int) -> np.ndarray | None:
+    with np.load(path) as kept:
+        if "right" not in kept or len(kept["right"]) != 1:
+            return None
+        return np.unpackbits(kept["right"][0])[:images].astype(bool)
+
+
+def with_right(
+    records: pd.DataFrame, chapter: str, profile: str, root: Path | str | None = None
+) -> pd.DataFrame:
+    """The records with a column :data:`COLUMN` of :class:`Right`, None where a row has no arrays."""
+    handles: list[Right | None] = []
+    columns = ("spec_key", "test_images", "accuracy", "data_digest")
+    known = set(columns) <= set(records.columns)
+    for key, images, accuracy, digest in records[list(columns)].itertuples(index=False) if known else ():
+        path = arrays_path(chapter, profile, str(key), root)
+        handles.append(Right(path, int(images), float(accuracy), str(digest)) if path.exists() else None)
+    column = pd.Series(handles or [None] * len(records), records.index, dtype=object, name=COLUMN)
+    return pd.concat([records, column], axis=1)
+
+
+def accuracy_by_image(run: Any) -> np.ndarray | None:
+    """1 where a run (a record's row or named tuple) is right, float32 (test images,); None if not known."""
+    found = _bits(run)
+    return None if found is None else found.astype(np.float32)
+
+
+def difference_by_image(one: Any, other: Any) -> np.ndarray | None:
+    """Right in one run minus right in another, float32 (test images,); None unless they share the images."""
+    first, second = _bits(one), _bits(other)
+    if first is None or second is None or _of(one).set != _of(other).set:
+        return None
+    return first.astype(np.float32) - second.astype(np.float32)
+
+
+def crossed(records: pd.DataFrame, seeds: Iterable[int], images: int) -> bool:
+    """Whether runs of all these seeds were tested on one and the same set of so many images.
+
+    Sets that are drawn anew for each seed have other images; what they add is in the spread over seeds.
+    """
+    if not {"seed", "test_images", "data_digest"} <= set(records.columns):
+        return False
+    same = records[records["test_images"] == images]
+    sets = [set(same["data_digest"][same["seed"] == seed]) for seed in set(seeds)]
+    return bool(sets) and bool(set.intersection(*sets))
+
+
+def _of(run: Any) -> Any:
+    return run.get(COLUMN) if hasattr(run, "get") else getattr(run, COLUMN, None)
+
+
+def _bits(run: Any) -> np.ndarray | None:
+    handle = _of(run)
+    return handle.bits() if isinstance(handle, Right) else None
+
+
+def resampled_accuracies(records: pd.DataFrame, generator: np.random.Generator, resamples: int) -> Any:
+    """Yield copies of the records whose accuracies are those on test images drawn with replacement.
+
+    Runs on the same images get the same draw. Nothing is yielded if a row's answers are not known.
+    """
+    handles = records[COLUMN].tolist() if COLUMN in records else []
+    known = [handle.bits() if isinstance(handle, Right) else None for handle in handles]
+    if not known or any(each is None for each in known):
+        return
+    groups: dict[str, list[int]] = {}
+    for row, handle in enumerate(handles):
+        groups.setdefault(handle.set, []).append(row)
+    answers = {name: np.stack([known[row] for row in rows]) for name, rows in groups.items()}  # type: ignore[misc]
+    for _ in range(resamples):
+        accuracies = np.empty(len(records))
+        for name, rows in groups.items():
+            images = answers[name].shape[1]
+            times = np.bincount(generator.integers(0, images, images), minlength=images)
+            accuracies[rows] = answers[name] @ times.astype(np.float32) / images
+        yield records.assign(accuracy=accuracies)
