@@ -77,7 +77,7 @@ def test_a_part_that_was_not_measured_leaves_the_claim_undecided(sfp):
     )
     finding = claims.find(sfp["S4"], records, "quick", np.random.default_rng(0))
     assert finding.verdict == "undecided"
-    assert "snr_ratio not measured" in finding.why
+    assert "first: not measured." in finding.why
 
 
 def test_interval_rule(sfp):
@@ -124,7 +124,7 @@ def test_report_only_is_never_a_pass(sfp):
     both = pd.concat([runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3, labels=k) for k in (10, 40)])
     finding = claims.find(sfp["S7"], both, "quick", np.random.default_rng(0))
     assert finding.verdict == "reported"
-    assert "no pass rule" in finding.why
+    assert "No pass rule" in finding.why
     assert finding.headline[0].value == pytest.approx(1.0)
     assert finding.headline[0].control == pytest.approx(4.0)
 

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "ledger_pages": ["badge", "chapter_table", "ledger_page"],
         "registered": ["Quantity", "measure", "quantities", "quantity"],
         "schema": ["VERDICTS", "Claim", "Condition", "Criterion", "PaperNumber", "Rule"],
-        "verdict": ["Estimate", "Finding", "find"],
+        "estimates": ["Estimate"],
+        "verdict": ["Finding", "find"],
     },
 )

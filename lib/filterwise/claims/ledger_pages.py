@@ -11,10 +11,12 @@ from pathlib import Path
 import pandas as pd
 
 from filterwise.claims.claim_files import chapters
-from filterwise.claims.ledger_table import findings, number, table_of
+from filterwise.claims.estimates import Estimate
+from filterwise.claims.ledger_table import findings, table_of
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import VERDICTS, Rule
-from filterwise.claims.verdict import Estimate, Finding
+from filterwise.claims.verdict import Finding
+from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
 

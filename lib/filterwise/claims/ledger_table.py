@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from filterwise.claims.claim_files import load
+from filterwise.claims.estimates import Estimate
 from filterwise.claims.record_rows import joined
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.test_images import with_right
-from filterwise.claims.verdict import Estimate, Finding, find
+from filterwise.claims.verdict import Finding, find
+from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
@@ -98,7 +100,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "quantity": quantity_of(claim.quantity).says,
         "ours": "; ".join(shown(each, len(headline) > 1) for each in headline),
         "control": shown_controls(claim.quantity, headline),
-        "n": min((each.n for each in headline), default=0),
+        "n": min((each.n for each in headline or finding.parts), default=0),
         "verdict": finding.verdict,
         "why": finding.why,
         "profile": finding.profile,
@@ -131,17 +133,3 @@ def shown_controls(quantity: str, headline: tuple[Estimate, ...]) -> str:
         for each in headline
     ]
     return f"{'; '.join(values)}: {about.control}"
-
-
-def number(value: float, digits: int) -> str:
-    """A number at fixed digits; large ones at three significant digits, or whole where nothing but whole
-    numbers is shown.
-
-    >>> number(0.12345, 3), number(123456.0, 2), number(123456.0, 0), number(float("inf"), 2)
-    ('0.123', '1.23e+05', '123,456', 'inf')
-    """
-    if digits == 0 and abs(value) < 1e9:
-        return f"{value:,.0f}"
-    if not math.isfinite(value) or abs(value) < 1e4:
-        return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
-    return f"{value:.3g}"

@@ -17,6 +17,8 @@ from filterwise.parameters import PROFILES
 #: ``reported`` is a claim without a pass rule that was measured.
 VERDICTS: tuple[str, ...] = ("holds", "fails", "undecided", "reported", "not measured")
 
+PLAIN_WORDS = 10
+
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -196,6 +198,7 @@ class Claim(_Entry):
     controls: tuple[str, ...]  # what the quantity's control column is
     profiles: tuple[str, ...]  # where the claim can be tested
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the headline quantity
+    plain: str = ""  # the statement in at most ten plain words, for the ledger's first screen
     # "all labels": only networks trained on all labels of their set are looked at; subsets are then the
     # business of a claim with ``at``
     runs: str = ""
@@ -209,6 +212,8 @@ class Claim(_Entry):
             raise ParameterError("profiles is empty")
         _check_profiles(self.profiles)
         check_choice("runs", self.runs or "all labels", ("all labels",))
+        if len(self.plain.split()) > PLAIN_WORDS:
+            raise ParameterError(f"plain={self.plain!r} has more than {PLAIN_WORDS} words")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""Numbers, conditions and reasons of the ledger in words."""
+
+from __future__ import annotations
+
+import math
+
+from filterwise.claims.schema import Condition
+
+_ASKED = {">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}
+
+
+def number(value: float, digits: int) -> str:
+    """A number at fixed digits; large ones at three significant digits, or whole where nothing but whole
+    numbers is shown.
+
+    >>> number(0.12345, 3), number(123456.0, 2), number(123456.0, 0), number(float("inf"), 2)
+    ('0.123', '1.23e+05', '123,456', 'inf')
+    """
+    if digits == 0 and abs(value) < 1e9:
+        return f"{value:,.0f}"
+    if not math.isfinite(value) or abs(value) < 1e4:
+        return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+    return f"{value:.3g}"
+
+
+def asked(condition: Condition, n: int = 0) -> str:
+    """What a condition asks for, of ``n`` seeds.
+
+    >>> asked(Condition("x", ">=", bound=0.9)), asked(Condition("x", "within", low=-0.1, high=0.1))
+    ('at least 0.9', 'between -0.1 and 0.1')
+    """
+    if condition.op == "within":
+        low, high = condition.limits(n)
+        return f"between {low:g} and {high:g}"
+    return f"{_ASKED[condition.op]} {condition.bound:g}"
