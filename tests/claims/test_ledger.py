@@ -1,5 +1,6 @@
 """The ledger and its page, from planted record files."""
 
+import json
 import math
 from html.parser import HTMLParser
 
@@ -43,7 +44,8 @@ class Table(HTMLParser):
         self.open, self.counts = [], {}
 
     def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
+        if tag not in ("input", "br"):  # the elements without an end
+            self.open.append(tag)
         self.counts[tag] = self.counts.get(tag, 0) + 1
 
     def handle_endtag(self, tag):
@@ -127,6 +129,52 @@ def test_ledger_page_lists_every_chapter_and_counts(tmp_path):
     quick = claims.ledger("4-sfp", "quick", records_folder=tmp_path)
     holds = (quick["verdict"] == "holds").sum()
     assert f"{holds} hold, 0 fail, " in page
+    parsed = Table()
+    parsed.feed(page)
+    assert parsed.open == []
+
+
+def test_the_first_screen_leads_to_a_card_of_every_measured_claim(tmp_path):
+    plant(tmp_path, (20, 9, 2))
+    page = claims.ledger_page(records_folder=tmp_path)
+    first, cards = page.split("\n## ", maxsplit=1)
+    measured = claims.ledger("4-sfp", "quick", records_folder=tmp_path)
+    measured = measured[measured["verdict"] != "not measured"]
+    assert len(measured)
+    for claim in measured["claim"]:
+        assert first.count(f'href="#claim-4-sfp-{claim}-quick"') == 1
+        assert cards.count(f'id="claim-4-sfp-{claim}-quick"') == 1
+    assert "; in the toy (chapter 4-sfp alone) " in first
+    assert "nothing is measured at the papers' own size yet" in first.lower().replace("&#x27;", "'")
+    assert '<span class="fw-said">holds </span>' in first
+
+
+def test_chips_name_every_verdict_and_chapter(tmp_path):
+    page = claims.ledger_page(records_folder=tmp_path)
+    for name in ("all", *(verdict.replace(" ", "-") for verdict in claims.VERDICTS)):
+        assert f'id="fw-verdict-{name}"' in page
+    for chapter in claims.chapters():
+        assert f'id="fw-paper-{chapter}"' in page
+        assert f"#fw-paper-{chapter}:checked) .fw-paper:not(#grid-{chapter})" in page
+
+
+def test_json_holds_verdict_interval_scope_and_provenance(tmp_path):
+    plant(tmp_path, (20, 9, 2))
+    found = list(claims.findings("4-sfp", "quick", records_folder=tmp_path))
+    text = json.dumps(claims.entries(found), allow_nan=False)
+    entry = next(each for each in json.loads(text) if each["claim"] == "S1")
+    assert (entry["verdict"], entry["scope"]["profile"], entry["scope"]["n"]) == ("holds", "quick", 3)
+    assert entry["provenance"]["records"] == "data/records/4-sfp/quick.csv"
+    (rank,) = (each for each in entry["measured"] if each["quantity"] == "probe_rank_correlation")
+    assert rank["interval"] == [pytest.approx(1.0), pytest.approx(1.0)]
+    assert rank["seeds"] == {str(seed): pytest.approx(1.0) for seed in range(3)}
+    unmeasured = next(each for each in json.loads(text) if each["claim"] == "S5")
+    assert (unmeasured["verdict"], unmeasured["measured"]) == ("not measured", [])
+
+
+def test_committed_claims_have_a_line_of_plain_words():
+    for claim in claims.load():
+        assert claim.plain, claim.id
 
 
 def test_badges_are_word_and_symbol():

@@ -122,8 +122,10 @@ def ledger() -> str:
     The page that holds it has the title, so the ledger's own is left out.
     """
     from filterwise.claims import ledger_page
+    from filterwise.papers.chapter import chapter_of, folders
 
-    lines = ledger_page().splitlines()
+    titles = {name: f"{name.split('-')[0]} {chapter_of(name).title}" for name in folders()}
+    lines = ledger_page(titles=titles).splitlines()
     return "\n".join(line for line in lines if not line.startswith("# "))
 
 

@@ -12,8 +12,9 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "claim_files": ["chapters", "claims_folder", "load", "load_file"],
-        "ledger_table": ["findings", "ledger"],
-        "ledger_pages": ["badge", "chapter_table", "ledger_page"],
+        "ledger_table": ["findings", "ledger", "table_of"],
+        "ledger_json": ["entries"],
+        "ledger_pages": ["badge", "chapter_grid", "chapter_table", "ledger_page"],
         "registered": ["Quantity", "measure", "quantities", "quantity"],
         "schema": ["VERDICTS", "Claim", "Condition", "Criterion", "PaperNumber", "Rule"],
         "estimates": ["Estimate"],

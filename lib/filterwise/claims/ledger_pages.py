@@ -1,18 +1,21 @@
-"""The ledger as pages: MyST markdown with HTML tables, for the book's ledger page and for each chapter.
+"""The ledger as pages: MyST markdown with HTML, for the book's ledger page and for each chapter.
 
-A verdict is a word and a symbol, in the same cell and size whether it holds or fails.
+A verdict is a word and a symbol, in the same cell and size whether it holds or fails. The first screen leads
+to cards, one a claim and scale, which say why.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 
-from filterwise.claims.claim_files import chapters
 from filterwise.claims.estimates import Estimate
-from filterwise.claims.ledger_table import findings, table_of
+from filterwise.claims.ledger_grid import SCALES, SYMBOLS, anchor, first_screen, grid
+from filterwise.claims.ledger_table import findings, shown, table_of
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import VERDICTS, Rule
 from filterwise.claims.verdict import Finding
@@ -20,17 +23,21 @@ from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
 
-SYMBOLS = {"holds": "✔", "fails": "✘", "undecided": "?", "reported": "i", "not measured": "–"}
 PROFILE_WORDS = {
-    "quick": "quick: embedded data, minutes on two CPU cores",
-    "cifar": "cifar: photographs, small networks, CPU scale",
+    "quick": "toy (quick): embedded data, minutes on two CPU cores",
+    "cifar": "small (cifar): photographs, small networks, CPU scale",
     "short": "short: the paper's networks, a tenth of the epochs, half an hour of a GPU",
-    "paper": "paper: the paper's networks and epochs",
+    "paper": "full (paper): the paper's networks and epochs",
 }
-
-_HEADS = (
-    "claim", "verdict", "statement", "the paper", "here (mean ± sd)", "control", "seeds", "profile", "data",
-)  # fmt: skip
+_HEADS = ("claim", "verdict", "statement", "the paper", "here", "control", "seeds", "scale", "data")
+_MEANING = {
+    "holds": "the pass rule is met on every arm; by the interval over seeds and, where they are kept, test "
+    "images, if the claim says no other",
+    "fails": "it is missed on at least one arm",
+    "undecided": "the interval straddles the bound, or too few seeds were run",
+    "reported": "measured; the claim has no pass rule",
+    "not measured": "no record yet",
+}
 
 
 def badge(verdict: str) -> str:
@@ -55,6 +62,17 @@ def counts(table: pd.DataFrame) -> str:
     return ", ".join(f"{n} {words.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
 
 
+def chapter_grid(
+    chapter: str,
+    *,
+    claims_folder: Path | str | None = None,
+    records_folder: Path | str | None = None,
+) -> str:
+    """One chapter's grid: a row a claim, a column a scale; parameters and errors as :func:`chapter_table`."""
+    found = findings(chapter, claims_folder=claims_folder, records_folder=records_folder)
+    return f'<div class="fw-ledger">{grid(_sorted(list(found)))}</div>'
+
+
 def chapter_table(
     chapter: str,
     profile: str | None = None,
@@ -62,29 +80,31 @@ def chapter_table(
     claims_folder: Path | str | None = None,
     records_folder: Path | str | None = None,
 ) -> str:
-    """One chapter's claims as an HTML table, verdict first, with the seeds' numbers folded under each row.
+    """One chapter's claims as cards in an HTML table, with the seeds' numbers folded in each.
 
     Parameters and errors are those of :func:`filterwise.claims.ledger`.
     """
     judged = findings(chapter, profile, claims_folder=claims_folder, records_folder=records_folder)
-    found = sorted(judged, key=lambda finding: _natural(finding.claim.id))
-    return _table(found)
+    return _cards(_sorted(list(judged)))
 
 
-def _table(found: list[Finding]) -> str:
+def _sorted(found: list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: _natural(finding.claim.id))
+
+
+def _cards(found: list[Finding]) -> str:
     rows = []
     for finding, (_, row) in zip(found, table_of(found).iterrows(), strict=True):
-        chapter = finding.claim.chapter
         rows.append(
-            f'<tr id="claim-{escape(chapter)}-{escape(str(row["claim"]))}-{row["profile"]}">'
+            f'<tr id="{escape(anchor(finding))}">'
             f"<th scope='row'>{escape(str(row['claim']))}</th>"
             f"<td>{badge(str(row['verdict']))}</td>"
-            f"<td>{escape(str(row['statement']))}{_details(finding)}</td>"
+            f"<td>{escape(str(row['statement']))}{_why(finding)}{_details(finding)}</td>"
             f"<td>{escape(str(row['paper']))}</td>"
-            f"<td>{_here(finding, str(row['ours']))}</td>"
+            f"<td>{_here(finding)}</td>"
             f"<td>{escape(str(row['control'])) or '–'}</td>"
-            f"<td>{row['n']}</td>"
-            f"<td>{escape(str(row['profile']))}</td>"
+            f"<td>{row['n']}{_images(finding)}</td>"
+            f"<td>{SCALES[str(row['profile'])]}</td>"
             f"<td>{escape(str(row['data'])) or '–'}</td></tr>"
         )
     header = "".join(f"<th scope='col'>{head}</th>" for head in _HEADS)
@@ -97,12 +117,17 @@ def _natural(claim: str) -> tuple[str, int]:
     return claim.rstrip("0123456789"), int(digits or 0)
 
 
+def _why(finding: Finding) -> str:
+    if finding.verdict == "not measured":
+        return ""
+    return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(finding.why)}</p>'
+
+
 def _details(finding: Finding) -> str:
-    """What decided, the pass rule as it was written down, and the numbers seed by seed, folded."""
+    """The pass rule as it was written down, and the numbers seed by seed, folded."""
     claim = finding.claim
     lines = [
         f"<p><b>Counts as reproduced:</b> {escape(claim.criterion.text)}</p>",
-        f"<p><b>Decided by:</b> {escape(finding.why)}</p>",
         f"<p><b>In the paper:</b> {escape(claim.where)} (read in: {escape(claim.paper.source)})</p>",
     ]
     if claim.note:
@@ -116,12 +141,35 @@ def _details(finding: Finding) -> str:
     return f"<details><summary>how it was judged, seed by seed</summary>{''.join(lines)}</details>"
 
 
-def _here(finding: Finding, ours: str) -> str:
-    """What was found, and under it what it is a number of."""
-    if not ours:
+def _here(finding: Finding) -> str:
+    """What was found on each arm, with its interval, and under it what it is a number of."""
+    estimates = finding.headline or finding.parts
+    if not estimates:
         return "–"
-    what = quantity_of(finding.claim.quantity).says
-    return f'{escape(ours)}<div class="fw-what">{escape(what)}</div>'
+    several = len(estimates) > 1
+    lines = [
+        f"{escape(shown(each, several))}{_interval(each)}"
+        for each in {(one.quantity, one.arm): one for one in estimates}.values()
+    ]
+    what = quantity_of(estimates[0].quantity).says
+    return f'{"<br>".join(lines)}<div class="fw-what">{escape(what)}</div>'
+
+
+def _interval(part: Estimate) -> str:
+    if math.isnan(part.low):
+        return ""
+    digits = quantity_of(part.quantity).digits
+    return f", interval {number(part.low, digits)} to {number(part.high, digits)}"
+
+
+def _images(finding: Finding) -> str:
+    """Whether test images were counted beside the seeds, and which of the two weighs more."""
+    counted = [each for each in finding.estimates() if not math.isnan(each.by_images)]
+    if not counted:
+        return ""
+    first = counted[0]
+    more = "seeds weigh more" if first.by_seeds >= first.by_images else "test images weigh more"
+    return f", and test images; {more}"
 
 
 def _rule_words(rule: Rule) -> str:
@@ -146,41 +194,49 @@ def _seed_by_seed(part: Estimate) -> str:
         text = ", ".join(f"seed {seed}: {number(value, about.digits)}" for seed, value in pairs)
     else:
         text = f"{number(part.value, about.digits)}, fitted to {part.n} seeds"
-    if part.low == part.low:  # not NaN
+    if not math.isnan(part.low):
         text += f"; interval [{number(part.low, about.digits)}, {number(part.high, about.digits)}]"
+    if not math.isnan(part.by_images):
+        halves = (number(half, about.digits) for half in (part.by_seeds, part.by_images))
+        text += "; half of it by seeds alone {}, by test images alone {}".format(*halves)
     return f"{name}{text}. {escape(about.says)}"
 
 
-def ledger_page(claims_folder: Path | str | None = None, records_folder: Path | str | None = None) -> str:
-    """The book's ledger page: MyST markdown, one section per chapter and profile."""
-    found = list(findings(claims_folder=claims_folder, records_folder=records_folder))
-    table = table_of(found)
+def ledger_page(
+    claims_folder: Path | str | None = None,
+    records_folder: Path | str | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> str:
+    """The book's ledger page: MyST markdown; ``titles`` says how the chapters are called."""
+    found = _sorted(list(findings(claims_folder=claims_folder, records_folder=records_folder)))
+    names = sorted({finding.claim.chapter for finding in found})
+    found.sort(key=lambda finding: finding.claim.chapter)  # stable: claims stay in their order
+    titles = titles or {}
     lines = [
         "# Ledger of claims",
         "",
-        "Every claim of the papers, what would count as reproducing it, and what was measured here.",
+        first_screen(found, titles),
+        "",
+        *(f"- {badge(verdict)}: {_MEANING[verdict]}" for verdict in VERDICTS),
+        "",
         "The pass rules were written before the results were known; where one was changed later, the claim's",
-        "own note (folded under its statement) says what was changed, and after seeing what.",
+        "own note (folded in its card) says what was changed, and after seeing what.",
         "Of a paper stands what could be read of it; no number was made up.",
-        "",
-        f"All profiles together: {counts(table)}",
-        "",
-        _key(),
+        "`filterwise claims --json` writes the same for programs.",
     ]
-    for chapter in chapters(claims_folder):
-        lines += ["", f"## {chapter}"]
+    for name in names:
+        lines += ["", f"## {titles.get(name, name)}"]
         for profile in PROFILES:
-            part = [f for f in found if f.claim.chapter == chapter and f.profile == profile]
+            part = [each for each in found if each.claim.chapter == name and each.profile == profile]
             if part:
-                lines += ["", f"### {PROFILE_WORDS[profile]}", "", counts(table_of(part)), "", _table(part)]
+                lines += ["", *_section(profile, part)]
     return "\n".join(lines) + "\n"
 
 
-def _key() -> str:
-    meaning = {
-        "holds": "the pass rule is met on every arm; by the interval over seeds, if the claim says no other",
-        "fails": "it misses it on at least one arm",
-        "undecided": "the interval straddles the bound, there are too few seeds, or no pass rule was set",
-        "not measured": "no record yet",
-    }
-    return "\n".join(f"- {badge(verdict)}: {words}" for verdict, words in meaning.items())
+def _section(profile: str, part: list[Finding]) -> list[str]:
+    """The cards of one chapter and profile; folded where nothing is measured."""
+    head = PROFILE_WORDS[profile]
+    if all(finding.verdict == "not measured" for finding in part):
+        folded = f"<details><summary>{head}: none of the claims is measured yet</summary>"
+        return [f"{folded}\n{_cards(part)}\n</details>"]
+    return [f"### {head}", "", counts(table_of(part)), "", _cards(part)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 
@@ -63,21 +64,29 @@ def _look(name: str, root: str | None, download: bool) -> None:
 @click.argument("chapter", required=False)
 @click.option("--profile", type=PROFILE, help="Of one profile only.")
 @click.option("--csv", is_flag=True, help="The whole table as CSV.")
-def claims(chapter: str | None, profile: str | None, csv: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Verdicts, intervals and their sources as JSON.")
+def claims(chapter: str | None, profile: str | None, csv: bool, as_json: bool) -> int:
     """What the papers claim and what was measured here.
 
     CHAPTER is a name such as 4-sfp; all chapters if it is left out. Rows of records that were changed after
     they were written are named, and not used.
     """
+    if csv and as_json:
+        raise ParameterError("--csv and --json are two formats; give one of them")
     from filterwise import claims
     from filterwise.runs.row_digests import EditedRow
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        table = claims.ledger(chapter, profile)
+        found = list(claims.findings(chapter, profile))
+    table = claims.table_of(found)
     for words in dict.fromkeys(str(each.message) for each in said):
         click.echo(f"filterwise: {words}", err=True)
     status = int(any(issubclass(each.category, EditedRow) for each in said))
+    if as_json:
+        json.dump(claims.entries(found), sys.stdout, indent=1, ensure_ascii=False, allow_nan=False)
+        click.echo()
+        return status
     if csv:
         table.to_csv(sys.stdout, index=False)
         return status

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from filterwise import claims
+from filterwise.claims.ledger_grid import SCALES
 from filterwise.errors import ParameterError
 from filterwise.figures.book_figure import BookFigure
 from filterwise.figures.captions import NotYet, Shown, captioned, marked_up
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 #: Rows of the at-a-glance table, as :attr:`Chapter.paper_scale` names them.
 SCALE = ("network", "images", "epochs", "seeds", "hardware", "time")
-SCALES = {"quick": "toy", "cifar": "small", "short": "short", "paper": "full"}
 _NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
 _VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
@@ -152,10 +152,10 @@ class Page:
         return self.figure(picture_strip(ds.images[places], labels), words, name or f"fig-{_slug(ds)}")
 
     def claims(self) -> Shown:
-        """The chapter's claims beside what was measured; profiles of which nothing was are folded."""
+        """The chapter's grid of verdicts, then its claims card by card; scales without records are folded."""
         ledger = self.ledger()
         judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
-        parts = []
+        parts = [claims.chapter_grid(self.chapter.name, **self.folders)]
         for profile in (name for name in PROFILES if name in set(ledger["profile"])):
             table = claims.chapter_table(self.chapter.name, profile, **self.folders)
             if profile in judged:

@@ -1,0 +1,81 @@
+"""The ledger for other programs: plain values, one entry a claim and profile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from filterwise.claims.estimates import Estimate
+from filterwise.claims.registered import quantity_of
+from filterwise.claims.verdict import Finding
+
+
+def entries(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings as values that JSON takes; what is not a number is None.
+
+    Each entry has ``claim``, ``chapter``, ``statement``, ``verdict`` and ``why``; ``paper`` (value, text,
+    source, where); ``scope`` (profile, data, device, n seeds); ``criterion`` (text, rule, note); and
+    ``measured``, for each quantity and arm its value, spread, interval, seeds, control, and the half-widths
+    that seeds alone and test images alone give.
+    """
+    return [_entry(finding) for finding in found]
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    claim, measured = finding.claim, finding.estimates()
+    rule = claim.criterion.rule
+    return {
+        "chapter": claim.chapter,
+        "claim": claim.id,
+        "statement": claim.statement,
+        "verdict": finding.verdict,
+        "why": finding.why,
+        "paper": {
+            "value": claim.paper.value,
+            "text": claim.paper.text,
+            "source": claim.paper.source,
+            "where": claim.where,
+        },
+        "scope": {
+            "profile": finding.profile,
+            "data": sorted({each.data for each in measured}),
+            "device": sorted({each.device for each in measured}),
+            "n": min((each.n for each in finding.headline or finding.parts), default=0),
+        },
+        "criterion": {
+            "text": claim.criterion.text,
+            "rule": rule.kind,
+            "method": rule.method if rule.kind == "interval" else None,
+            "level": rule.level if rule.kind == "interval" else None,
+            "seeds": claim.seeds,
+            "note": claim.note,
+        },
+        "measured": [_measured(each) for each in measured],
+        "provenance": {
+            "records": f"data/records/{claim.chapter}/{finding.profile}.csv",
+            "claims": f"data/claims/{claim.chapter}.yml",
+        },
+    }
+
+
+def _measured(part: Estimate) -> dict[str, Any]:
+    about = quantity_of(part.quantity)
+    return {
+        "quantity": part.quantity,
+        "says": about.says,
+        "unit": about.unit,
+        "arm": part.arm,
+        "value": _plain(part.value),
+        "spread": _plain(part.spread),
+        "interval": [_plain(part.low), _plain(part.high)],
+        "half_width_by_seeds": _plain(part.by_seeds),
+        "half_width_by_test_images": _plain(part.by_images),
+        "n": part.n,
+        "seeds": dict(zip(map(str, part.seeds), map(_plain, part.values), strict=True)),
+        "control": {"value": _plain(part.control), "says": about.control},
+    }
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
