@@ -221,14 +221,17 @@ def test_resampled_seeds_are_those_that_are_drawn():
 
     def evaluate(table):
         asked.append(tuple(table["seed"]))
-        return {"a": table["x"].mean()} | ({"b": 1.0} if 8 in set(table["seed"]) else {})
+        rare = {"b": 1.0} if 8 in set(table["seed"]) else {}  # 19 of 27 draws
+        often = {} if set(table["seed"]) == {8} else {"c": 1.0}  # 26 of 27
+        return {"a": table["x"].mean()} | rare | often
 
     draws = intervals.resampled(records, evaluate, np.random.default_rng(0), resamples=300)
     drawn = np.sort(np.random.default_rng(0).integers(0, 3, size=(300, 3)), axis=1)
     runs = [[1.0, 2.0], [4.0], [8.0]]
     expected = [np.mean(np.concatenate([runs[i] for i in draw])) for draw in drawn]
     assert np.allclose(draws["a"], expected)
-    assert len(draws["b"]) == sum(2 in draw for draw in drawn)
+    assert "b" not in draws  # where it exists the seed 8 was drawn, which is no random choice
+    assert len(draws["c"]) == sum(set(draw) != {2} for draw in drawn)
     assert len(asked) == len(set(asked)) == 10  # multisets of three out of three
 
 

@@ -11,6 +11,8 @@ from scipy import special
 RESAMPLES = 4000
 POOLED_RESAMPLES = 400
 IMAGE_RESAMPLES = 100
+#: Share of resampled seeds on which a quantity may be undefined.
+UNDEFINED_DRAWS = 0.1
 
 
 def mean_interval(
@@ -111,7 +113,8 @@ def resampled(
 
     Seeds (column ``seed``) are drawn with replacement; a seed drawn twice brings its runs twice. Few seeds
     have few different draws, and each is evaluated once: ``known`` holds what ``evaluate`` (records -> arm ->
-    value) gave before for draws (numbers of seeds, ascending), and new ones are added.
+    value) gave before for draws (numbers of seeds, ascending), and new ones are added. An arm whose quantity
+    does not exist on a tenth of the draws or more has no values: those that remain are no random ones.
     """
     seeds = records["seed"].to_numpy()
     rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
@@ -123,5 +126,5 @@ def resampled(
             known[draw] = evaluate(records.iloc[np.concatenate([rows[i] for i in draw])])
         for arm, value in known[draw].items():
             found.setdefault(arm, []).append(value)
-    values = {arm: np.array(each) for arm, each in found.items()}
-    return {arm: each[~np.isnan(each)] for arm, each in values.items()}
+    values = {arm: np.array(each)[~np.isnan(each)] for arm, each in found.items()}
+    return {arm: each for arm, each in values.items() if len(each) > (1 - UNDEFINED_DRAWS) * len(drawn)}
