@@ -125,15 +125,23 @@ class Study:
         """One plan with several head orders."""
         return [self.arm(base, plan, order, seed) for order in orders for seed in seeds]
 
-    def rates(self, base: str, rates: Iterable[float]) -> list[Arm]:
-        """The same grid of learning rates for V and A-VGG, judged on a fifth of the training images."""
-        found = []
-        for plan, order in (("V", ""), (LATE_PLAN, LATE_ORDER)):
-            for rate in rates:
-                arm = self.arm(base, plan, order, 0, kind="tuning", lr=rate)
-                run = arm.run.replace(**{"data_options.held_out": 0.2})
-                found.append(replace(arm, network=f"{arm.network} tuning", base=None, run=run))
-        return found
+    def rates(
+        self,
+        base: str,
+        rates: Iterable[float],
+        late: Iterable[tuple[str, str]] = ((LATE_PLAN, LATE_ORDER),),
+        seeds: Iterable[int] = (0,),
+    ) -> list[Arm]:
+        """The same grid of learning rates for V and each late plan and order, judged on a fifth of the
+        training images that is kept back."""
+        arms, tried = (("V", ""), *late), tuple(rates)
+        return [self.tried(base, *pools, rate, seed) for seed in seeds for pools in arms for rate in tried]
+
+    def tried(self, base: str, plan: str, order: str, rate: float, seed: int) -> Arm:
+        """One training that is judged on images kept back; it belongs to no comparison."""
+        arm = self.arm(base, plan, order, seed, kind="tuning", lr=rate)
+        run = arm.run.replace(**{"data_options.held_out": 0.2})
+        return replace(arm, network=f"{'' if plan == 'V' else 'a'}{base} tuning", base=None, run=run)
 
 
 def _pools(plan: str, order: str) -> dict[str, Any]:

@@ -16,11 +16,16 @@ from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
 from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
 DEPTHS = (6, 8, 13, 14, 16)
 _BOTH = (("V", ""), (LATE_PLAN, LATE_ORDER))
+_L3 = ("AP2-MP2", "MP2-AP2")
 _OTHERS = [order for order in HEADS if order != LATE_ORDER]
+#: What is tried on images kept back: every late order whose plan stays below four times V's operations.
+_LATE = tuple([(LATE_PLAN, order) for order in HEADS] + [("L3", order) for order in _L3])
+_RATES = (0.05, 0.1, 0.2)
 _RELU = {"fc_activation": "relu"}
 
 _MINI = Recipe(
@@ -56,7 +61,17 @@ def arms(profile: str) -> list[list[Arm]]:
     ['vgg-mini V, 4 epochs, seed 0', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 0']
     """
     check_choice("profile", profile, _ARMS)
-    return _ARMS[profile]()
+    return _once(_ARMS[profile]())
+
+
+def _once(listed: list[list[Arm]]) -> list[list[Arm]]:
+    """The lists without the trainings that an earlier comparison has already."""
+    seen: set[Run] = set()
+    found = []
+    for group in listed:
+        found.append([arm for arm in dict.fromkeys(group) if arm.run not in seen])
+        seen.update(arm.run for arm in group)
+    return found
 
 
 def _quick() -> list[list[Arm]]:
@@ -74,16 +89,29 @@ def _cifar() -> list[list[Arm]]:
         s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),
         s.heads("vgg6", seeds, LATE_PLAN, _OTHERS),
         s.comparison("vgg8", seeds, LATE_PLAN, LATE_ORDER),
-        s.heads("vgg6", seeds, "L3", ("AP2-MP2", "MP2-AP2")),
+        s.heads("vgg6", seeds, "L3", _L3),
         s.rates("vgg6", (0.02, 0.05, 0.1, 0.2)),
-        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in seeds],
+        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in range(5)],
         [s.arm("vgg16", "V", "", seed) for seed in range(5)]
         + [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed) for seed in (3, 4)],
         [s.arm("vgg6", *pools, seed, **bare) for pools in _BOTH for seed in seeds],
         [s.arm("vgg16", LATE_PLAN, LATE_ORDER, seed) for seed in seeds],
         [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
+        *[
+            s.rates(base, _RATES, late, (seed,))
+            for seed in (0, 1)
+            for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
+        ],
+        [arm for base in ("vgg6", "vgg8") for arm in s.comparison(base, range(5), "L3", "MP2-AP2")],
+        [arm for seed in range(5) for base in ("vgg6", "vgg8") for arm in _order_pairs(base, seed)],
     ]
+
+
+def _order_pairs(base: str, seed: int) -> list[Arm]:
+    """Both orders of every two pools: plan L2 at sizes 2 and 4, plan L3 at 2 and 2."""
+    pools = [(LATE_PLAN, order) for order in HEADS if "-" in order] + [("L3", order) for order in _L3]
+    return [CIFAR.arm(base, *each, seed) for each in pools]
 
 
 def _full(s: Study) -> list[list[Arm]]:
@@ -120,7 +148,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     listed = arms(profile)
     first = listed[0][0]
     return [
-        arm.job(_same_but_seed(arm, first), priority)
+        replace(arm.job(_same_but_seed(arm, first), priority), bundle="tuning" if arm.kind == "tuning" else "")
         for priority, group in enumerate(listed)
         for arm in group
     ]
