@@ -1,4 +1,4 @@
-"""Runs that are compared, paired by seed: at equal epochs, at equal compute, and in the two orders of pools."""
+"""Runs that are compared, paired by seed: at equal epochs or compute, in both orders of their pools."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def paired(first: pd.DataFrame, second: pd.DataFrame, same_rate: bool = True) ->
     [[0.1, -0.05]]
     """
     rows = []
-    for (data, seed), left in first.groupby(["data", "seed"], sort=False):
+    for _, left in first.groupby(["data", "seed"], sort=False):
+        data, seed = left["data"].iloc[0], left["seed"].iloc[0]
         right = second[(second["data"] == data) & (second["seed"] == seed)]
         pairs = [
             (one, other)

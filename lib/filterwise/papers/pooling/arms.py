@@ -56,7 +56,18 @@ class Arm:
             "width": self.run.model_kwargs.get("width", 1.0),
             "lr": self.run.recipe.lr,
         }
-        return Job(self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority)
+        bundle = "tuning" if self.kind == "tuning" else ""
+        return Job(
+            self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority, bundle=bundle
+        )
+
+    def untrained_job(self, priority: int = 0) -> Job:
+        """The control of the arm's routes: the same measurement with the initial weights."""
+        job = self.job(priority=priority)
+        about = {**dict(job.about), "arm_kind": "untrained"}
+        return replace(
+            job, name=f"{self.name}, untrained", measure="pooling.untrained", options=(), about=about
+        )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Plan, order and learning rate as chosen on training images kept back, for both sides alike.
 
 Looks at rates are trainings of kind ``tuning``: on four fifths of the training images, judged on the others.
-The test images have no say in the choice, so what the chosen arms reach on them is not the largest of several.
+The test images have no say in the choice, so an accuracy of the chosen arms is not the largest of several.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def choices(records: pd.DataFrame) -> dict[tuple[str, str], tuple[Choice, Choice
     fewest operations, then the lowest rate. Without a common seed, or without plan V, nothing is chosen.
     """
     found = {}
-    for (base, data), runs in looks(records).groupby(["base", "data"], sort=False):
+    for _, runs in looks(records).groupby(["base", "data"], sort=False):
+        base, data = str(runs["base"].iloc[0]), str(runs["data"].iloc[0])
         # (plan, order, lr) -> seed -> accuracy
         tried: dict[tuple[str, str, float], dict[int, float]] = defaultdict(dict)
         macs: dict[tuple[str, str, float], float] = {}
@@ -83,5 +84,5 @@ def choices(records: pd.DataFrame) -> dict[tuple[str, str], tuple[Choice, Choice
             best = max(side, key=means.__getitem__) if side else None
             sides.append(Choice(base, data, *best, means[best], len(seeds), len(side)) if best else None)
         if sides[0] is not None:
-            found[str(base), str(data)] = (sides[0], sides[1])
+            found[base, data] = (sides[0], sides[1])
     return found

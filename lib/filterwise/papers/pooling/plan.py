@@ -147,11 +147,20 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """
     listed = arms(profile)
     first = listed[0][0]
-    return [
-        replace(arm.job(_same_but_seed(arm, first), priority), bundle="tuning" if arm.kind == "tuning" else "")
+    found = [
+        arm.job(_same_but_seed(arm, first), priority)
         for priority, group in enumerate(listed)
         for arm in group
     ]
+    if profile in ("quick", "cifar"):  # where the routes are claimed of trained networks, control beside them
+        found += [arm.untrained_job(len(listed)) for arm in _two_pools(listed)]
+    return found
+
+
+def _two_pools(listed: list[list[Arm]]) -> list[Arm]:
+    """The compared arms whose head has two pools, whose order can be turned round."""
+    arms = [arm for group in listed for arm in group if arm.kind == "main" and "-" in arm.order]
+    return [arm for arm in arms if arm.run.model_kwargs.get("fc_activation", "linear") == "linear"]
 
 
 def _same_but_seed(arm: Arm, other: Arm) -> bool:
