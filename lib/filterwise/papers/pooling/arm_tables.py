@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from filterwise.figures.tables import need
-from filterwise.papers.pooling.quantities import COMPARED_KINDS, paired
+from filterwise.papers.pooling.arm_pairs import COMPARED_KINDS, paired
 
 _COLUMNS = ("base", "plan", "order", "arm_kind", "fc_activation", "arm", "m")
 

@@ -14,6 +14,8 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, rows_of
 
+#: plan, order, rate
+Candidate = tuple[str, str, float]
 _COLUMNS = ("network", "arm_kind", "plan", "order", "lr", "seed", "data", "macs", "accuracy")
 
 
@@ -60,29 +62,40 @@ def looks(records: pd.DataFrame) -> pd.DataFrame:
 def choices(records: pd.DataFrame) -> dict[tuple[str, str], tuple[Choice, Choice | None]]:
     """(base, data) -> the best of plan V, and the best of the late ones; the latter None if none was tried.
 
-    The highest mean accuracy over the seeds that all trainings of a base share; of equal ones that of the
-    fewest operations, then the lowest rate. Without a common seed, or without plan V, nothing is chosen.
+    Candidates are all plans and orders at the rates that every one of them was tried with, so both sides have
+    one grid. The best has the highest mean accuracy over the seeds that all candidates share; of equal ones
+    the one of the fewest operations, then of the lowest rate. Without a common rate and seed, or without plan
+    V, nothing is chosen.
     """
     found = {}
     for _, runs in looks(records).groupby(["base", "data"], sort=False):
         base, data = str(runs["base"].iloc[0]), str(runs["data"].iloc[0])
-        # (plan, order, lr) -> seed -> accuracy
-        tried: dict[tuple[str, str, float], dict[int, float]] = defaultdict(dict)
-        macs: dict[tuple[str, str, float], float] = {}
-        for run in rows_of(runs, "plan", "order", "lr", "seed", "accuracy", "macs"):
-            tried[run.plan, run.order, run.lr][int(run.seed)] = run.accuracy
-            macs[run.plan, run.order, run.lr] = run.macs
-        seeds = set.intersection(*(set(each) for each in tried.values()))
-        means = {
-            arm: round(float(np.mean([each[seed] for seed in seeds])), 6)
-            for arm, each in tried.items()
-            if seeds
-        }
+        means, macs, seeds = _means(runs)
         sides: list[Choice | None] = []
         for late in (False, True):
             side = sorted((arm for arm in means if (arm[0] != "V") == late), key=lambda a: (macs[a], a[2], a))
             best = max(side, key=means.__getitem__) if side else None
-            sides.append(Choice(base, data, *best, means[best], len(seeds), len(side)) if best else None)
+            sides.append(Choice(base, data, *best, means[best], seeds, len(side)) if best else None)
         if sides[0] is not None:
             found[base, data] = (sides[0], sides[1])
     return found
+
+
+def _means(runs: pd.DataFrame) -> tuple[dict[Candidate, float], dict[Candidate, float], int]:
+    """Mean accuracy and operations of each candidate of one base, and over how many seeds."""
+    tried: dict[Candidate, dict[int, float]] = defaultdict(dict)
+    macs: dict[Candidate, float] = {}
+    for run in rows_of(runs, "plan", "order", "lr", "seed", "accuracy", "macs"):
+        tried[run.plan, run.order, run.lr][int(run.seed)] = run.accuracy
+        macs[run.plan, run.order, run.lr] = run.macs
+    grids: dict[tuple[str, str], set[float]] = defaultdict(set)
+    for plan, order, rate in tried:
+        grids[plan, order].add(rate)
+    common = set.intersection(*grids.values())
+    kept = {arm: each for arm, each in tried.items() if arm[2] in common}
+    seeds = set.intersection(*map(set, kept.values())) if kept else set()
+    if not seeds:
+        return {}, macs, 0
+    # rounded, because a mean's last bit depends on the order of its terms and would break a tie
+    means = {arm: round(float(np.mean([each[s] for s in seeds])), 6) for arm, each in kept.items()}
+    return means, macs, len(seeds)
