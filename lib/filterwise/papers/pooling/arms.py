@@ -19,6 +19,8 @@ from filterwise.training.recipe import Recipe
 LATE_PLAN, LATE_ORDER = "L2", "AP2-MP4"
 #: The six orders of one or two pools that divide a side by 8.
 HEADS = tuple(pools.orders(8))
+#: Kinds of arms at rates of their own, each a bundle that is recorded by itself.
+BUNDLES = ("tuning", "chosen")
 _VGG_STAGES = range(5)
 
 
@@ -41,7 +43,7 @@ class Arm:
     def name(self) -> str:
         """E.g. ``vgg6 V, 12 epochs, seed 0``."""
         parts = [f"{self.base or self.network} {self.plan} {self.order}".strip()]
-        parts += [f"rate {self.run.recipe.lr:g}"] if self.kind == "tuning" else []
+        parts += [f"rate {self.run.recipe.lr:g}"] if self.kind in BUNDLES else []
         return f"{', '.join(parts)}, {self.run.recipe.epochs} epochs, seed {self.run.seed}"
 
     def job(self, exact: bool = False, priority: int = 0) -> Job:
@@ -56,7 +58,7 @@ class Arm:
             "width": self.run.model_kwargs.get("width", 1.0),
             "lr": self.run.recipe.lr,
         }
-        bundle = "tuning" if self.kind == "tuning" else ""
+        bundle = self.kind if self.kind in BUNDLES else ""
         return Job(
             self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority, bundle=bundle
         )
@@ -106,7 +108,11 @@ class Study:
 
     def epochs_at_equal_compute(self, base: str, plan: str, order: str) -> int:
         """Epochs that give plan V the operations of another plan's training."""
-        return round(self.recipe.epochs * self.macs(base, plan, order) / self.macs(base, "V", ""))
+        return self.epochs_of_compute((base, "V", ""), (base, plan, order))
+
+    def epochs_of_compute(self, arm: tuple[str, str, str], other: tuple[str, str, str]) -> int:
+        """Epochs that give an arm (base, plan, order) the operations of another one's training."""
+        return round(self.recipe.epochs * self.macs(*other) / self.macs(*arm))
 
     def macs(self, base: str, plan: str, order: str) -> int:
         """Multiply-accumulates of one image's forward pass."""
@@ -131,6 +137,18 @@ class Study:
             if long != self.recipe.epochs:
                 found.append(self.arm(base, "V", "", seed, kind="equal compute", epochs=long))
         return found
+
+    def at_rate(
+        self, base: str, plan: str, order: str, rate: float, seeds: Iterable[int], epochs: int | None = None
+    ) -> list[Arm]:
+        """One arm at the rate that was chosen for it, for the recipe's epochs or others.
+
+        Its kind is ``chosen`` where the rate is not the recipe's: other comparisons leave it out.
+        """
+        own, epochs = self.recipe, epochs or self.recipe.epochs
+        kind = "main" if epochs == own.epochs else "equal compute"
+        kind = kind if rate == own.lr else "chosen"
+        return [self.arm(base, plan, order, seed, kind=kind, lr=rate, epochs=epochs) for seed in seeds]
 
     def heads(self, base: str, seeds: Iterable[int], plan: str, orders: Iterable[str]) -> list[Arm]:
         """One plan with several head orders."""

@@ -42,6 +42,10 @@ class Choice:
     among: int
 
 
+#: (base, data) -> the best of plan V and of the late plans, None where none of these was tried
+Chosen = dict[tuple[str, str], tuple[Choice, Choice | None]]
+
+
 def looks(records: pd.DataFrame) -> pd.DataFrame:
     """The trainings that were judged on images kept back, with their ``base``; empty without any.
 
@@ -59,8 +63,8 @@ def looks(records: pd.DataFrame) -> pd.DataFrame:
     return found.assign(base=bases, order=found["order"].astype(object).where(late, ""))
 
 
-def choices(records: pd.DataFrame) -> dict[tuple[str, str], tuple[Choice, Choice | None]]:
-    """(base, data) -> the best of plan V, and the best of the late ones; the latter None if none was tried.
+def choices(records: pd.DataFrame) -> Chosen:
+    """The best of plan V and the best of the late plans, of each base and set of images.
 
     Candidates are all plans and orders at the rates that every one of them was tried with, so both sides have
     one grid. The best has the highest mean accuracy over the seeds that all candidates share; of equal ones

@@ -8,6 +8,7 @@ as many more epochs as its operations are fewer).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
+from filterwise.papers.pooling.held_out_choice import Chosen, choices
 from filterwise.runs.jobs import Job
+from filterwise.runs.records import load_records
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
@@ -86,6 +89,11 @@ def _quick() -> list[list[Arm]]:
 def _cifar() -> list[list[Arm]]:
     s, seeds = CIFAR, range(3)
     bare: dict[str, Any] = {"options": {"batch_norm": False}, "kind": "control", "lr": 0.02}
+    looks = [
+        s.rates(base, _RATES, late, (seed,))
+        for seed in (0, 1)
+        for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
+    ]
     return [
         s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),
         s.heads("vgg6", seeds, LATE_PLAN, _OTHERS),
@@ -99,14 +107,40 @@ def _cifar() -> list[list[Arm]]:
         [s.arm("vgg16", LATE_PLAN, LATE_ORDER, seed) for seed in seeds],
         [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
-        *[
-            s.rates(base, _RATES, late, (seed,))
-            for seed in (0, 1)
-            for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
-        ],
+        *looks,
+        _chosen(s, [arm for group in looks for arm in group], "cifar"),
         [arm for base in ("vgg6", "vgg8") for arm in s.comparison(base, range(5), "L3", "MP2-AP2")],
         [arm for seed in range(5) for base in ("vgg6", "vgg8") for arm in _order_pairs(base, seed)],
     ]
+
+
+def chosen_arms(study: Study, found: Chosen) -> list[Arm]:
+    """What the choice on images kept back asks for, five seeds each: V, late, and V at late's compute; and
+    for claim P2 the late side of eight layers at the compute of sixteen layers in plan V.
+
+    ``found`` is what :func:`filterwise.papers.pooling.held_out_choice.choices` gives.
+    """
+    arms: list[Arm] = []
+    bases = {base: both for (base, _), both in found.items()}
+    for base, (early, late) in bases.items():
+        arms += study.at_rate(base, "V", "", early.lr, range(5))
+        if late is not None:
+            long = study.epochs_at_equal_compute(base, late.plan, late.order)
+            arms += study.at_rate(base, late.plan, late.order, late.lr, range(5))
+            arms += study.at_rate(base, "V", "", early.lr, range(5), long)
+    shallow = bases["vgg8"][1] if "vgg8" in bases else None
+    if shallow is not None and "vgg16" in bases:
+        pools = shallow.plan, shallow.order
+        epochs = study.epochs_of_compute(("vgg8", *pools), ("vgg16", "V", ""))
+        arms += study.at_rate("vgg8", *pools, shallow.lr, range(5), epochs)
+    return arms
+
+
+def _chosen(study: Study, looks: Sequence[Arm], profile: str) -> list[Arm]:
+    """The chosen arms once all looks at rates are among the records; before that the choice can change."""
+    records = load_records("1-pooling", profile)
+    missing = {arm.job().settings for arm in looks} - set(records["settings"])
+    return [] if missing else chosen_arms(study, choices(records))
 
 
 def _order_pairs(base: str, seed: int) -> list[Arm]:
