@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
@@ -108,7 +110,7 @@ def _cifar() -> list[list[Arm]]:
         [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
         *looks,
-        _chosen(s, [arm for group in looks for arm in group], "cifar"),
+        chosen_once_recorded(s, [arm for each in looks for arm in each], load_records("1-pooling", "cifar")),
         [arm for base in ("vgg6", "vgg8") for arm in s.comparison(base, range(5), "L3", "MP2-AP2")],
         [arm for seed in range(5) for base in ("vgg6", "vgg8") for arm in _order_pairs(base, seed)],
     ]
@@ -136,9 +138,8 @@ def chosen_arms(study: Study, found: Chosen) -> list[Arm]:
     return arms
 
 
-def _chosen(study: Study, looks: Sequence[Arm], profile: str) -> list[Arm]:
-    """The chosen arms once all looks at rates are among the records; before that the choice can change."""
-    records = load_records("1-pooling", profile)
+def chosen_once_recorded(study: Study, looks: Sequence[Arm], records: pd.DataFrame) -> list[Arm]:
+    """:func:`chosen_arms` once all ``looks`` are among the records; till then the choice can turn."""
     missing = {arm.job().settings for arm in looks} - set(records["settings"])
     return [] if missing else chosen_arms(study, choices(records))
 
