@@ -11,7 +11,7 @@ from route_reference import TABLE
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.papers.pooling import arm_tables, measure, plan
-from filterwise.papers.pooling.arm_pairs import COMPUTE_TOLERANCE, runs_by_order, shared_seeds
+from filterwise.papers.pooling.arm_pairs import COMPUTE_TOLERANCE, order_pairs, runs_by_order, shared_seeds
 from filterwise.papers.pooling.arms import HEADS
 from filterwise.papers.pooling.held_out_choice import Choice
 from filterwise.runs.jobs import check_jobs
@@ -99,19 +99,24 @@ def test_the_choice_waits_for_all_looks():
     assert plan.chosen_once_recorded(plan.CIFAR, looks, pd.DataFrame({"settings": []})) == []
 
 
-def test_every_order_that_can_be_turned_round_has_its_untrained_control():
-    for profile in ("quick", "cifar"):
-        jobs = plan.jobs(profile)
-        plain = {job.run for job in jobs if job.measure == "pooling.untrained"}
-        pairs = {
-            job.run
-            for job in jobs
-            if job.measure == "pooling.arm"
-            and dict(job.about)["arm_kind"] == "main"
-            and dict(job.about)["fc_activation"] == "linear"
-            and "-" in dict(job.about)["order"]
-        }
-        assert plain == pairs
+@pytest.mark.parametrize("profile", ["quick", "cifar"])
+def test_every_pair_of_orders_has_its_untrained_controls(profile):
+    jobs = plan.jobs(profile)
+    plain = [dict(job.about) | {"seed": job.run.seed} for job in jobs if job.measure == "pooling.untrained"]
+    assert all(about["arm_kind"] == "untrained" for about in plain)
+    found = {(about["base"], about["plan"], about["order"], about["seed"]) for about in plain}
+    assert len(found) == len(plain)
+    arms = [arm for group in plan.arms(profile) for arm in group if arm.kind == "main"]
+    orders: dict[tuple, set] = {}
+    for arm in arms:
+        orders.setdefault((arm.base, arm.plan, arm.run.seed), set()).add(arm.order)
+    expected = {
+        (base, pools, order, seed)
+        for (base, pools, seed), listed in orders.items()
+        for pair in order_pairs(listed)
+        for order in pair
+    }
+    assert found == expected
 
 
 def test_all_six_head_orders_are_run_with_three_seeds():

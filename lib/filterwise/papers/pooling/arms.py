@@ -64,8 +64,11 @@ class Arm:
         )
 
     def untrained_job(self, priority: int = 0) -> Job:
-        """The control of the arm's routes: the same measurement with the initial weights."""
-        job = self.job(priority=priority)
+        """The control of the arm's routes: the same measurement with the initial weights.
+
+        The run's training does not show in it, so it is cut to one epoch.
+        """
+        job = replace(self.job(priority=priority), runs=self.run.replace(**{"recipe.epochs": 1}))
         about = {**dict(job.about), "arm_kind": "untrained"}
         return replace(
             job, name=f"{self.name}, untrained", measure="pooling.untrained", options=(), about=about

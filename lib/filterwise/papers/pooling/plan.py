@@ -109,10 +109,9 @@ def _cifar() -> list[list[Arm]]:
         [s.arm("vgg16", LATE_PLAN, LATE_ORDER, seed) for seed in seeds],
         [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
+        *[[arm for base in ("vgg6", "vgg8") for arm in _orders_and_l3(base, seed)] for seed in range(5)],
         *looks,
         chosen_once_recorded(s, [arm for each in looks for arm in each], load_records("1-pooling", "cifar")),
-        [arm for base in ("vgg6", "vgg8") for arm in s.comparison(base, range(5), "L3", "MP2-AP2")],
-        [arm for seed in range(5) for base in ("vgg6", "vgg8") for arm in _order_pairs(base, seed)],
     ]
 
 
@@ -144,10 +143,11 @@ def chosen_once_recorded(study: Study, looks: Sequence[Arm], records: pd.DataFra
     return [] if missing else chosen_arms(study, choices(records))
 
 
-def _order_pairs(base: str, seed: int) -> list[Arm]:
-    """Both orders of every two pools: plan L2 at sizes 2 and 4, plan L3 at 2 and 2."""
+def _orders_and_l3(base: str, seed: int) -> list[Arm]:
+    """Both orders of every two pools, in plan L2 at sizes 2 and 4 and in plan L3 at 2 and 2; and V at the
+    small compute of plan L3."""
     pools = [(LATE_PLAN, order) for order in HEADS if "-" in order] + [("L3", order) for order in _L3]
-    return [CIFAR.arm(base, *each, seed) for each in pools]
+    return [*CIFAR.comparison(base, (seed,), *pools[-1]), *(CIFAR.arm(base, *each, seed) for each in pools)]
 
 
 def _full(s: Study) -> list[list[Arm]]:
@@ -183,20 +183,27 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """
     listed = arms(profile)
     first = listed[0][0]
-    found = [
-        arm.job(_same_but_seed(arm, first), priority)
-        for priority, group in enumerate(listed)
-        for arm in group
-    ]
-    if profile in ("quick", "cifar"):  # where the routes are claimed of trained networks, control beside them
-        found += [arm.untrained_job(len(listed)) for arm in _two_pools(listed)]
+    turned = _in_both_orders(listed) if profile in ("quick", "cifar") else set()  # where P8 is decided
+    found = []
+    for priority, group in enumerate(listed):
+        found += [arm.job(_same_but_seed(arm, first), priority) for arm in group]
+        found += [arm.untrained_job(priority) for arm in group if arm in turned]
     return found
 
 
-def _two_pools(listed: list[list[Arm]]) -> list[Arm]:
-    """The compared arms whose head has two pools, whose order can be turned round."""
-    arms = [arm for group in listed for arm in group if arm.kind == "main" and "-" in arm.order]
-    return [arm for arm in arms if arm.run.model_kwargs.get("fc_activation", "linear") == "linear"]
+def _in_both_orders(listed: list[list[Arm]]) -> set[Arm]:
+    """The compared arms with two pools whose other order is listed as well: their routes are compared."""
+    known = {
+        (arm.base, arm.plan, arm.run.recipe, arm.run.seed, arm.order): arm
+        for group in listed
+        for arm in group
+        if arm.kind == "main" and "-" in arm.order
+    }
+    return {arm for (*same, order), arm in known.items() if (*same, _turned(order)) in known}
+
+
+def _turned(order: str) -> str:
+    return "-".join(reversed(order.split("-")))
 
 
 def _same_but_seed(arm: Arm, other: Arm) -> bool:
