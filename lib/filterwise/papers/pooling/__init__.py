@@ -54,10 +54,14 @@ CHAPTER = Chapter(
         Sentence(
             "P8",
             {
-                "holds": "Max first and average first send as many routes to different places, in trained "
-                "networks too.",
-                "fails": "That the order of the pools moves the routes of trained networks was not found.",
-                "undecided": "Whether the order of the pools moves trained routes is undecided.",
+                "holds": "Max first and average first send as many routes to different places, and further "
+                "apart in trained than in untrained networks (ratio of spreads, trained minus untrained "
+                "{P8.values}).",
+                "fails": "Max first and average first send as many routes to different places, but that is "
+                "the pools' geometry: training does not add to it (ratio of spreads, trained minus untrained "
+                "{P8.values}).",
+                "undecided": "Max first and average first send as many routes to different places; whether "
+                "training adds to what the pools alone do is undecided.",
             },
         ),
     ),

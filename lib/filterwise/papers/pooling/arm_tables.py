@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from filterwise.figures.tables import need
-from filterwise.papers.pooling.quantities import COMPARED_KINDS, paired
+from filterwise.papers.pooling.arm_pairs import COMPARED_KINDS, paired, runs_by_order
+from filterwise.papers.pooling.held_out_choice import choices, looks
+from filterwise.papers.pooling.quantities import late_pooling_gain
 
 _COLUMNS = ("base", "plan", "order", "arm_kind", "fc_activation", "arm", "m")
 
@@ -129,21 +133,95 @@ def spreads(table: pd.DataFrame) -> str:
     )
 
 
-def trained_routes(table: pd.DataFrame) -> pd.DataFrame:
-    """Routes of trained networks by plan and order: how many, how far apart, and the inequality's share."""
+def trained_routes(table: pd.DataFrame, records: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Routes of trained networks by plan and order: how many, how far apart, and the inequality's share.
+
+    ``records`` may hold the same networks before their training; their spread stands beside that after it.
+    """
     names = {
         "trained_routes": "routes a filter",
         "trained_spread": "spread (pixels)",
         "order_inequality_share_activations": "share with AP(MP) ≥ MP(AP)",
     }
     need(table, "plan", "order", *names)
-    found = table.groupby(["plan", "order"], sort=False)[list(names)].mean()
-    return found.rename(columns=names)
+    found = table.groupby(["plan", "order"], sort=False)[list(names)].mean().rename(columns=names)
+    if records is None or "untrained_spread" not in records:
+        return found
+    same = records[records["base"].isin(table["base"].unique()) & (records["arm_kind"] == "untrained")]
+    before = same.groupby(["plan", "order"])["untrained_spread"].mean()
+    found.insert(2, "spread before training", before.reindex(found.index))
+    return found
+
+
+def order_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """Max first minus average first, pair by pair: mean, standard error, and p of a paired t-test.
+
+    The last column is Holm's: the smallest of several p is small by chance, so each is multiplied by the
+    number of pairs that are not smaller, and none is less than one before it.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``base``, ``plan``, ``order``, ``data``, ``seed``, ``epochs``,;
+        ``accuracy``
+    """
+    need(table, "base", "plan", "order", "data", "seed", "epochs", "accuracy")
+    rows = []
+    for (_, base, plan, order, *_), seeds in runs_by_order(table[table["plan"] != "V"]).items():
+        gaps = np.array([one.accuracy - other.accuracy for one, other in seeds.values()])
+        error = gaps.std(ddof=1) / np.sqrt(len(gaps)) if len(gaps) > 1 else np.nan
+        p = 2 * special.stdtr(len(gaps) - 1, -abs(gaps.mean()) / error) if error > 0 else np.nan
+        turned = "-".join(reversed(order.split("-")))
+        pair = f"{base} {plan} {_arrow(order)} − {_arrow(turned)}"
+        row = {"pair": pair, "difference": gaps.mean(), "standard error": error, "seeds": len(gaps), "p": p}
+        rows.append(row)
+    columns = ["pair", "difference", "standard error", "seeds", "p"]
+    found = pd.DataFrame(rows, columns=columns).set_index("pair").sort_values("p", kind="stable")
+    left = int(found["p"].notna().sum()) - np.arange(len(found))
+    return found.assign(**{"p, Holm": (found["p"] * left).cummax().clip(upper=1.0)})
 
 
 def rates(records: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy by learning rate and plan, of the looks at rates on images kept back."""
-    need(records, "arm_kind", "lr", "plan", "accuracy")
-    looks = records[records["arm_kind"] == "tuning"]
-    found = looks.pivot_table(index="lr", columns="plan", values="accuracy").rename_axis(index="rate")
-    return found.rename(index=lambda rate: f"{rate:g}")
+    """Accuracy on images kept back by arm and learning rate, the mean over the seeds that were tried."""
+    found = looks(records)
+    arms = (found["base"] + " " + found["plan"] + " " + found["order"].map(_arrow)).str.strip()
+    table = found.assign(arm=arms).pivot_table(index="arm", columns="lr", values="accuracy", sort=False)
+    return table.sort_index(axis=1).rename(columns=lambda rate: f"rate {rate:g}").rename_axis(columns=None)
+
+
+def chosen(records: pd.DataFrame) -> pd.DataFrame:
+    """What those images chose, a row a side of a network: plan, order, rate, and accuracy there."""
+    rows = [
+        {
+            "network": side.base,
+            "plan": side.plan,
+            "order": _arrow(side.order) or "–",
+            "rate": side.lr,
+            "accuracy, images kept back": side.accuracy,
+            "seeds": side.seeds,
+            "chosen among": side.among,
+        }
+        for both in choices(records).values()
+        for side in both
+        if side is not None
+    ]
+    return pd.DataFrame(rows).set_index("network") if rows else pd.DataFrame()
+
+
+def chosen_gains(records: pd.DataFrame) -> pd.DataFrame:
+    """Late minus V on the test images, both as chosen: mean at equal epochs and at equal compute, seeds."""
+    found = pd.DataFrame(late_pooling_gain(records) if choices(records) else [])
+    if found.empty:
+        return found
+    found["arm"] = found["arm"].str.split(",").str[0].map(_arrow_words)
+    table = found.groupby("arm", sort=False).agg(
+        epochs=("value", "mean"),
+        spread=("value", "std"),
+        compute=("control", "mean"),
+        seeds=("seed", "nunique"),
+    )
+    names = {"epochs": "at equal epochs", "spread": "standard deviation", "compute": "at equal compute"}
+    return table.rename(columns=names)
+
+
+def _arrow_words(arm: str) -> str:
+    return re.sub(r"(?<=P\d)-(?=[AM]P)", "→", arm)

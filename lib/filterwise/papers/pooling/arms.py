@@ -19,6 +19,8 @@ from filterwise.training.recipe import Recipe
 LATE_PLAN, LATE_ORDER = "L2", "AP2-MP4"
 #: The six orders of one or two pools that divide a side by 8.
 HEADS = tuple(pools.orders(8))
+#: Kinds of arms at rates of their own, each a bundle that is recorded by itself.
+BUNDLES = ("tuning", "chosen")
 _VGG_STAGES = range(5)
 
 
@@ -41,7 +43,7 @@ class Arm:
     def name(self) -> str:
         """E.g. ``vgg6 V, 12 epochs, seed 0``."""
         parts = [f"{self.base or self.network} {self.plan} {self.order}".strip()]
-        parts += [f"rate {self.run.recipe.lr:g}"] if self.kind == "tuning" else []
+        parts += [f"rate {self.run.recipe.lr:g}"] if self.kind in BUNDLES else []
         return f"{', '.join(parts)}, {self.run.recipe.epochs} epochs, seed {self.run.seed}"
 
     def job(self, exact: bool = False, priority: int = 0) -> Job:
@@ -56,7 +58,21 @@ class Arm:
             "width": self.run.model_kwargs.get("width", 1.0),
             "lr": self.run.recipe.lr,
         }
-        return Job(self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority)
+        bundle = self.kind if self.kind in BUNDLES else ""
+        return Job(
+            self.name, self.run, "pooling.arm", {"exact": exact}, about, priority=priority, bundle=bundle
+        )
+
+    def untrained_job(self, priority: int = 0) -> Job:
+        """The control of the arm's routes: the same measurement with the initial weights.
+
+        The run's training does not show in it, so it is cut to one epoch.
+        """
+        job = replace(self.job(priority=priority), runs=self.run.replace(**{"recipe.epochs": 1}))
+        about = {**dict(job.about), "arm_kind": "untrained"}
+        return replace(
+            job, name=f"{self.name}, untrained", measure="pooling.untrained", options=(), about=about
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,11 @@ class Study:
 
     def epochs_at_equal_compute(self, base: str, plan: str, order: str) -> int:
         """Epochs that give plan V the operations of another plan's training."""
-        return round(self.recipe.epochs * self.macs(base, plan, order) / self.macs(base, "V", ""))
+        return self.epochs_of_compute((base, "V", ""), (base, plan, order))
+
+    def epochs_of_compute(self, arm: tuple[str, str, str], other: tuple[str, str, str]) -> int:
+        """Epochs that give an arm (base, plan, order) the operations of another one's training."""
+        return round(self.recipe.epochs * self.macs(*other) / self.macs(*arm))
 
     def macs(self, base: str, plan: str, order: str) -> int:
         """Multiply-accumulates of one image's forward pass."""
@@ -121,19 +141,39 @@ class Study:
                 found.append(self.arm(base, "V", "", seed, kind="equal compute", epochs=long))
         return found
 
+    def at_rate(
+        self, base: str, plan: str, order: str, rate: float, seeds: Iterable[int], epochs: int | None = None
+    ) -> list[Arm]:
+        """One arm at the rate that was chosen for it, for the recipe's epochs or others.
+
+        Its kind is ``chosen`` where the rate is not the recipe's: other comparisons leave it out.
+        """
+        own, epochs = self.recipe, epochs or self.recipe.epochs
+        kind = "main" if epochs == own.epochs else "equal compute"
+        kind = kind if rate == own.lr else "chosen"
+        return [self.arm(base, plan, order, seed, kind=kind, lr=rate, epochs=epochs) for seed in seeds]
+
     def heads(self, base: str, seeds: Iterable[int], plan: str, orders: Iterable[str]) -> list[Arm]:
         """One plan with several head orders."""
         return [self.arm(base, plan, order, seed) for order in orders for seed in seeds]
 
-    def rates(self, base: str, rates: Iterable[float]) -> list[Arm]:
-        """The same grid of learning rates for V and A-VGG, judged on a fifth of the training images."""
-        found = []
-        for plan, order in (("V", ""), (LATE_PLAN, LATE_ORDER)):
-            for rate in rates:
-                arm = self.arm(base, plan, order, 0, kind="tuning", lr=rate)
-                run = arm.run.replace(**{"data_options.held_out": 0.2})
-                found.append(replace(arm, network=f"{arm.network} tuning", base=None, run=run))
-        return found
+    def rates(
+        self,
+        base: str,
+        rates: Iterable[float],
+        late: Iterable[tuple[str, str]] = ((LATE_PLAN, LATE_ORDER),),
+        seeds: Iterable[int] = (0,),
+    ) -> list[Arm]:
+        """The same grid of learning rates for V and each late plan and order, judged on a fifth of the
+        training images that is kept back."""
+        arms, tried = (("V", ""), *late), tuple(rates)
+        return [self.tried(base, *pools, rate, seed) for seed in seeds for pools in arms for rate in tried]
+
+    def tried(self, base: str, plan: str, order: str, rate: float, seed: int) -> Arm:
+        """One training that is judged on images kept back; it belongs to no comparison."""
+        arm = self.arm(base, plan, order, seed, kind="tuning", lr=rate)
+        run = arm.run.replace(**{"data_options.held_out": 0.2})
+        return replace(arm, network=f"{'' if plan == 'V' else 'a'}{base} tuning", base=None, run=run)
 
 
 def _pools(plan: str, order: str) -> dict[str, Any]:

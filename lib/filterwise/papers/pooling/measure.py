@@ -11,8 +11,10 @@ from torch import Tensor
 from filterwise.data.imageset import ImageSet
 from filterwise.measure import route_counting as pools
 from filterwise.measure.network_routes import gradient_sparsity, route_maps
+from filterwise.measure.study_layers import untrained
 from filterwise.models.pools import parse_order
 from filterwise.runs.measuring import measurements
+from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
 
 #: Pairs of sizes (average, max) whose two orders are compared on 8x8 maps.
@@ -32,6 +34,27 @@ def arm(result: Result, *, exact: bool = False) -> tuple[dict[str, Any], dict[st
     row, maps = network_routes(result)
     row["train_accuracy"] = result.train_accuracy()
     return {**row, **(exact_routes(result.run.seed) if exact else {})}, maps if result.run.seed == 0 else {}
+
+
+@measurements("pooling.untrained")
+def untrained_arm(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The control of ``trained_routes`` and ``trained_spread``: the same before training.
+
+    Its initial weights are the run's own; its batch norms are fitted to training images.
+    """
+    train = result.train_set()
+    net = untrained(beginning(result.run, train, result.start(), result.device), train)
+    maps = route_maps(net, _first(result.test_set(), FOLLOWED).images, device=result.device)
+    count, spread = _head_routes(maps.mask)
+    return {"untrained_routes": count, "untrained_spread": spread}, {}
+
+
+def _head_routes(mask: Tensor) -> tuple[float, float | None]:
+    """Routes a map and image of bool (N, F, h, w), and their spread over the maps that have any."""
+    maps = mask.flatten(0, 1)
+    found = maps[maps.any(-1).any(-1)]
+    spread = float(pools.spread(found).mean()) if len(found) else None
+    return float(maps.sum((1, 2)).double().mean()), spread
 
 
 def exact_routes(seed: int) -> dict[str, float]:
@@ -87,12 +110,7 @@ def network_routes(result: Result) -> tuple[dict[str, Any], dict[str, np.ndarray
     }
     row |= {f"route_share@{layer}": float(sparsity.loc[layer, "routes"]) for layer in sparsity.index}
     maps = route_maps(net, test.images, device=result.device)
-    mask = maps.mask.flatten(0, 1)
-    found = mask[mask.any(-1).any(-1)]
-    row |= {
-        "trained_routes": float(mask.sum((1, 2)).double().mean()),
-        "trained_spread": float(pools.spread(found).mean()) if len(found) else None,
-    }
+    row["trained_routes"], row["trained_spread"] = _head_routes(maps.mask)
     order = result.run.model_kwargs.get("order")
     if order and _total(order) == 8 and maps.activation.shape[-1] == 8:
         row["order_inequality_share_activations"] = inequality_share(maps.activation[:50].flatten(0, 1))

@@ -8,19 +8,30 @@ as many more epochs as its operations are fewer).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
+from filterwise.papers.pooling.held_out_choice import Chosen, choices
 from filterwise.runs.jobs import Job
+from filterwise.runs.records import load_records
+from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
 DEPTHS = (6, 8, 13, 14, 16)
 _BOTH = (("V", ""), (LATE_PLAN, LATE_ORDER))
+_L3 = ("AP2-MP2", "MP2-AP2")
 _OTHERS = [order for order in HEADS if order != LATE_ORDER]
+#: What is tried on images kept back: every late order whose plan stays below four times V's operations.
+_LATE = tuple([(LATE_PLAN, order) for order in HEADS] + [("L3", order) for order in _L3])
+#: On the way to these 0.2 was tried in three arms of six layers, and was the best of none.
+_RATES = (0.02, 0.05, 0.1)
 _RELU = {"fc_activation": "relu"}
 
 _MINI = Recipe(
@@ -56,7 +67,17 @@ def arms(profile: str) -> list[list[Arm]]:
     ['vgg-mini V, 4 epochs, seed 0', 'vgg-mini after 2 AP2-MP4, 4 epochs, seed 0']
     """
     check_choice("profile", profile, _ARMS)
-    return _ARMS[profile]()
+    return _once(_ARMS[profile]())
+
+
+def _once(listed: list[list[Arm]]) -> list[list[Arm]]:
+    """The lists without the trainings that an earlier comparison has already."""
+    seen: set[Run] = set()
+    found = []
+    for group in listed:
+        found.append([arm for arm in dict.fromkeys(group) if arm.run not in seen])
+        seen.update(arm.run for arm in group)
+    return found
 
 
 def _quick() -> list[list[Arm]]:
@@ -70,20 +91,63 @@ def _quick() -> list[list[Arm]]:
 def _cifar() -> list[list[Arm]]:
     s, seeds = CIFAR, range(3)
     bare: dict[str, Any] = {"options": {"batch_norm": False}, "kind": "control", "lr": 0.02}
+    looks = [
+        s.rates(base, _RATES, late, (seed,))
+        for seed in (0, 1)
+        for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
+    ]
     return [
         s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),
         s.heads("vgg6", seeds, LATE_PLAN, _OTHERS),
         s.comparison("vgg8", seeds, LATE_PLAN, LATE_ORDER),
-        s.heads("vgg6", seeds, "L3", ("AP2-MP2", "MP2-AP2")),
-        s.rates("vgg6", (0.02, 0.05, 0.1, 0.2)),
-        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in seeds],
+        s.heads("vgg6", seeds, "L3", _L3),
+        s.rates("vgg6", (*_RATES, 0.2)),
+        [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed, _RELU) for seed in range(5)],
         [s.arm("vgg16", "V", "", seed) for seed in range(5)]
         + [s.arm("vgg8", LATE_PLAN, LATE_ORDER, seed) for seed in (3, 4)],
         [s.arm("vgg6", *pools, seed, **bare) for pools in _BOTH for seed in seeds],
         [s.arm("vgg16", LATE_PLAN, LATE_ORDER, seed) for seed in seeds],
         [s.arm(base, *pools, seed) for base in ("vgg13", "vgg14") for pools in _BOTH for seed in seeds],
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
+        *[[arm for base in ("vgg6", "vgg8") for arm in _orders_and_l3(base, seed)] for seed in range(5)],
+        *looks,
+        chosen_once_recorded(s, [arm for each in looks for arm in each], load_records("1-pooling", "cifar")),
     ]
+
+
+def chosen_arms(study: Study, found: Chosen) -> list[Arm]:
+    """What the choice on images kept back asks for, five seeds each: V, late, and V at late's compute; and
+    for claim P2 the late side of eight layers at the compute of sixteen layers in plan V.
+
+    ``found`` is what :func:`filterwise.papers.pooling.held_out_choice.choices` gives.
+    """
+    arms: list[Arm] = []
+    bases = {base: both for (base, _), both in found.items()}
+    for base, (early, late) in bases.items():
+        arms += study.at_rate(base, "V", "", early.lr, range(5))
+        if late is not None:
+            long = study.epochs_at_equal_compute(base, late.plan, late.order)
+            arms += study.at_rate(base, late.plan, late.order, late.lr, range(5))
+            arms += study.at_rate(base, "V", "", early.lr, range(5), long)
+    shallow = bases["vgg8"][1] if "vgg8" in bases else None
+    if shallow is not None and "vgg16" in bases:
+        pools = shallow.plan, shallow.order
+        epochs = study.epochs_of_compute(("vgg8", *pools), ("vgg16", "V", ""))
+        arms += study.at_rate("vgg8", *pools, shallow.lr, range(5), epochs)
+    return arms
+
+
+def chosen_once_recorded(study: Study, looks: Sequence[Arm], records: pd.DataFrame) -> list[Arm]:
+    """:func:`chosen_arms` once all ``looks`` are among the records; till then the choice can turn."""
+    missing = {arm.job().settings for arm in looks} - set(records["settings"])
+    return [] if missing else chosen_arms(study, choices(records))
+
+
+def _orders_and_l3(base: str, seed: int) -> list[Arm]:
+    """Both orders of every two pools, in plan L2 at sizes 2 and 4 and in plan L3 at 2 and 2; and V at the
+    small compute of plan L3."""
+    pools = [(LATE_PLAN, order) for order in HEADS if "-" in order] + [("L3", order) for order in _L3]
+    return [*CIFAR.comparison(base, (seed,), *pools[-1]), *(CIFAR.arm(base, *each, seed) for each in pools)]
 
 
 def _full(s: Study) -> list[list[Arm]]:
@@ -119,11 +183,27 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """
     listed = arms(profile)
     first = listed[0][0]
-    return [
-        arm.job(_same_but_seed(arm, first), priority)
-        for priority, group in enumerate(listed)
+    turned = _in_both_orders(listed) if profile in ("quick", "cifar") else set()  # where P8 is decided
+    found = []
+    for priority, group in enumerate(listed):
+        found += [arm.job(_same_but_seed(arm, first), priority) for arm in group]
+        found += [arm.untrained_job(priority) for arm in group if arm in turned]
+    return found
+
+
+def _in_both_orders(listed: list[list[Arm]]) -> set[Arm]:
+    """The compared arms with two pools whose other order is listed as well: their routes are compared."""
+    known = {
+        (arm.base, arm.plan, arm.run.recipe, arm.run.seed, arm.order): arm
+        for group in listed
         for arm in group
-    ]
+        if arm.kind == "main" and "-" in arm.order
+    }
+    return {arm for (*same, order), arm in known.items() if (*same, _turned(order)) in known}
+
+
+def _turned(order: str) -> str:
+    return "-".join(reversed(order.split("-")))
 
 
 def _same_but_seed(arm: Arm, other: Arm) -> bool:
