@@ -110,18 +110,38 @@ def test_arrays_are_small_and_say_which_filters(found):
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
-def test_jobs_are_distinct_and_have_three_seeds_each(profile):
+def test_jobs_are_distinct_and_every_network_has_three_seeds(profile):
     listed = plan.jobs(profile)
     check_jobs(listed)
-    assert [job.run.seed for job in listed[:3]] == [0, 1, 2]
+    seeds = {}
+    for job in listed:
+        seeds.setdefault(job.name.rpartition(", seed ")[0], []).append(job.run.seed)
+    assert all(each == [0, 1, 2] for each in seeds.values())
     assert all(job.cost_seconds > 0 for job in listed)
 
 
-def test_cifar_profile_starts_with_three_seeds_of_vgg6_on_cifar10():
-    first = plan.jobs("cifar")[:3]
-    assert {(job.run.model, job.run.data) for job in first} == {("vgg6", "cifar10")}
-    assert sorted(job.run.seed for job in first) == [0, 1, 2]
-    assert min(job.run.recipe.epochs for job in first) >= 10
+def test_cifar_profile_has_a_seed_of_every_network_on_ten_labels_before_the_second_of_any():
+    listed = sorted(plan.jobs("cifar"), key=lambda job: job.priority)
+    ten = [(job.run.seed, job.run.model) for job in listed if job.run.data == "cifar10"]
+    assert [seed for seed, _ in ten] == sorted(seed for seed, _ in ten)
+    assert {model for seed, model in ten if seed == 0} == {"vgg6", "vgg16", "avgg6", "avgg16"}
+    assert min(job.run.recipe.epochs for job in listed) >= 10
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
+def test_the_rate_of_heads_falls_a_hundredfold(profile):
+    for job in plan.jobs(profile):
+        options = dict(job.options)
+        recipe = sfp_measure.head_recipe(options["head_epochs"], False, options.get("head_fall", 0))
+        last = recipe.learning_rate(recipe.epochs * 10 - 1, 10)
+        assert recipe.learning_rate(0, 10) / last > 99.9
+
+
+def test_a_rate_that_rises_or_has_no_time_to_fall_is_refused():
+    with pytest.raises(ParameterError, match="head_fall"):
+        sfp_measure.head_recipe(10, False, 0.5)
+    with pytest.raises(ParameterError, match="head_epochs"):
+        sfp_measure.head_recipe(1, False, 100)
 
 
 def test_unknown_profile():
