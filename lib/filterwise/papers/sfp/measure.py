@@ -197,7 +197,7 @@ def few_labels(
         own_train, own_test = train.only_labels(labels), test.only_labels(labels)
         own = with_steps_of(recipe, len(train), len(own_train))
         accuracies.append(accuracy_among(trained, labels, own_test, result.device))
-        found = {}
+        found: dict[str, float] = {}
         for prefix, net in (("few_", trained), ("few_untrained_", control)):
             one = study_layers(
                 net, own_train, own_test, only or None, thresholds=(), recipe=own, seed=result.run.seed,
@@ -206,7 +206,7 @@ def few_labels(
             found |= _per_layer(one, prefix)
         parts.append({name: value for name, value in found.items() if "shuffled" not in name})
     means = pd.DataFrame(parts).mean()  # a layer's ratio that one draw has not is the mean of the others
-    return {**row, "few_accuracy": float(np.mean(accuracies)), **means.to_dict()}, {}
+    return {**row, "few_accuracy": float(np.mean(accuracies)), **{str(k): v for k, v in means.items()}}, {}
 
 
 @measurements("sfp.layers")

@@ -27,6 +27,8 @@ THREE_LAYERS_NAME = "vgg-three"
 HEAD_FALL = 100.0
 #: The few labels on which networks of many labels are measured as well: the papers' smallest number.
 FEW = 3
+#: The numbers of labels K of the error against K: below all labels, of which there is only one set.
+COUNTS = (3, 5, 10, 20, 40, 60, 80)
 #: The layers of a sixteen-layer network that are measured where the features of all would fill the memory:
 #: those of VGG-16 with a pool at their end, and the neighbours of the tenth.
 AFTER_POOLS = tuple(f"features.{layer}" for layer in (2, 4, 7, 9, 10, 11, 13))
@@ -90,11 +92,10 @@ def page_jobs(
 
 def _quick() -> list[Job]:
     listed = []
-    counts = (3, 5, 10, 20, 40, 60, 80)
     for name, stages in ((SIX_LAYERS_NAME, SIX_LAYERS), (THREE_LAYERS_NAME, THREE_LAYERS)):
         for seed in SEEDS:
             run = Run("vgg", "digit-pairs", QUICK, seed, None, stages, {"n": 3000})
-            listed.append(_job(run, name, 60, head_epochs=10, head_fall=HEAD_FALL, counts=counts, few=FEW))
+            listed.append(_job(run, name, 60, head_epochs=10, head_fall=HEAD_FALL, counts=COUNTS, few=FEW))
     for seed in SEEDS:
         run = Run("vgg", "parts", PARTS, seed, 40, SIX_LAYERS, {"n": 2000, "n_test": 1000})
         listed.append(_job(run, SIX_LAYERS_NAME, 25, head_epochs=10, head_fall=HEAD_FALL, priority=1))
@@ -102,24 +103,27 @@ def _quick() -> list[Job]:
 
 
 def _cifar() -> list[Job]:
-    """A first seed of every network comes before the second of any; 100 labels with sixteen layers last."""
-    counts = (3, 5, 10, 20, 40, 60, 80)
-    ten, hundred = ("cifar10", (), 0), ("tiny-imagenet-100", counts, FEW)
-    kinds = [
-        ("vgg6", ten, {}, 300),
-        ("vgg6", hundred, {}, 1000),
-        ("vgg16", ten, {"only": AFTER_POOLS}, 1000),
-        ("avgg16", ten, {"only": AFTER_POOLS}, 1500),
-        ("avgg6", ten, {}, 400),
-    ]
-    ordered = [(kind, seed) for seed in SEEDS for kind in kinds]
-    ordered += [(("vgg16", hundred, {"only": AFTER_POOLS}, 2200), seed) for seed in SEEDS]
-    listed = []
-    for (model, (data, some, few), layers, seconds), seed in ordered:
+    """A first seed of every network comes before the second of any; sixteen layers on 100 labels are last."""
+    ten, hundred = "cifar10", "tiny-imagenet-100"
+    kinds = [("vgg6", ten, 300), ("vgg6", hundred, 1000), ("vgg16", ten, 1000), ("avgg16", ten, 1500)]
+    order = [(*kind, seed) for seed in SEEDS for kind in [*kinds, ("avgg6", ten, 400)]]
+    order += [("vgg16", hundred, 2200, seed) for seed in SEEDS]
+    listed: list[Job] = []
+    for model, data, seconds, seed in order:
         options = {"width": 0.25, **({"plan": "L3"} if model.startswith("a") else {})}
         run = Run(model, data, CIFAR, seed, model_options=options)
-        heads = {"head_epochs": 20, "head_fall": HEAD_FALL, **layers}
-        job = _job(run, model, seconds, **heads, counts=some, few=few, priority=len(listed))
+        many = data == hundred
+        job = _job(
+            run,
+            model,
+            seconds,
+            head_epochs=20,
+            counts=COUNTS if many else (),
+            priority=len(listed),
+            head_fall=HEAD_FALL,
+            only=AFTER_POOLS if model.endswith("16") else (),
+            few=FEW if many else 0,
+        )
         listed.append(job)
     return listed
 
