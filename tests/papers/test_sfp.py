@@ -154,17 +154,17 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     recipe = Recipe(epochs=2, batch=20, flip=False, shift=0)
     options = {"stages": STAGES}
     run = fw.runs.Run("vgg", "parts", recipe, 0, 8, options, {"n": 160, "n_test": 80})
-    job = fw.runs.Job(
-        "tiny", run, "sfp.layers", {"head_epochs": 2, "counts": (2, 3, 4, 6, 8)}, {"network": "tiny"}
-    )
+    measured = {"head_epochs": 2, "head_fall": 100, "counts": (2, 3, 4, 5, 6, 8), "few": 3}
+    job = fw.runs.Job("tiny", run, "sfp.layers", measured, {"network": "tiny"})
     result = fw.runs.result(run, root=tmp_path, device="cpu")
     found = fw.runs.measured((result,), job.measure, job.options)
     records = pd.DataFrame([fw.runs.row(job, [result], found)])
     assert len(found.arrays) > 0
     single = [
-        "probe_rank_correlation", "last_head_gap", "probe_gain", "preferred_share", "labels_covered",
+        "probe_rank_correlation", "last_head_gap", "probe_gain_by_training", "preferred_share",
+        "preferred_share_by_training", "labels_covered", "labels_covered_by_training",
         "single_filter_accuracy_in_chances", "filters_without_cluster", "noise_ratio", "snr_ratio",
-        "error_line_correlation", "error_line_slope",
+        "noise_ratio_by_training", "snr_ratio_by_training", "error_growth_exponent", "error_line_slope",
     ]  # fmt: skip
     for name in single:
         table = fw.claims.measure(name, records)
@@ -172,11 +172,16 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     for name in ("probe_rank_correlation", "noise_ratio", "snr_ratio"):
         assert fw.claims.measure(name, records)["control"].notna().all(), name
     assert 0 <= fw.claims.measure("preferred_share", records)["value"][0] <= 1
+    assert records["head_rate_left"][0] == pytest.approx(0.01)
+    both = pd.concat([records, records.assign(network="other")], ignore_index=True)
+    for name in [one for one in single if not one.startswith("error_")]:
+        table = fw.claims.measure(name, both, {"ends": True})
+        assert [arm.split(", ")[2] for arm in table["arm"]] == ["8 labels"] * 2 + ["3 labels"] * 2, name
     # the study is kept with the run and comes back whole
-    study = sfp_measure.read_study(result.measured("sfp.study", head_epochs=2, augmented=False))
+    study = sfp_measure.read_study(result.measured("sfp.study", head_epochs=2, head_fall=100))
     again = study_layers.study(
         result.network(), result.train_set(), result.test_set(),
-        recipe=sfp_measure.head_recipe(2, augmented=False), seed=0, device="cpu",
+        recipe=sfp_measure.head_recipe(2, False, 100), seed=0, device="cpu",
     )  # fmt: skip
     pd.testing.assert_frame_equal(study.table, again.table, check_dtype=False)
     for layer in again.layers:
