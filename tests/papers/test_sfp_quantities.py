@@ -165,7 +165,7 @@ def test_an_order_that_is_there_without_training_gains_nothing():
     ]
     table = pd.DataFrame(rows)
     assert claims.measure("snr_follows_accuracy", table)[["value", "control"]].iloc[0].tolist() == [1, 1]
-    assert claims.measure("snr_follows_accuracy", table, {"gain": True})["value"].tolist() == [-1]
+    assert claims.measure("snr_gain_follows_accuracy", table)["value"].tolist() == [-1]
 
 
 def test_networks_are_compared_on_the_seeds_that_all_of_them_have():

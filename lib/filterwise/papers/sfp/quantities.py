@@ -239,11 +239,18 @@ def cluster_growth_with_labels(records: pd.DataFrame) -> Rows:
 
 
 @quantity("snr_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
-def snr_follows_accuracy(records: pd.DataFrame, gain: bool = False) -> Rows:
-    """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, one arm per data set and K.
+def snr_follows_accuracy(records: pd.DataFrame) -> Rows:
+    """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, an arm a data set and K."""
+    return _order_of_networks(records, gain=False)
 
-    With ``gain`` of their accuracy and of how much higher the ratio is than that of untrained convolutions.
-    """
+
+@quantity("snr_gain_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
+def snr_gain_follows_accuracy(records: pd.DataFrame) -> Rows:
+    """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, trained minus untrained."""
+    return _order_of_networks(records, gain=True)
+
+
+def _order_of_networks(records: pd.DataFrame, gain: bool) -> Rows:
     arms: dict[tuple[str, int], dict[str, Rows]] = {}
     for run in _last_layer(records):
         arms.setdefault((run["data"], run["labels"]), {}).setdefault(run["network"], []).append(run)
