@@ -113,10 +113,24 @@ def test_a_line_and_a_root_are_told_apart_under_noise():
     random = np.random.default_rng(0)
     found = {}
     for name, shape in (("line", lambda k: 0.006 * k), ("root", lambda k: 0.06 * np.sqrt(k))):
-        noisy = [[0.05 + shape(k) + 0.004 * random.normal() for k in COUNTS] for _ in range(40)]
+        noisy = [[0.05 + shape(k) + 0.03 * random.normal() / np.sqrt(k) for k in COUNTS] for _ in range(80)]
         assert np.median([np.corrcoef(COUNTS, one)[0, 1] for one in noisy]) > 0.95
         found[name] = np.quantile([growth_exponent(COUNTS, one) for one in noisy], [0.025, 0.975])
     assert found["root"][1] < 0.75 < found["line"][0] < 1 < found["line"][1] < 1.25
+
+
+def test_the_fit_is_weighted_least_squares():
+    """Against scipy, which fits offset, slope and exponent at once."""
+    from scipy import optimize
+
+    errors_ = [0.05, 0.12, 0.14, 0.21, 0.33, 0.36, 0.44]
+
+    def model(k, a, b, gamma):
+        return a + b * np.asarray(k) ** gamma
+
+    sigma = 1 / np.sqrt(COUNTS)
+    expected, _ = optimize.curve_fit(model, COUNTS, errors_, (0.0, 0.05, 0.5), sigma=sigma)
+    assert growth_exponent(COUNTS, errors_) == pytest.approx(expected[2], abs=0.011)
 
 
 def test_only_equal_numbers_of_draws_are_compared():

@@ -45,7 +45,8 @@ def growth_exponent(counts: Sequence[float], errors: Sequence[float]) -> float:
     r"""gamma of the least-squares fit error = a + b (K^gamma - 1) / gamma, of :data:`EXPONENTS`.
 
     A line has gamma = 1, a root 1/2; at gamma = 0 the fit is a + b log K. The offset a is free: a line need
-    not go through the origin. Too few K, or errors that are all equal, give not a number.
+    not go through the origin. Errors count with weight K, because both their test images and the labels they
+    are a mean of are K times as many. Too few K, or errors that are all equal, give not a number.
 
     >>> K = [3, 5, 10, 20, 40, 60, 80]
     >>> [growth_exponent(K, [0.1 + 0.01 * k**gamma for k in K]) for gamma in (1, 0.5)]
@@ -53,11 +54,12 @@ def growth_exponent(counts: Sequence[float], errors: Sequence[float]) -> float:
     """
     if len(counts) < LABEL_COUNTS_NEEDED or len(set(errors)) < 2:
         return float("nan")
-    logs = np.log(np.asarray(counts, dtype=float))
-    error = np.asarray(errors, dtype=float) - np.mean(errors)
+    weights = np.asarray(counts, dtype=float)
+    logs = np.log(weights)
     shapes = np.stack([np.expm1(gamma * logs) / gamma if gamma else logs for gamma in EXPONENTS])
-    shapes -= shapes.mean(axis=1, keepdims=True)
-    explained = (shapes @ error) ** 2 / (shapes**2).sum(axis=1)
+    shapes -= np.average(shapes, axis=1, weights=weights)[:, None]
+    error = np.asarray(errors, dtype=float) - np.average(errors, weights=weights)
+    explained = (shapes @ (weights * error)) ** 2 / (shapes**2 @ weights)
     return float(EXPONENTS[explained.argmax()])
 
 
