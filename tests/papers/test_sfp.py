@@ -1,5 +1,7 @@
 """Chapter 4's jobs and measurement, end to end on the procedural set."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from filterwise.papers.chapter import jobs as jobs_of
 from filterwise.papers.sfp import measure as sfp_measure
 from filterwise.papers.sfp import plan
 from filterwise.runs.jobs import check_jobs
+from filterwise.runs.records import load_records
 from filterwise.training import Recipe
 
 HEADS = Recipe(epochs=2, momentum=0.9, flip=False, shift=0)
@@ -135,6 +138,15 @@ def test_the_rate_of_heads_falls_a_hundredfold(profile):
         recipe = sfp_measure.head_recipe(options["head_epochs"], False, options.get("head_fall", 0))
         last = recipe.learning_rate(recipe.epochs * 10 - 1, 10)
         assert recipe.learning_rate(0, 10) / last > 99.9
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
+def test_no_committed_record_is_of_heads_that_still_learned(profile):
+    """Older rows, whose heads ended at 80 % of their rate, would count a network twice."""
+    records = load_records("4-sfp", profile, Path(__file__).parents[2] / "data" / "records")
+    if len(records):
+        assert (records["head_rate_left"] < 0.0101).all()
+        assert not records.duplicated(["network", "data", "labels", "seed"]).any()
 
 
 def test_a_rate_that_rises_or_has_no_time_to_fall_is_refused():

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.record_rows import has, joined, numbers, per_run, rows_of
+from filterwise.claims.record_rows import has, numbers, per_run, rows_of
 from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.sfp.error_growth import by_labels, growth_exponent, of_equal_draws, slope
 from filterwise.papers.sfp.label_extremes import at_both_ends
+from filterwise.papers.sfp.network_order import order_of_networks
 from filterwise.runs.layer_columns import by_layer
 
 UNTRAINED = "the same measurement on a network with untrained convolutions"
 MEAN_ERROR = "the same of the mean error, which no draw decides"
-NETWORKS_NEEDED = 3
 ONE_POSITION = ", layer of one position"
 
 Layers = Mapping[str, float]  # values of one run, bottom to top
@@ -241,50 +241,13 @@ def cluster_growth_with_labels(records: pd.DataFrame) -> Rows:
 @quantity("snr_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
 def snr_follows_accuracy(records: pd.DataFrame) -> Rows:
     """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, an arm a data set and K."""
-    return _order_of_networks(records, gain=False)
+    return order_of_networks(_last_layer(records), gain=False)
 
 
 @quantity("snr_gain_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
 def snr_gain_follows_accuracy(records: pd.DataFrame) -> Rows:
     """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, trained minus untrained."""
-    return _order_of_networks(records, gain=True)
-
-
-def _order_of_networks(records: pd.DataFrame, gain: bool) -> Rows:
-    arms: dict[tuple[str, int], dict[str, Rows]] = {}
-    for run in _last_layer(records):
-        arms.setdefault((run["data"], run["labels"]), {}).setdefault(run["network"], []).append(run)
-    rows = []
-    for (data, labels), networks in arms.items():
-        # a seed counts where every network has it
-        seeds = set.intersection(*({run["seed"] for run in runs} for runs in networks.values()))
-        if len(networks) < NETWORKS_NEEDED or not seeds:
-            continue
-        names = sorted(networks)
-        runs = [[run for run in networks[name] if run["seed"] in seeds] for name in names]
-        accuracy, trained, control = (
-            [float(np.mean([run[of] for run in each])) for each in runs]
-            for of in ("accuracy", "SNR_block", "untrained_SNR_block")
-        )
-        ratio = np.subtract(trained, control).tolist() if gain else trained
-        about = {of: joined(run[of] for each in runs for run in each) for of in ("data", "device")}
-        rows.append(
-            {
-                "arm": f"{' / '.join(names)}, {data}, {labels} labels",
-                "n": len(seeds),
-                "value": _kendall(accuracy, ratio),
-                "control": _kendall(accuracy, control),
-                **about,
-            }
-        )
-    return rows
-
-
-def _kendall(first: list[float], second: list[float]) -> float:
-    """Kendall's tau-b: agreement of the signs of all differences; of equal values not a number."""
-    one, two = (np.sign(np.subtract.outer(each, each)) for each in (first, second))
-    pairs = np.sqrt((one**2).sum() * (two**2).sum())
-    return float((one * two).sum() / pairs) if pairs else np.nan
+    return order_of_networks(_last_layer(records), gain=True)
 
 
 def _last_layer(records: pd.DataFrame) -> Rows:
