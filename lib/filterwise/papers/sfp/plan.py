@@ -110,9 +110,9 @@ def _quick() -> list[Job]:
 def _cifar() -> list[Job]:
     """A first seed of every network comes before the second of any; sixteen layers on 100 labels are last."""
     ten, hundred = "cifar10", "tiny-imagenet-100"
-    kinds = [("vgg6", ten, 250), ("vgg6", hundred, 1000), ("vgg16", ten, 800), ("avgg16", ten, 1200)]
-    order = [(*kind, seed) for seed in SEEDS for kind in [*kinds, ("avgg6", ten, 320)]]
-    order += [("vgg16", hundred, 1800, seed) for seed in SEEDS]
+    kinds = [("vgg6", ten, 220), ("vgg6", hundred, 600), ("vgg16", ten, 800), ("avgg16", ten, 1100)]
+    order = [(*kind, seed) for seed in SEEDS for kind in [*kinds, ("avgg6", ten, 260)]]
+    order += [("vgg16", hundred, 1300, seed) for seed in SEEDS]
     listed: list[Job] = []
     for model, data, seconds, seed in order:
         options = {"width": 0.25, **({"plan": "L3"} if model.startswith("a") else {})}
