@@ -77,8 +77,8 @@ _FOUND = (
     ),
     Sentence(
         "S7",
-        "From three labels to all, a filter's clusters grow {S7.values} times, in number or in size, where "
-        "the labels grow {S7.control_value} times; no rule was set ({scale}).",
+        "From three labels to all of a data set, a filter's clusters grow in number or in size, {S7.values} "
+        "times; no rule was set ({scale}).",
     ),
     Sentence(
         "S8",
