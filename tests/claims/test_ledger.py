@@ -30,8 +30,8 @@ def plant(root, noise, profile="quick", seeds=3, control=None):
         for number, layer in enumerate(LAYERS):
             row |= {f"n@{layer}": noise[number], f"SNR_block@{layer}": 1.0 / noise[number]}
             row |= {f"probe_accuracy@{layer}": 0.5 + 0.2 * number}
-            if control:
-                row[f"untrained_n@{layer}"] = control[number]
+            row |= {f"untrained_n@{layer}": (control or noise[:1] * 3)[number]}
+            row |= {f"untrained_SNR_block@{layer}": 1.0 / noise[0], f"untrained_probe_accuracy@{layer}": 0.5}
         records.write_record("4-sfp", profile, row, {}, root)
     return root
 
@@ -68,7 +68,7 @@ def test_ledger_of_planted_records(tmp_path):
     assert row["value"] == pytest.approx(0.1)
     assert (row["n"], row["data"], row["device"]) == (3, "planted <set>", "cpu")
     assert row["ours"].startswith("0.100 ± 0.000")
-    assert "not measured" in row["control"]
+    assert row["control"].startswith("1.000: ")
     assert math.isnan(row["paper_value"])
 
 

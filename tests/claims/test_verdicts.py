@@ -1,6 +1,7 @@
 """Verdicts on planted records: holds, fails, undecided, not measured."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,10 @@ def runs(noise, snr, accuracy=None, network="net", labels=10, seeds=None):
             row |= {f"N_c@{layer}": 1.5, f"C_s@{layer}": 2.0, f"no_cluster@{layer}": 0.0}
             row |= {f"positions@{layer}": 4.0, f"preferred_share@{layer}": 0.9}
             row |= {f"single_filter_accuracy@{layer}": 1.1 / labels}
+            # untrained convolutions: the same in every layer, and larger clusters
+            row |= {f"untrained_n@{layer}": 10.0, f"untrained_SNR_block@{layer}": 0.5}
+            row |= {f"untrained_probe_accuracy@{layer}": 0.3, f"untrained_preferred_share@{layer}": 0.8}
+            row |= {f"untrained_N_c@{layer}": 1.5, f"untrained_C_s@{layer}": 2.5}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -99,29 +104,37 @@ def test_one_failing_arm_fails_the_claim(sfp):
     assert [e.arm.split(",")[0] for e in finding.headline] == ["net", "other"]
 
 
-def test_a_claim_that_rests_on_others(sfp):
+@pytest.fixture(scope="module")
+def extremes(sfp):
+    """A claim that rests on S1 to S4 at the fewest and at the most labels."""
+    criterion = Criterion("c", claims=("S1", "S2", "S3", "S4"), at="label extremes")
+    return replace(sfp["S6"], criterion=criterion, options={})
+
+
+def test_a_claim_that_rests_on_others(sfp, extremes):
     noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
     small, large = runs(noise, snr, labels=10), runs(noise, snr, labels=40)
-    assert verdict(sfp["S6"], small, others=sfp) == "undecided"  # one number of labels only
-    assert verdict(sfp["S6"], pd.concat([small, large]), others=sfp) == "holds"
+    assert verdict(extremes, small, others=sfp) == "undecided"  # one number of labels only
+    assert verdict(extremes, pd.concat([small, large]), others=sfp) == "holds"
     middle = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=20)
-    assert verdict(sfp["S6"], pd.concat([small, middle, large]), others=sfp) == "holds"
+    assert verdict(extremes, pd.concat([small, middle, large]), others=sfp) == "holds"
     largest = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=50)
-    assert verdict(sfp["S6"], pd.concat([small, large, largest]), others=sfp) == "fails"
+    assert verdict(extremes, pd.concat([small, large, largest]), others=sfp) == "fails"
 
 
-def test_label_subsets_are_left_to_the_claim_about_label_numbers(sfp):
+def test_label_subsets_are_left_to_the_claim_about_label_numbers(sfp, extremes):
     noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
     few = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=3)
     both = pd.concat([runs(noise, snr, labels=40), few])
     assert verdict(sfp["S4"], both) == "holds"
-    assert verdict(sfp["S6"], both, others=sfp) == "fails"
+    assert verdict(extremes, both, others=sfp) == "fails"
     subset_alone = few.assign(data="tiny-imagenet-100")
     assert verdict(sfp["S4"], subset_alone) == "not measured"
 
 
 def test_report_only_is_never_a_pass(sfp):
-    both = pd.concat([runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3, labels=k) for k in (10, 40)])
+    both = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3, labels=40)
+    both = both.assign(**{"subset_N_c@K10": 1.5, "subset_C_s@K10": 2.0})
     finding = claims.find(sfp["S7"], both, "quick", np.random.default_rng(0))
     assert finding.verdict == "reported"
     assert "No pass rule" in finding.why
@@ -171,26 +184,30 @@ def test_estimate_rule_needs_no_interval():
 def test_ordering_of_networks(sfp):
     """S8: the better network has the better SNR in every seed, or in none."""
     noise = [GOOD_NOISE] * 3
-    low = runs(noise, [(0.5, 0.7, 1.0)] * 3, [(0.3, 0.6, 0.8)] * 3, "low")
-    high = runs(noise, [(0.5, 0.7, 2.0)] * 3, [(0.3, 0.6, 0.9)] * 3, "high")
-    turned = high.assign(**{"SNR_block@features.3": 0.5})
-    assert verdict(sfp["S8"], pd.concat([low, high]), "cifar") == "holds"
-    assert verdict(sfp["S8"], pd.concat([low, turned]), "cifar") == "fails"
-    assert verdict(sfp["S8"], low, "cifar") == "not measured"
+    low, middle, high = (
+        runs(noise, [(0.5, 0.7, ratio)] * 3, [(0.3, 0.6, accuracy)] * 3, name)
+        for name, ratio, accuracy in (("low", 1.0, 0.8), ("middle", 1.5, 0.85), ("high", 2.0, 0.9))
+    )
+    turned = high.assign(**{"SNR_block@features.3": 0.6})
+    assert verdict(sfp["S8"], pd.concat([low, middle, high]), "cifar") == "holds"
+    assert verdict(sfp["S8"], pd.concat([low, middle, turned]), "cifar") == "fails"
+    assert verdict(sfp["S8"], pd.concat([low, high]), "cifar") == "not measured"
 
 
 def test_error_against_labels(sfp):
     rng = np.random.default_rng(3)
-    counts = (3, 5, 10, 20, 40, 100)
+    counts = (3, 5, 10, 20, 40, 80)
     base = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
-    straight = base.assign(
-        **{f"largest_error@K{k}": 0.02 + 0.005 * k + 1e-3 * rng.normal(size=3) for k in counts}
-    )
-    saturated = base.assign(**{f"largest_error@K{k}": 0.5 * (1 - np.exp(-k / 3)) for k in counts})
-    few = base.assign(**{f"largest_error@K{k}": 0.01 * k for k in counts[:4]})
+
+    def planted_errors(of, counts):
+        columns = {f"{name}@K{k}": of(k) for k in counts for name in ("hardest_error", "mean_error")}
+        return base.assign(**columns, **{f"draws@K{k}": 10 for k in counts})
+
+    straight = planted_errors(lambda k: 0.02 + 0.005 * k + 1e-3 * rng.normal(size=3), counts)
+    root = planted_errors(lambda k: 0.02 + 0.05 * np.sqrt(k) + 1e-3 * rng.normal(size=3), counts)
     assert verdict(sfp["S5"], straight) == "holds"
-    assert verdict(sfp["S5"], saturated) == "fails"
-    assert verdict(sfp["S5"], few) == "not measured"
+    assert verdict(sfp["S5"], root) == "fails"
+    assert verdict(sfp["S5"], planted_errors(lambda k: 0.01 * k, counts[:4])) == "not measured"
 
 
 def test_t_interval_against_the_table():
@@ -239,7 +256,8 @@ def test_an_interval_that_decided_is_the_one_that_is_shown(sfp):
     records = runs([GOOD_NOISE] * 3, [GOOD_SNR] * 3)
     finding = claims.find(sfp["S4"], records, "quick", np.random.default_rng(0))
     shown = finding.estimates()
-    assert [each.quantity for each in shown] == ["noise_ratio", "snr_ratio"]
+    gains = ["noise_ratio_by_training", "snr_ratio_by_training"]
+    assert [each.quantity for each in shown] == ["noise_ratio", "snr_ratio", *gains]
     assert shown[0] is finding.parts[0]
 
 

@@ -18,6 +18,7 @@ from filterwise.measure import (
     maximal_errors,
     probe_heads,
 )
+from filterwise.measure.subsets import accuracy_among, with_steps_of
 
 RECIPE = HEAD_RECIPE.replace(epochs=3, batch=10, flip=False, shift=0)
 
@@ -73,10 +74,64 @@ def test_thousand_labels(net: nn.Sequential) -> None:
 
 
 def test_both_readings_of_maximal() -> None:
-    rows = {"labels": [3, 3, 5, 5], "error": [0.1, 0.2, 0.3, 0.5]}
-    errors = maximal_errors(pd.DataFrame(rows | {"largest_label_error": [0.2, 0.6, 0.4, 0.8]}))
-    assert errors.loc[3].tolist() == pytest.approx([2, 0.15, 0.2, 0.4])
-    assert errors.loc[5].tolist() == pytest.approx([2, 0.4, 0.5, 0.6])
+    rows = {
+        "labels": [3, 3, 5, 5],
+        "error": [0.1, 0.2, 0.3, 0.5],
+        "largest_label_error": [0.2, 0.6, 0.4, 0.8],
+    }
+    halves = {"error_even": [0.2, 0.1, 0.2, 0.6], "error_odd": [0.0, 0.3, 0.4, 0.4]}
+    errors = maximal_errors(pd.DataFrame(rows | halves))
+    columns = ["draws", "mean_error", "largest_error", "hardest_error", "largest_label_error"]
+    # the set that is worst on one half counts with its error on the other: 0.0 and 0.1, then 0.4 and 0.2
+    assert errors.loc[3, columns].tolist() == pytest.approx([2, 0.15, 0.2, 0.05, 0.4])
+    assert errors.loc[5, columns].tolist() == pytest.approx([2, 0.4, 0.5, 0.3, 0.6])
+
+
+def test_halves_of_the_test_images_have_every_label_alike(net: nn.Sequential) -> None:
+    train, test = pixel_set(4, 10, seed=1), pixel_set(4, 6, seed=2)
+    table = error_against_labels(net, "2", train, test, (3,), 5, RECIPE)
+    assert table["error"].tolist() == pytest.approx(((table["error_even"] + table["error_odd"]) / 2).tolist())
+
+
+def test_of_equally_hard_sets_the_hardest_is_not_the_luckiest() -> None:
+    """The largest of many noisy errors is too large; with the two halves it is right in the mean."""
+    random = np.random.default_rng(0)
+    truth, images = 0.2, 100
+    halves = random.binomial(images, truth, size=(400, 10, 2)) / images
+    tables = [
+        maximal_errors(
+            pd.DataFrame(
+                {"labels": 3, "error": each.mean(axis=1), "error_even": each[:, 0], "error_odd": each[:, 1]}
+            ).assign(largest_label_error=0.0)
+        ).loc[3]
+        for each in halves
+    ]
+    hardest = np.mean([table["hardest_error"] for table in tables])
+    largest = np.mean([table["largest_error"] for table in tables])
+    spread = np.sqrt(truth * (1 - truth) / images / 2 / 400)
+    assert hardest == pytest.approx(truth, abs=5 * spread)
+    assert largest > truth + 20 * spread
+
+
+def test_fewer_images_have_as_many_steps_and_the_rate_falls_as_far() -> None:
+    recipe = HEAD_RECIPE.replace(epochs=20, decay=100 ** (-1 / 19))
+    own = with_steps_of(recipe, 50_000, 1_500)
+    assert own.epochs == round(20 * 500 / 15)
+    assert own.learning_rate(0, 15) / own.learning_rate(own.epochs * 15 - 1, 15) == pytest.approx(100)
+
+
+def test_a_network_is_asked_among_few_of_its_labels() -> None:
+    test = pixel_set(3, 4, seed=2)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(test.images[0].numel(), 5))
+    own = torch.stack([test.images[test.labels == label].float().mean(0).flatten() for label in range(3)])
+    with torch.no_grad():
+        net[1].weight.zero_()
+        net[1].bias.copy_(torch.tensor([0.0, 9.0, 0.0, 5.0, 0.0]))
+        net[1].weight[[0, 2, 4]] = own
+    logits = net(test.images / 127.5 - 1)[:, [0, 2, 4]]
+    right = (logits.argmax(1) == test.labels).float().mean().item()
+    assert accuracy_among(net, [0, 2, 4], test, "cpu") == pytest.approx(right)
+    assert accuracy_among(net, [1, 0, 2], test, "cpu") == pytest.approx(1 / 3)  # output 1 is always largest
 
 
 def test_refusals(net: nn.Sequential) -> None:

@@ -1,5 +1,7 @@
 """Chapter 4's jobs and measurement, end to end on the procedural set."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ from filterwise.papers.chapter import jobs as jobs_of
 from filterwise.papers.sfp import measure as sfp_measure
 from filterwise.papers.sfp import plan
 from filterwise.runs.jobs import check_jobs
+from filterwise.runs.records import load_records
 from filterwise.training import Recipe
 
 HEADS = Recipe(epochs=2, momentum=0.9, flip=False, shift=0)
@@ -110,18 +113,47 @@ def test_arrays_are_small_and_say_which_filters(found):
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
-def test_jobs_are_distinct_and_have_three_seeds_each(profile):
+def test_jobs_are_distinct_and_every_network_has_three_seeds(profile):
     listed = plan.jobs(profile)
     check_jobs(listed)
-    assert [job.run.seed for job in listed[:3]] == [0, 1, 2]
+    seeds = {}
+    for job in listed:
+        seeds.setdefault(job.name.rpartition(", seed ")[0], []).append(job.run.seed)
+    assert all(each == [0, 1, 2] for each in seeds.values())
     assert all(job.cost_seconds > 0 for job in listed)
 
 
-def test_cifar_profile_starts_with_three_seeds_of_vgg6_on_cifar10():
-    first = plan.jobs("cifar")[:3]
-    assert {(job.run.model, job.run.data) for job in first} == {("vgg6", "cifar10")}
-    assert sorted(job.run.seed for job in first) == [0, 1, 2]
-    assert min(job.run.recipe.epochs for job in first) >= 10
+def test_cifar_profile_has_a_seed_of_every_network_on_ten_labels_before_the_second_of_any():
+    listed = sorted(plan.jobs("cifar"), key=lambda job: job.priority)
+    ten = [(job.run.seed, job.run.model) for job in listed if job.run.data == "cifar10"]
+    assert [seed for seed, _ in ten] == sorted(seed for seed, _ in ten)
+    assert {model for seed, model in ten if seed == 0} == {"vgg6", "vgg16", "avgg6", "avgg16"}
+    assert min(job.run.recipe.epochs for job in listed) >= 10
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
+def test_the_rate_of_heads_falls_a_hundredfold(profile):
+    for job in plan.jobs(profile):
+        options = dict(job.options)
+        recipe = sfp_measure.head_recipe(options["head_epochs"], False, options.get("head_fall", 0))
+        last = recipe.learning_rate(recipe.epochs * 10 - 1, 10)
+        assert recipe.learning_rate(0, 10) / last > 99.9
+
+
+@pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
+def test_no_committed_record_is_of_heads_that_still_learned(profile):
+    """Older rows, whose heads ended at 80 % of their rate, would count a network twice."""
+    records = load_records("4-sfp", profile, Path(__file__).parents[2] / "data" / "records")
+    if len(records):
+        assert (records["head_rate_left"] < 0.0101).all()
+        assert not records.duplicated(["network", "data", "labels", "seed"]).any()
+
+
+def test_a_rate_that_rises_or_has_no_time_to_fall_is_refused():
+    with pytest.raises(ParameterError, match="head_fall"):
+        sfp_measure.head_recipe(10, False, 0.5)
+    with pytest.raises(ParameterError, match="head_epochs"):
+        sfp_measure.head_recipe(1, False, 100)
 
 
 def test_unknown_profile():
@@ -134,17 +166,17 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     recipe = Recipe(epochs=2, batch=20, flip=False, shift=0)
     options = {"stages": STAGES}
     run = fw.runs.Run("vgg", "parts", recipe, 0, 8, options, {"n": 160, "n_test": 80})
-    job = fw.runs.Job(
-        "tiny", run, "sfp.layers", {"head_epochs": 2, "counts": (2, 3, 4, 6, 8)}, {"network": "tiny"}
-    )
+    measured = {"head_epochs": 2, "head_fall": 100, "counts": (2, 3, 4, 5, 6, 8), "few": 3}
+    job = fw.runs.Job("tiny", run, "sfp.layers", measured, {"network": "tiny"})
     result = fw.runs.result(run, root=tmp_path, device="cpu")
     found = fw.runs.measured((result,), job.measure, job.options)
     records = pd.DataFrame([fw.runs.row(job, [result], found)])
     assert len(found.arrays) > 0
     single = [
-        "probe_rank_correlation", "last_head_gap", "probe_gain", "preferred_share", "labels_covered",
+        "probe_rank_correlation", "last_head_gap", "probe_gain_by_training", "preferred_share",
+        "preferred_share_by_training", "labels_covered", "labels_covered_by_training",
         "single_filter_accuracy_in_chances", "filters_without_cluster", "noise_ratio", "snr_ratio",
-        "error_line_correlation", "error_line_slope",
+        "noise_ratio_by_training", "snr_ratio_by_training", "error_growth_exponent", "error_line_slope",
     ]  # fmt: skip
     for name in single:
         table = fw.claims.measure(name, records)
@@ -152,11 +184,16 @@ def test_a_record_of_a_tiny_run_feeds_every_sfp_quantity_of_one_network(tmp_path
     for name in ("probe_rank_correlation", "noise_ratio", "snr_ratio"):
         assert fw.claims.measure(name, records)["control"].notna().all(), name
     assert 0 <= fw.claims.measure("preferred_share", records)["value"][0] <= 1
+    assert records["head_rate_left"][0] == pytest.approx(0.01)
+    both = pd.concat([records, records.assign(network="other")], ignore_index=True)
+    for name in [one for one in single if not one.startswith("error_")]:
+        table = fw.claims.measure(name, both, {"ends": True})
+        assert [arm.split(", ")[2] for arm in table["arm"]] == ["8 labels"] * 2 + ["3 labels"] * 2, name
     # the study is kept with the run and comes back whole
-    study = sfp_measure.read_study(result.measured("sfp.study", head_epochs=2, augmented=False))
+    study = sfp_measure.read_study(result.measured("sfp.study", head_epochs=2, head_fall=100))
     again = study_layers.study(
         result.network(), result.train_set(), result.test_set(),
-        recipe=sfp_measure.head_recipe(2, augmented=False), seed=0, device="cpu",
+        recipe=sfp_measure.head_recipe(2, False, 100), seed=0, device="cpu",
     )  # fmt: skip
     pd.testing.assert_frame_equal(study.table, again.table, check_dtype=False)
     for layer in again.layers:

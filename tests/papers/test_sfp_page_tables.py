@@ -1,5 +1,7 @@
 """Tables behind chapter 4's figures, and captions that take their words from the numbers."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 import torch
@@ -49,11 +51,22 @@ def test_runs_are_counted_by_network_and_data():
     assert draw.about(RECORDS[:0]).empty
 
 
-def test_errors_have_two_readings():
-    row = {"largest_error@K3": 0.1, "largest_error@K10": 0.2, "largest_label_error@K3": 0.3}
+def test_errors_of_the_hardest_set_stand_beside_the_mean():
+    counts = (3, 5, 10, 20, 40)
+    row = {f"hardest_error@K{k}": 0.01 * k for k in counts} | {f"mean_error@K{k}": k**0.5 for k in counts}
+    row |= {f"draws@K{k}": 10 for k in counts} | {"draws@K100": 1, "hardest_error@K100": 0.2}
     found = draw.errors(pd.DataFrame([row]))
-    assert found["labels"].tolist() == [3, 10, 3]
-    assert found["reading"].nunique() == 2
+    assert found["labels"].tolist() == [*counts, *counts]
+    assert "1.00 (hardest set) and 0.50 (mean of the sets)" in draw.said_of_errors(found)
+
+
+def test_a_lone_filter_is_counted_in_guesses():
+    table = {"positions": [4, 1], "rank_one_share": [0.9, 1.0], "preferred_share": [0.5, 1.0]}
+    table |= {"single_filter_accuracy": [0.02, 0.03], "probe_accuracy": [0.2, 0.8]}
+    study = SimpleNamespace(table=pd.DataFrame(table, index=["features.1", "features.2"]))
+    assert draw.alone(study, 100)["right, in guesses"].tolist() == pytest.approx([2, 3])
+    said = draw.said_of_alone(study, 100)
+    assert "right 4.0 times as often, a lone filter 1.5 times: 2.0 and 3.0 times as often as a guess" in said
 
 
 @pytest.mark.parametrize(

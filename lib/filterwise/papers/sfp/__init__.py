@@ -13,7 +13,7 @@ _FOUND = (
             "holds": "A linear head reads *more from every higher layer*, up to the accuracy of the whole "
             "network ({scale}).",
             "fails": "That a linear head reads more from every higher layer, up to the accuracy of the "
-            "whole network, does *not* hold by our criterion (rank correlation {S1.values}; {scale}).",
+            "whole network, does *not* hold by our criterion ({scale}).",
             "undecided": "Whether a linear head reads more from every higher layer, up to the accuracy of "
             "the whole network, {S1.verdict} ({scale}).",
         },
@@ -21,66 +21,72 @@ _FOUND = (
     Sentence(
         "S4",
         {
-            "holds": "From the first layer to the last a filter's *noise falls to less than half* "
-            "({S4.values}), and the signal-to-noise ratio rises ({scale}).",
-            "fails": "From the first layer to the last {S4.values} of a filter's noise is left: our "
-            "criterion, less than half and a ratio of signal to noise that rises by half, does *not* hold "
-            "({scale}).",
-            "undecided": "Whether a filter's noise falls to less than half {S4.verdict} ({S4.values} is "
-            "left; {scale}).",
+            "holds": "From the first layer to the last a filter's *noise falls to less than half* and the "
+            "signal-to-noise ratio rises by half, more than without training ({scale}).",
+            "fails": "That from the first layer to the last a filter's noise falls to less than half and "
+            "the signal-to-noise ratio rises by half, more than without training, does *not* hold in every "
+            "network ({scale}).",
+            "undecided": "Whether a filter's noise falls to less than half and the signal-to-noise ratio "
+            "rises by half, more than without training, {S4.verdict} ({scale}).",
         },
     ),
     Sentence(
         "S2",
         {
-            "holds": "A filter alone gives *nearly always the same answer* ({S2.values} of the pictures; "
-            "{scale}).",
-            "fails": "A filter alone has a favourite answer, for {S2.values} of the pictures, but that it "
-            "gives nearly always the same one does *not* hold ({scale}).",
-            "undecided": "Whether a filter alone gives nearly always the same answer {S2.verdict} "
-            "({S2.values} of the pictures; {scale}).",
+            "holds": "A filter alone gives *nearly always the same answer*, more so than without training "
+            "({scale}).",
+            "fails": "A filter alone has a favourite answer, but that it gives nearly always the same one, "
+            "and is right about as rarely as a guess, and both because of training, does *not* hold "
+            "({scale}).",
+            "undecided": "Whether a filter alone gives nearly always the same answer, because of training, "
+            "{S2.verdict} ({scale}).",
         },
     ),
     Sentence(
         "S3",
         {
-            "holds": "Each filter stands for a *small set of labels* (at most {S3.values} of them; {scale}).",
-            "fails": "That each filter stands for a small set of labels does *not* hold ({S3.values} of "
-            "them; {scale}).",
-            "undecided": "Whether each filter stands for a small set of labels {S3.verdict} ({S3.values} of "
-            "them; {scale}).",
+            "holds": "Each filter stands for a *small set of labels*, a smaller one than without training "
+            "({scale}).",
+            "fails": "That each filter stands for a small set of labels, a smaller one than without "
+            "training, does *not* hold in every network ({scale}).",
+            "undecided": "Whether each filter stands for a small set of labels, a smaller one than without "
+            "training, {S3.verdict} ({scale}).",
         },
     ),
     Sentence(
         "S5",
         {
-            "holds": "The largest error is a *straight line in the number of labels* (r = {S5.values}; "
-            "{scale}).",
-            "fails": "That the largest error is a straight line in the number of labels does *not* hold "
-            "(r = {S5.values}; {scale}).",
-            "undecided": "Whether the largest error is a straight line in the number of labels {S5.verdict} "
-            "(r = {S5.values}; {scale}).",
+            "holds": "The largest error grows *in a straight line with the number of labels* (as its power "
+            "{S5.values}; {scale}).",
+            "fails": "That the largest error grows in a straight line with the number of labels does *not* "
+            "hold: it grows as its power {S5.values}, where a line has 1 ({scale}).",
+            "undecided": "Whether the largest error grows in a straight line with the number of labels "
+            "{S5.verdict} (as its power {S5.values}; {scale}).",
         },
     ),
     Sentence(
         "S6",
         {
-            "holds": "All of S1 to S4 is so for the fewest and for the most labels that were run ({scale}).",
-            "fails": "Not all of S1 to S4 holds for both the fewest and the most labels that were run "
-            "({scale}).",
-            "undecided": "Whether S1 to S4 hold for both the fewest and the most labels {S6.verdict} "
-            "({scale}).",
+            "holds": "All of S1 to S4 is so for three labels and for all labels of one data set, in two "
+            "architectures ({scale}).",
+            "fails": "Not all of S1 to S4 holds for both three labels and all labels of one data set, in "
+            "two architectures ({scale}).",
+            "undecided": "Whether S1 to S4 hold for both three labels and all labels of one data set "
+            "{S6.verdict} ({scale}).",
         },
     ),
     Sentence(
-        "S7", "That clusters do not grow with the number of labels {S7.verdict}: no rule was set ({scale})."
+        "S7",
+        "From three labels to all of a data set, a filter's clusters grow in number or in size, {S7.values} "
+        "times; no rule was set ({scale}).",
     ),
     Sentence(
         "S8",
         {
-            "holds": "The more accurate network has the *better ratio of signal to noise* ({scale}).",
-            "fails": "That the more accurate network has the better ratio of signal to noise does *not* hold "
-            "({scale}).",
+            "holds": "The more accurate network has the *better ratio of signal to noise*, and gains more of "
+            "it by training ({scale}).",
+            "fails": "That the more accurate network has the better ratio of signal to noise, and gains more "
+            "of it by training, does *not* hold ({scale}).",
             "undecided": "Whether the more accurate network has the better ratio of signal to noise "
             "{S8.verdict} ({scale}).",
         },

@@ -16,7 +16,7 @@ from filterwise.figures.tables import NothingToShow, by_layer, layer_number
 from filterwise.measure.clustering import assign_clusters
 from filterwise.measure.clustering import cluster_sizes as sizes_of
 from filterwise.measure.fields import clip
-from filterwise.papers.sfp.quantities import by_labels
+from filterwise.papers.sfp.error_growth import growth_exponent, of_equal_draws
 from filterwise.runs.records import arrays
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ ONE_FILTER = (
 )
 READ_BY_EYE = "*Three filters of ten labels:* a column is an output, its ones the labels that raise it."
 READINGS = {
-    "largest_error": "largest over sets",
-    "largest_label_error": "largest over labels",
+    "hardest_error": "hardest set",
+    "mean_error": "mean of the sets",
 }
 
 
@@ -93,25 +93,37 @@ def with_control(records: pd.DataFrame, labels: int | None = None) -> pd.DataFra
 
 
 def errors(records: pd.DataFrame) -> pd.DataFrame:
-    """Largest errors on K labels: ``labels`` (K), ``error``, and ``reading`` (which "largest")."""
+    """Errors of equally many label sets at every K: ``labels`` (K), ``error``, ``reading`` (of which set)."""
     rows = [
         {"reading": said, "labels": k, "error": error}
         for name, said in READINGS.items()
-        for run in by_labels(records, name)
+        for run in of_equal_draws(records, name)
         for k, error in run.items()
     ]
     return pd.DataFrame(rows, columns=["reading", "labels", "error"])
 
 
-def alone(study: SfpStudy, guessing: float) -> pd.DataFrame:
+def alone(study: SfpStudy, labels: int) -> pd.DataFrame:
     """What a filter alone is like, means over a layer's filters: how much of its matrix is one pattern, how
-    often its favourite answer comes, and how often it is right."""
-    names = {
-        "rank_one_share": "one pattern",
-        "preferred_share": "favourite",
-        "single_filter_accuracy": "right",
-    }
-    return _numbered(study, ["filters", "positions", *names], names).assign(guessing=guessing)
+    often its favourite answer comes, and how many times as often as a guess it is right."""
+    names = {"positions": "positions", "rank_one_share": "one pattern", "preferred_share": "favourite"}
+    found = _numbered(study, list(names), names)
+    return found.assign(**{"right, in guesses": _in_guesses(study, labels)})
+
+
+def _in_guesses(study: SfpStudy, labels: int) -> np.ndarray:
+    return study.table["single_filter_accuracy"].to_numpy(dtype=float) * labels
+
+
+def said_of_alone(study: SfpStudy, labels: int) -> str:
+    """What the layers gain, of all filters together and of one alone."""
+    together, one = study.table["probe_accuracy"], _in_guesses(study, labels)
+    return (
+        f"*All filters together, and one alone:* from the first layer to the last a head on all of them is "
+        f"right {together.iloc[-1] / together.iloc[0]:.1f} times as often, a lone filter "
+        f"{one[-1] / one[0]:.1f} times: {one[0]:.1f} and {one[-1]:.1f} times as often as a guess, mean over "
+        "filters."
+    )
 
 
 def clusters(study: SfpStudy) -> pd.DataFrame:
@@ -259,10 +271,13 @@ def said_of_thresholds(table: pd.DataFrame) -> str:
 
 
 def said_of_errors(table: pd.DataFrame) -> str:
-    """The straight line through the errors."""
+    """Which power of the number of labels the errors grow with."""
     said = []
     for reading, part in table.groupby("reading", sort=False):
         means = part.groupby("labels")["error"].mean()
-        fit = stats.linregress(means.index, means)
-        said.append(f"{reading}, {100 * fit.slope:.2f} points a label (r = {fit.rvalue:.2f})")
-    return f"*Error against the number of labels, read in two ways:* {'; '.join(said)}."
+        gamma = growth_exponent(list(means.index), means.tolist())
+        said.append(f"{gamma:.2f} ({reading})")
+    return (
+        "*Error against the number of labels:* the best fit a + b K to a power has the power "
+        f"{' and '.join(said)}; a line has 1, a root 0.5, a logarithm 0."
+    )

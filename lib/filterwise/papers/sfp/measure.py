@@ -9,12 +9,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from filterwise.errors import check_at_least
 from filterwise.measure.clustering import assign_clusters, cluster_sizes
 from filterwise.measure.fields import clip
 from filterwise.measure.heads import HEAD_RECIPE, Head
 from filterwise.measure.study_layers import SfpStudy, untrained
 from filterwise.measure.study_layers import study as study_layers
-from filterwise.measure.subsets import error_against_labels, maximal_errors
+from filterwise.measure.subsets import (
+    accuracy_among,
+    drawn_labels,
+    error_against_labels,
+    maximal_errors,
+    with_steps_of,
+)
 from filterwise.models.counting import layer_names
 from filterwise.runs.measuring import Measured, measurements
 from filterwise.runs.networks import beginning
@@ -25,36 +32,70 @@ from filterwise.training.recipe import Recipe
 SHOWN_FILTERS = 6
 #: Entries of a layer's matrices up to which a record keeps all filters: 128 filters at K = 10.
 ALL_FILTERS_ENTRIES = 20_000
-#: Random label sets for each K of the error against K.
-LABEL_DRAWS = 4
+#: Random label sets for each K of the error against K: equally many at every K, since the largest of several
+#: draws grows with their number.
+LABEL_DRAWS = 10
+#: Random sets of few labels on which every layer is measured.
+FEW_DRAWS = 4
 _AT_K = ("N_c", "C_s", "n", "SNR_block")
 
 
-def head_recipe(head_epochs: int, augmented: bool) -> Recipe:
-    """The papers' recipe of probe heads for so many epochs; without augmentation the features are cached."""
+def head_recipe(head_epochs: int, augmented: bool, head_fall: float = 0) -> Recipe:
+    """The papers' recipe of probe heads for so many epochs; without augmentation the features are cached.
+
+    Parameters
+    ----------
+    head_fall : how many times smaller the last epoch's learning rate is than the first's; 0 keeps the papers'
+        factor of 0.975 an epoch, which over their 200 epochs makes it 150 times smaller, and over 10 leaves
+        80 % of it
+
+    Raises ParameterError: a rate that is to fall within less than two epochs, or that is to rise.
+
+    >>> recipe = head_recipe(20, augmented=False, head_fall=100)
+    >>> round(recipe.learning_rate(0, 500) / recipe.learning_rate(20 * 500 - 1, 500), 6)
+    100.0
+    """
     chosen = HEAD_RECIPE.replace(epochs=head_epochs)
+    if head_fall:
+        check_at_least("head_fall", head_fall, 1)
+        check_at_least("head_epochs", head_epochs, 2)
+        chosen = chosen.replace(decay=float(head_fall) ** (-1 / (head_epochs - 1)))
     return chosen if augmented else chosen.replace(flip=False, shift=0)
 
 
 @measurements("sfp.study")
 def study(
-    result: Result, *, head_epochs: int, augmented: bool = False, threshold: float = 0.3
+    result: Result,
+    *,
+    head_epochs: int,
+    augmented: bool = False,
+    threshold: float = 0.3,
+    head_fall: float = 0,
+    only: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Every layer of a trained network, whole: :func:`read_study` gives the study back.
+    """The layers of a trained network, all or ``only`` some: :func:`read_study` gives the study back.
 
     The row has ``<quantity>@<layer>`` for the columns of :class:`SfpStudy`'s table, ``layers`` (bottom to
-    top), ``head_epochs`` and ``threshold``.
+    top), ``head_epochs``, ``head_rate_left`` (the heads' last learning rate over their first) and
+    ``threshold``.
     """
+    recipe = head_recipe(head_epochs, augmented, head_fall)
     found = study_layers(
         result.network(),
         result.train_set(),
         result.test_set(),
-        recipe=head_recipe(head_epochs, augmented),
+        only or None,
+        recipe=recipe,
         seed=result.run.seed,
         threshold=threshold,
         device=result.device,
     )
-    row = {"layers": " ".join(found.layers), "head_epochs": head_epochs, "threshold": threshold}
+    row = {
+        "layers": " ".join(found.layers),
+        "head_epochs": head_epochs,
+        "head_rate_left": recipe.decay ** (head_epochs - 1),
+        "threshold": threshold,
+    }
     arrays = {
         "table": np.array(found.table.reset_index().to_json(orient="split", double_precision=15)),
         "sweep": np.array(found.thresholds.to_json(orient="split", double_precision=15)),
@@ -98,7 +139,12 @@ def read_study(measured: Measured) -> SfpStudy:
 
 @measurements("sfp.errors")
 def errors(
-    result: Result, *, head_epochs: int, counts: tuple[int, ...], draws: int = LABEL_DRAWS
+    result: Result,
+    *,
+    head_epochs: int,
+    counts: tuple[int, ...],
+    draws: int = LABEL_DRAWS,
+    head_fall: float = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Errors of heads of the last layer on subsets of K labels, both readings of "maximal", and the filters'
     clusters among them.
@@ -106,8 +152,8 @@ def errors(
     Every head gets as many steps as one on all labels: with equal epochs the small subsets, which have few
     images, would be trained too briefly and the error at small K would say so.
 
-    The row has ``mean_error@K<k>``, ``largest_error@K<k>``, ``largest_label_error@K<k>``, and means over the
-    subsets of the layer's clusters, ``subset_N_c@K<k>`` and so on.
+    The row has ``draws@K<k>``, the columns of :func:`maximal_errors` as ``mean_error@K<k>`` and so on, and
+    means over the subsets of the layer's clusters, ``subset_N_c@K<k>`` and so on.
     """
     net = result.network()
     table = error_against_labels(
@@ -117,38 +163,78 @@ def errors(
         result.test_set(),
         counts,
         draws,
-        head_recipe(head_epochs, augmented=False),
+        head_recipe(head_epochs, False, head_fall),
         result.run.seed,
         result.device,
     )
-    largest = maximal_errors(table).drop(columns="draws")
     clusters = table.groupby("labels")[list(_AT_K)].mean().add_prefix("subset_")
     row = {
         f"{name}@K{k}": float(value)
-        for columns in (largest, clusters)
+        for columns in (maximal_errors(table), clusters)
         for name, column in columns.items()
         for k, value in column.items()
     }
     return row, {}
 
 
+@measurements("sfp.few")
+def few_labels(
+    result: Result, *, few: int, head_epochs: int, head_fall: float = 0, only: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What ``sfp.layers`` measures of a network, for few of its labels at a time: means over
+    :data:`FEW_DRAWS` random sets of ``few`` labels, the network itself staying as it is.
+
+    The row has ``few_<quantity>@<layer>``, of untrained convolutions ``few_untrained_<quantity>@<layer>``,
+    ``few_labels`` and ``few_accuracy``, of the whole network choosing among these labels alone.
+    """
+    train, test, recipe = result.train_set(), result.test_set(), head_recipe(head_epochs, False, head_fall)
+    trained = result.network()
+    control = untrained(beginning(result.run, train), train)
+    row: dict[str, Any] = {"few_labels": few}
+    accuracies, parts = [], []
+    for draw in range(FEW_DRAWS):
+        labels = drawn_labels(len(train.label_names), few, draw, result.run.seed)
+        own_train, own_test = train.only_labels(labels), test.only_labels(labels)
+        own = with_steps_of(recipe, len(train), len(own_train))
+        accuracies.append(accuracy_among(trained, labels, own_test, result.device))
+        found: dict[str, float] = {}
+        for prefix, net in (("few_", trained), ("few_untrained_", control)):
+            one = study_layers(
+                net, own_train, own_test, only or None, thresholds=(), recipe=own, seed=result.run.seed,
+                shuffles=0, device=result.device,
+            )  # fmt: skip
+            found |= _per_layer(one, prefix)
+        parts.append({name: value for name, value in found.items() if "shuffled" not in name})
+    means = pd.DataFrame(parts).mean()  # a layer's ratio that one draw has not is the mean of the others
+    return {**row, "few_accuracy": float(np.mean(accuracies)), **{str(k): v for k, v in means.items()}}, {}
+
+
 @measurements("sfp.layers")
 def layers(
-    result: Result, *, head_epochs: int, augmented: bool = False, counts: tuple[int, ...] = ()
+    result: Result,
+    *,
+    head_epochs: int,
+    augmented: bool = False,
+    counts: tuple[int, ...] = (),
+    head_fall: float = 0,
+    only: tuple[str, ...] = (),
+    few: int = 0,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What a record of chapter 4 keeps of one trained network.
 
-    The row is that of ``sfp.study``, its untrained control as ``untrained_<quantity>@<layer>``, and with
-    ``counts``, numbers of labels K, that of ``sfp.errors``. The arrays are those of :func:`kept_arrays`.
+    The row is that of ``sfp.study``, its untrained control as ``untrained_<quantity>@<layer>``, with
+    ``counts``, numbers of labels K, that of ``sfp.errors``, and with ``few``, one number of labels, that of
+    ``sfp.few``. The arrays are those of :func:`kept_arrays`.
     """
-    whole = result.measured("sfp.study", head_epochs=head_epochs, augmented=augmented)
+    heads = {"head_epochs": head_epochs, "head_fall": head_fall}
+    whole = result.measured("sfp.study", **heads, augmented=augmented, only=only)
     found, train = read_study(whole), result.train_set()
     control = study_layers(
         untrained(beginning(result.run, train), train),
         train,
         result.test_set(),
         found.layers,
-        recipe=head_recipe(head_epochs, augmented),
+        recipe=head_recipe(head_epochs, augmented, head_fall),
         seed=result.run.seed,
         device=result.device,
         thresholds=(),
@@ -156,7 +242,9 @@ def layers(
     plain = _per_layer(control, "untrained_")
     row = {**whole.row, **{name: value for name, value in plain.items() if "shuffled" not in name}}
     if counts:
-        row |= result.measured("sfp.errors", head_epochs=head_epochs, counts=counts).row
+        row |= result.measured("sfp.errors", **heads, counts=counts).row
+    if few:
+        row |= result.measured("sfp.few", **heads, few=few, only=only).row
     return row, kept_arrays(found)
 
 

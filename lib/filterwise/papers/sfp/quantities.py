@@ -3,47 +3,97 @@
 Columns that are read (one row per run): ``layers`` (bottom to top, separated by spaces), ``labels`` (K),
 ``accuracy`` (the whole network on the test images) and per layer ``probe_accuracy``, ``N_c``, ``C_s``, ``n``,
 ``SNR_block``, ``no_cluster``, ``positions`` (P), ``preferred_share``, ``single_filter_accuracy``. The
-untrained control has the same names with ``untrained_`` in front. At k of the K labels:
-``largest_error@K<k>`` and ``largest_label_error@K<k>``, the head-only errors (largest over random subsets,
-and the largest error of one label inside a problem), ``subset_C_s@K<k>`` and ``subset_N_c@K<k>``.
+untrained control has the same names with ``untrained_`` in front, and what was measured for few of the labels
+has them with ``few_`` in front of all. At k of the K labels: ``hardest_error@K<k>`` and ``mean_error@K<k>``,
+head-only errors over ``draws@K<k>`` random subsets, ``subset_C_s@K<k>`` and ``subset_N_c@K<k>``.
+
+A layer of one position (P = 1) has matrices of rank one by algebra, trained or not; it is an arm of its own.
+With ``ends`` a quantity is taken on few and on all labels of one data set, of two or more architectures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from filterwise.claims.record_rows import has, joined, numbers, per_run, rows_of
+from filterwise.claims.record_rows import has, numbers, per_run, rows_of
 from filterwise.claims.registered import Rows, quantity
-from filterwise.runs.layer_columns import by_layer, values_of
+from filterwise.papers.sfp.error_growth import by_labels, growth_exponent, of_equal_draws, slope
+from filterwise.papers.sfp.label_extremes import at_both_ends
+from filterwise.papers.sfp.network_order import order_of_networks
+from filterwise.runs.layer_columns import by_layer
 
 UNTRAINED = "the same measurement on a network with untrained convolutions"
-OTHER_READING = "the other reading: largest error of one label"
-LABEL_COUNTS_NEEDED = 5
+MEAN_ERROR = "the same of the mean error, which no draw decides"
+ONE_POSITION = ", layer of one position"
 
 Layers = Mapping[str, float]  # values of one run, bottom to top
+Function = Callable[..., float]
 
 
-def _each(records: pd.DataFrame, function: Callable[..., float], *names: str) -> list[float]:
+def _each(records: pd.DataFrame, function: Function, *names: str) -> list[float]:
     """A function of the layers' values, run by run."""
     return [function(*run) for run in zip(*(by_layer(records, name) for name in names), strict=True)]
 
 
-def _highest(values: Layers) -> float:
-    return max(values.values(), default=np.nan)
+def _both(records: pd.DataFrame, function: Function, *names: str) -> tuple[list[float], list[float]]:
+    """A function of the layers' values and their positions, trained and untrained, run by run."""
+    trained, control = (
+        _each(records, function, *(f"{net}{name}" for name in names), "positions")
+        for net in ("", "untrained_")
+    )
+    return trained, control
 
 
-def _last(values: Layers) -> float:
+def _rows(
+    records: pd.DataFrame, ends: bool, function: Function, *names: str, gain: bool = False, power: int = 0
+) -> Rows:
+    """Rows of a function of trained layers, times K^power, beside that of untrained ones; with ``gain``, of
+    their difference."""
+    records = at_both_ends(records) if ends else records
+    scale = np.power(numbers(records, "labels"), power)
+    trained, control = (np.multiply(each, scale) for each in _both(records, function, *names))
+    return per_run(records, (trained - control if gain else trained).tolist(), control.tolist())
+
+
+def _apart(
+    records: pd.DataFrame, ends: bool, function: Function, *names: str, over_first: bool = True, **more: Any
+) -> Rows:
+    """As :func:`_rows`, of layers with maps and, an arm of its own, of those of one position.
+
+    ``function`` is given the layers' values, bottom to top; with ``over_first`` the first layer's lead those
+    of one position as well.
+    """
+
+    def of(flat: bool) -> Function:
+        def value(*given: Layers) -> float:
+            *values, positions = given
+            layers = [layer for layer in values[0] if (positions.get(layer) == 1) == flat]
+            if flat and layers and over_first:
+                layers = [next(iter(values[0])), *layers]
+            return function(*([each.get(layer, np.nan) for layer in layers] for each in values))
+
+        return value
+
+    wide, flat = (_rows(records, ends, of(each), *names, **more) for each in (False, True))
+    return wide + [{**row, "arm": row["arm"] + ONE_POSITION} for row in flat]
+
+
+def _last(values: Layers, *_: Layers) -> float:
     return list(values.values())[-1] if values else np.nan
 
 
-def _last_over_first(values: Layers) -> float:
+def _gain(values: Layers, *_: Layers) -> float:
+    return _last(values) - next(iter(values.values())) if len(values) > 1 else np.nan
+
+
+def _last_over_first(values: Sequence[float]) -> float:
     if len(values) < 2:
         return np.nan
-    first, *_, last = values.values()
+    first, *_, last = values
     if first == 0:
         return np.inf if last > 0 else np.nan
     return last / first
@@ -54,7 +104,7 @@ def _wide(values: Layers, positions: Layers) -> list[float]:
     return [value for layer, value in values.items() if positions.get(layer, 0) > 1] or [np.nan]
 
 
-def _rank_correlation(values: Layers) -> float:
+def _rank_correlation(values: Layers, *_: Layers) -> float:
     if len(values) < 3 or len(set(values.values())) < 2:
         return np.nan
     # equal values share the mean of their ranks
@@ -66,195 +116,149 @@ def _rank_correlation(values: Layers) -> float:
 
 
 @quantity("probe_rank_correlation", control=UNTRAINED)
-def probe_rank_correlation(records: pd.DataFrame) -> Rows:
+def probe_rank_correlation(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Spearman's rank correlation between layer number m and the probe head's accuracy."""
-    both = (_each(records, _rank_correlation, f"{net}probe_accuracy") for net in ("", "untrained_"))
-    return per_run(records, *both)
+    return _rows(records, ends, _rank_correlation, "probe_accuracy")
 
 
 @quantity("last_head_gap", digits=4, control="accuracy of the whole network")
-def last_head_gap(records: pd.DataFrame) -> Rows:
+def last_head_gap(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Accuracy of the whole network and of the last layer's probe head: their absolute difference."""
+    records = at_both_ends(records) if ends else records
     whole, heads = numbers(records, "accuracy"), _each(records, _last, "probe_accuracy")
     return per_run(records, [abs(one - other) for one, other in zip(whole, heads, strict=True)], whole)
 
 
-@quantity("probe_gain", control="probe accuracy of the last layer")
-def probe_gain(records: pd.DataFrame) -> Rows:
-    """Probe accuracy of the last layer minus that of the first."""
-
-    def gain(values: Layers) -> float:
-        return _last(values) - next(iter(values.values())) if len(values) > 1 else np.nan
-
-    return per_run(records, _each(records, gain, "probe_accuracy"), _each(records, _last, "probe_accuracy"))
+@quantity("probe_gain_by_training", control=UNTRAINED)
+def probe_gain_by_training(records: pd.DataFrame, ends: bool = False) -> Rows:
+    """Probe accuracy of the last layer minus that of the first: trained minus untrained."""
+    return _rows(records, ends, _gain, "probe_accuracy", gain=True)
 
 
-@quantity("preferred_share", control="1/K, a filter without preference")
-def preferred_share(records: pd.DataFrame) -> Rows:
+@quantity("preferred_share", control=UNTRAINED)
+def preferred_share(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Share of inputs on which a filter picks its commonest output, lowest layer with P > 1."""
-    shares = _each(records, lambda *layers: min(_wide(*layers)), "preferred_share", "positions")
-    return per_run(records, shares, [1 / labels for labels in numbers(records, "labels")])
+    return _rows(records, ends, lambda *layers: min(_wide(*layers)), "preferred_share")
 
 
-@quantity("single_filter_accuracy_in_chances", unit="x 1/K", digits=2, control="1, guessing")
-def single_filter_accuracy_in_chances(records: pd.DataFrame) -> Rows:
+@quantity("preferred_share_by_training", control=UNTRAINED)
+def preferred_share_by_training(records: pd.DataFrame, ends: bool = False) -> Rows:
+    """Share of a filter's commonest output, mean of the layers with P > 1: trained minus untrained."""
+    return _rows(records, ends, lambda *of: float(np.mean(_wide(*of))), "preferred_share", gain=True)
+
+
+@quantity("single_filter_accuracy_in_chances", unit="x 1/K", digits=2, control=UNTRAINED)
+def single_filter_accuracy_in_chances(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Accuracy of a filter alone, in units of 1/K: mean over filters, highest of the layers with P > 1."""
-    highest = _each(records, lambda *layers: max(_wide(*layers)), "single_filter_accuracy", "positions")
-    return per_run(records, np.multiply(highest, numbers(records, "labels")).tolist(), [1.0] * len(records))
+    return _rows(records, ends, lambda *layers: max(_wide(*layers)), "single_filter_accuracy", power=1)
 
 
-@quantity("labels_covered", digits=2, control="share without a cluster, highest layer")
-def labels_covered(records: pd.DataFrame) -> Rows:
+def _covered(count: Sequence[float], size: Sequence[float]) -> float:
+    return float(np.max(np.multiply(count, size))) if len(count) else np.nan
+
+
+@quantity("labels_covered", digits=2, control=UNTRAINED)
+def labels_covered(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Labels a filter stands for, N_c C_s, as a share of K: the highest of the layers."""
-
-    def covered(count: Layers, size: Layers) -> float:
-        return _highest({layer: count[layer] * size[layer] for layer in count if layer in size})
-
-    shares = np.divide(_each(records, covered, "N_c", "C_s"), numbers(records, "labels"))
-    return per_run(records, shares.tolist(), _each(records, _highest, "no_cluster"))
+    return _apart(records, ends, _covered, "N_c", "C_s", over_first=False, power=-1)
 
 
-@quantity("filters_without_cluster")
-def filters_without_cluster(records: pd.DataFrame) -> Rows:
+@quantity("labels_covered_by_training", digits=2, control=UNTRAINED)
+def labels_covered_by_training(records: pd.DataFrame, ends: bool = False) -> Rows:
+    """Labels a filter stands for, N_c C_s, as a share of K, last layer: trained minus untrained."""
+    return _apart(records, ends, _last_covered, "N_c", "C_s", over_first=False, power=-1, gain=True)
+
+
+def _last_covered(count: Sequence[float], size: Sequence[float]) -> float:
+    return count[-1] * size[-1] if count else np.nan
+
+
+@quantity("filters_without_cluster", control=UNTRAINED)
+def filters_without_cluster(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Share of filters that have no cluster: the highest of the layers."""
-    return per_run(records, _each(records, _highest, "no_cluster"))
+    return _rows(records, ends, lambda values, _: max(values.values(), default=np.nan), "no_cluster")
 
 
 @quantity("noise_ratio", control=UNTRAINED)
-def noise_ratio(records: pd.DataFrame) -> Rows:
+def noise_ratio(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Noise per filter n, last measured layer over first."""
-    return per_run(records, *(_each(records, _last_over_first, f"{net}n") for net in ("", "untrained_")))
+    return _apart(records, ends, _last_over_first, "n")
+
+
+@quantity("noise_ratio_by_training", control=UNTRAINED)
+def noise_ratio_by_training(records: pd.DataFrame, ends: bool = False) -> Rows:
+    """Noise per filter n, last measured layer over first: trained minus untrained."""
+    return _apart(records, ends, _last_over_first, "n", gain=True)
 
 
 @quantity("snr_ratio", control=UNTRAINED)
-def snr_ratio(records: pd.DataFrame) -> Rows:
+def snr_ratio(records: pd.DataFrame, ends: bool = False) -> Rows:
     """SNR_block, last measured layer over first."""
-    both = (_each(records, _last_over_first, f"{net}SNR_block") for net in ("", "untrained_"))
+    return _apart(records, ends, _last_over_first, "SNR_block")
+
+
+@quantity("snr_ratio_by_training", control=UNTRAINED)
+def snr_ratio_by_training(records: pd.DataFrame, ends: bool = False) -> Rows:
+    """SNR_block, last measured layer over first: trained minus untrained."""
+    return _apart(records, ends, _last_over_first, "SNR_block", gain=True)
+
+
+def _growth(records: pd.DataFrame, of: Callable[[list[int], list[float]], float]) -> Rows:
+    """What the errors are like as a function of K, of the hardest label set beside the mean, run by run."""
+    both = (
+        [of(list(errors), list(errors.values())) for errors in of_equal_draws(records, name)]
+        for name in ("hardest_error", "mean_error")
+    )
     return per_run(records, *both)
 
 
-def by_labels(records: pd.DataFrame, name: str) -> list[dict[int, float]]:
-    """k -> value of ``name@K<k>``, a dictionary a run, in ascending order of k.
-
-    >>> by_labels(pd.DataFrame({"largest_error@K10": [0.2], "largest_error@K3": [0.1]}), "largest_error")
-    [{3: 0.1, 10: 0.2}]
-    """
-    runs = values_of(records, name)
-    return [dict(sorted((int(part.removeprefix("K")), v) for part, v in run.items())) for run in runs]
+@quantity("error_growth_exponent", digits=2, control=MEAN_ERROR)
+def error_growth_exponent(records: pd.DataFrame) -> Rows:
+    """gamma of the fit a + b K^gamma to the maximal error rate of equally many label subsets at every K."""
+    return _growth(records, growth_exponent)
 
 
-def _correlation(counts: list[float], errors: list[float]) -> float:
-    return float(np.corrcoef(counts, errors)[0, 1])
-
-
-def _slope(counts: list[float], errors: list[float]) -> float:
-    return float(np.polyfit(counts, errors, 1)[0])
-
-
-def _lines(records: pd.DataFrame, name: str, of: Callable[[list[float], list[float]], float]) -> list[float]:
-    """What a straight line of the errors against K is like, run by run; of too few K not a number."""
-    return [
-        of([float(k) for k in errors], list(errors.values()))
-        if len(errors) >= LABEL_COUNTS_NEEDED and len(set(errors.values())) > 1
-        else np.nan
-        for errors in by_labels(records, name)
-    ]
-
-
-@quantity("error_line_correlation", control=OTHER_READING)
-def error_line_correlation(records: pd.DataFrame) -> Rows:
-    """Correlation r of the linear fit of the maximal error rate (over random label subsets) against K."""
-    both = (_lines(records, name, _correlation) for name in ("largest_error", "largest_label_error"))
-    return per_run(records, *both)
-
-
-@quantity("error_line_slope", unit="a label", digits=4, control=OTHER_READING)
+@quantity("error_line_slope", unit="a label", digits=4, control=MEAN_ERROR)
 def error_line_slope(records: pd.DataFrame) -> Rows:
-    """Slope of the maximal error rate against K."""
-    both = (_lines(records, name, _slope) for name in ("largest_error", "largest_label_error"))
-    return per_run(records, *both)
+    """Slope of the maximal error rate of equally many label subsets against K."""
+    return _growth(records, slope)
 
 
-@quantity("cluster_growth_with_labels", digits=2, control="K, most labels over fewest", pooled=True)
+@quantity("cluster_growth_with_labels", digits=2, control="K, all labels over fewest")
 def cluster_growth_with_labels(records: pd.DataFrame) -> Rows:
-    """C_s and N_c at the last layer, most labels over fewest: the larger of the two ratios.
-
-    One arm per network that was trained on several numbers of labels, and one per network whose heads were
-    trained on subsets of the labels.
-    """
-    arms: dict[str, dict[int, Rows]] = {}
-    for run in [*_last_layer(records, "N_c", "C_s"), *_subsets(records)]:
-        arms.setdefault(run["arm"], {}).setdefault(run["labels"], []).append(run)
-    rows = []
-    for arm, by_count in arms.items():
-        few, many = min(by_count), max(by_count)
-        if few < many:
-            growth = [_mean(by_count[many], name) / _mean(by_count[few], name) for name in ("N_c", "C_s")]
-            rows.append(_pooled_row(arm, list(by_count.values()), max(growth), many / few))
-    return rows
+    """C_s and N_c at the last layer, all labels of a data set over its smallest subsets: the larger ratio."""
+    grown: list[dict[str, float]] = [{} for _ in range(len(records))]
+    labels = numbers(records, "labels")
+    for name in ("C_s", "N_c"):
+        subsets, whole = by_labels(records, f"subset_{name}"), _each(records, _last, name)
+        for run, values, last, most in zip(grown, subsets, whole, labels, strict=True):
+            if values:
+                run[name], run["K"] = last / next(iter(values.values())), most / min(values)
+    growth = [max(run.get("C_s", np.nan), run.get("N_c", np.nan)) for run in grown]
+    return per_run(records, growth, [run.get("K", np.nan) for run in grown])
 
 
-@quantity("snr_follows_accuracy", digits=2, control="number of networks", pooled=True)
+@quantity("snr_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
 def snr_follows_accuracy(records: pd.DataFrame) -> Rows:
-    """Kendall's tau of the networks' accuracy and last-layer SNR_block, one arm per data set and K."""
-    arms: dict[tuple[str, int], dict[str, Rows]] = {}
-    for run in _last_layer(records, "SNR_block"):
-        arms.setdefault((run["data"], run["labels"]), {}).setdefault(run["network"], []).append(run)
-    rows = []
-    for (data, labels), networks in arms.items():
-        if len(networks) >= 2:
-            names = sorted(networks)
-            accuracy, ratio = ([_mean(networks[n], of) for n in names] for of in ("accuracy", "SNR_block"))
-            arm = f"{' / '.join(names)}, {data}, {labels} labels"
-            rows.append(_pooled_row(arm, list(networks.values()), _kendall(accuracy, ratio), len(names)))
-    return rows
+    """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, an arm a data set and K."""
+    return order_of_networks(_last_layer(records), gain=False)
 
 
-def _mean(runs: Rows, name: str) -> float:
-    return float(np.mean([run[name] for run in runs]))
+@quantity("snr_gain_follows_accuracy", digits=2, control=UNTRAINED, pooled=True, images=True)
+def snr_gain_follows_accuracy(records: pd.DataFrame) -> Rows:
+    """Kendall's tau of three or more networks' accuracy and last-layer SNR_block, trained minus untrained."""
+    return order_of_networks(_last_layer(records), gain=True)
 
 
-def _kendall(first: list[float], second: list[float]) -> float:
-    """Kendall's tau-b: agreement of the signs of all differences; of equal values not a number."""
-    one, two = (np.sign(np.subtract.outer(each, each)) for each in (first, second))
-    pairs = np.sqrt((one**2).sum() * (two**2).sum())
-    return float((one * two).sum() / pairs) if pairs else np.nan
-
-
-def _pooled_row(arm: str, groups: list[Rows], value: float, control: float) -> dict[str, Any]:
-    about = {name: joined(run[name] for group in groups for run in group) for name in ("data", "device")}
-    n = min(len({run["seed"] for run in group}) for group in groups)
-    return {"arm": arm, "n": n, "value": value, "control": float(control), **about}
-
-
-def _subsets(records: pd.DataFrame) -> Rows:
-    """Clusters at the last layer of a frozen network for K of its labels, a row per run and K."""
-    both = (by_labels(records, f"subset_{name}") for name in ("C_s", "N_c"))
-    runs = zip(rows_of(records, "network", "data", "seed", "device"), *both, strict=True)
-    return [
-        {
-            "arm": f"{run.network}, label subsets of {run.data}",
-            "labels": k,
-            "C_s": size,
-            "N_c": counts[k],
-            "seed": run.seed,
-            "data": run.data,
-            "device": run.device or "",
-        }
-        for run, sizes, counts in runs
-        for k, size in sizes.items()
-    ]
-
-
-def _last_layer(records: pd.DataFrame, *names: str) -> Rows:
-    """One row per run with the last layer's values; runs without them are left out."""
+def _last_layer(records: pd.DataFrame) -> Rows:
+    """One row per run with the last layer's ratios; runs without them are left out."""
     if not has(records, "network", "data", "labels", "seed", "layers"):
         return []
     runs = rows_of(records, "network", "data", "labels", "seed", "accuracy", "device")
-    values = zip(*(_each(records, _last, name) for name in names), strict=True)
+    ratios = zip(*_both(records, _last, "SNR_block"), strict=True)
     return [
-        {**run._asdict(), "arm": run.network, "labels": int(run.labels), "device": run.device or ""}
-        | dict(zip(names, last, strict=True))
-        for run, last in zip(runs, values, strict=True)
-        if not np.isnan([run.labels, *last]).any()
+        {**run._asdict(), "labels": int(run.labels), "device": run.device or ""}
+        | {"SNR_block": trained, "untrained_SNR_block": control}
+        for run, (trained, control) in zip(runs, ratios, strict=True)
+        if not np.isnan([run.labels, trained]).any()
     ]
