@@ -140,4 +140,4 @@ def test_a_chapter_of_which_nothing_is_recorded_says_so_everywhere(tmp_path) -> 
     glance = one.glance()
     assert "nothing is recorded yet" in glance.text
     assert "nan" not in glance.html.lower()
-    assert one.claims().html.count("fw-not-measured") == len(one.ledger())
+    assert one.claims().html.count("fw-verdict fw-not-measured") == len(one.ledger())
