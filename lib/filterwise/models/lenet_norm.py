@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from filterwise.models.block import FilterNet
+from filterwise.models.block import Block, FilterNet
 from filterwise.models.building import models
 from filterwise.models.lenet import STANDARD_FC, lenet5
 
@@ -44,5 +44,6 @@ def lenet5bn(
     options: dict[str, Any] = {"d1": d1, "d2": d2, "ratio": ratio, "fc": fc, "kernel": kernel}
     net = lenet5(labels, width, channels, size, **options, padding=padding, pool=pool)
     for block in net.features:
+        assert isinstance(block, Block)
         block.bn = nn.BatchNorm2d(block.conv.out_channels)
     return net

@@ -14,6 +14,7 @@ from typing import Any
 
 from filterwise.data import catalog
 from filterwise.errors import ParameterError, check_at_least, check_choice
+from filterwise.papers.power_law import cifar_points
 from filterwise.papers.power_law.cost_of_widths import (
     CONSERVED_RATIO,
     LENET_RATIO,
@@ -21,7 +22,6 @@ from filterwise.papers.power_law.cost_of_widths import (
     at_budget,
     lenet_macs,
     second_layer,
-    vgg16_macs,
 )
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -52,7 +52,7 @@ class Point:
         what = self.family if self.variant == "main" else f"{self.family}, {self.variant},"
         return f"{what} d1={self.d1} seed {self.run.seed}"
 
-    def job(self, priority: int = 0, cost_seconds: float | None = None) -> Job:
+    def job(self, priority: int = 0) -> Job:
         """The point as a job."""
         about = {
             "family": self.family,
@@ -64,9 +64,7 @@ class Point:
             "budget": self.budget,
             "held_out": int(self.held_out),
         }
-        return Job(
-            self.name, self.run, "power_law.point", about=about, priority=priority, cost_seconds=cost_seconds
-        )
+        return Job(self.name, self.run, "power_law.point", about=about, priority=priority)
 
 
 @dataclass(frozen=True)
@@ -187,58 +185,6 @@ def _quick() -> list[list[Point]]:
     ]
 
 
-def _cifar() -> list[list[Point]]:
-    s, widths = CIFAR, (6, 12, 24, 48)
-    twice: dict[str, Any] = {
-        "changes": {"epochs": 2 * s.lenet.epochs},
-        "variant": "twice the epochs",
-        "kind": "control",
-    }
-    return [
-        [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
-        [s.lenet_point(3, seed) for seed in range(3)],
-        [s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8, 16)],
-        [s.lenet_point(d1, 0, **twice) for d1 in (6, 48)],
-        [point for seed in range(2) for point in s.scan(8, seed)],
-        *_on_all_images(),
-        _epochs_looked_at(),
-        [s.vgg_point(d1, seed) for seed in range(2) for d1 in (6, 12)],
-        [s.lenet_point(d1, seed, family="lenet bn") for seed in range(2) for d1 in (3, *widths)],
-        [*s.ratio_curve(1.5, widths, 0), *s.variant_curve("average pools", widths, 0)],
-        [*s.ratio_curve(5.0, widths, 0), *s.variant_curve("3x3 kernels", widths, 0)],
-        [*s.ratio_curve(1.5, widths, 1), *s.variant_curve("average pools", widths, 1)],
-        [*s.ratio_curve(5.0, widths, 1), *s.variant_curve("3x3 kernels", widths, 1)],
-        s.scan(8, 2),
-        [s.vgg_point(d1, 2) for d1 in (4, 6, 8, 12, 16)],
-        [point for seed in range(2) for point in s.scan(16, seed)],
-        [s.lenet_point(96, 0, held_out=True)],
-        [s.lenet_point(96, seed, held_out=True) for seed in (1, 2)],
-    ]
-
-
-def _on_all_images() -> list[list[Point]]:
-    """The main curve on every image, its ends first: they tell whether a bend is the data's."""
-    s, ends, inside = CIFAR_ALL, (6, 48), (3, 12, 24)
-    every: dict[str, Any] = {"variant": "all images"}
-    doubled = {"changes": {"epochs": 2 * s.lenet.epochs}, "variant": "all images, twice the epochs"}
-    return [
-        *([s.lenet_point(d1, seed, **every) for d1 in ends] for seed in range(2)),
-        [s.lenet_point(d1, seed, **every) for seed in range(2) for d1 in inside],
-        *([s.lenet_point(d1, seed, **every) for d1 in sorted(inside + ends)] for seed in range(2, 5)),
-        [s.lenet_point(48, 0, kind="control", **doubled)],
-    ]
-
-
-def _epochs_looked_at() -> list[Point]:
-    """The number of epochs on every image, looked at on held-out training images."""
-    s = CIFAR_ALL
-    looks = [
-        s.lenet_point(d1, 0, changes={"epochs": epochs}, variant=f"held out, {epochs} epochs", kind="tuning")
-        for d1, epochs in ((48, 16), (48, 32), (6, 16), (6, 32))
-    ]
-    return [replace(point, run=point.run.replace(data_options={"held_out": 0.2})) for point in looks]
-
-
 def _full(s: Study) -> list[list[Point]]:
     widths = (6, 12, 24, 48, 96, 192)
     tuning = [
@@ -262,7 +208,7 @@ def _full(s: Study) -> list[list[Point]]:
 
 _POINTS = {
     "quick": _quick,
-    "cifar": _cifar,
+    "cifar": lambda: cifar_points.groups(CIFAR, CIFAR_ALL),
     "short": lambda: _full(SHORT),
     "paper": lambda: _full(PAPER),
 }
@@ -271,20 +217,7 @@ _STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """Chapter 3's list for ``filterwise record 3-power-law``; what matters most comes first."""
-    return [
-        point.job(priority, _core_seconds(point) if profile == "cifar" else None)
-        for priority, group in enumerate(points(profile))
-        for point in group
-    ]
-
-
-def _core_seconds(point: Point) -> float:
-    """Seconds of one CPU core, from records: in proportion to images met, so much a network and operation."""
-    given = point.run.model_kwargs
-    lenet = point.family != "vgg16"
-    million = (lenet_macs(point.d1, given["d2"]) if lenet else vgg16_macs(point.d1)) / 1e6
-    images = point.run.data_kwargs.get("n", 50_000) * point.run.recipe.epochs
-    return ((23 if lenet else 92) + 8.2 * million) * images / 320_000
+    return [point.job(priority) for priority, group in enumerate(points(profile)) for point in group]
 
 
 def page_jobs(

@@ -209,9 +209,13 @@ def conserved_ratio_excess(records: pd.DataFrame) -> Rows:
 
 
 @_pooled("far_ratio_penalty", control="ratios scanned")
-def far_ratio_penalty(records: pd.DataFrame, side: str) -> Rows:
-    """Mean error at ratios d2/d1 far below, or far above, 2.8 minus that of the ratios near it."""
-    return [_scan_row(scan, penalty(scan, side), len(scan.ratio)) for scan in scans(records)]
+def far_ratio_penalty(records: pd.DataFrame) -> Rows:
+    """Mean error at ratios d2/d1 far below, and far above, 2.8 minus that of the ratios near it."""
+    return [
+        {**_scan_row(scan, penalty(scan, side), len(scan.ratio)), "arm": f"{side} 2.8, {scan.arm}"}
+        for scan in scans(records)
+        for side in ("below", "above")
+    ]
 
 
 def _scan_row(scan: Scan, value: float, control: float) -> dict[str, Any]:
