@@ -49,7 +49,7 @@ def width_exponent(
 def width_fit_r2(
     records: pd.DataFrame, family: str | None = None, data: str | None = None, widths: int = 3
 ) -> Rows:
-    """R^2 of the straight line of log error on log d1, of curves with so many widths or more."""
+    """R^2 of the straight line of log error on log d1."""
     chosen = [c for c in judged(records, family, data) if len(c.width) >= widths]
     return [row(c, r_squared(c.log_width, c.log_error), r_squared(c.log_width, c.error)) for c in chosen]
 
@@ -58,7 +58,7 @@ def width_fit_r2(
 def width_quadratic_p(
     records: pd.DataFrame, family: str | None = None, data: str | None = None, widths: int = 4
 ) -> Rows:
-    """p-value of a quadratic term in log d1: small means a bend or a plateau."""
+    """p-value of a quadratic term in log d1, which is small for a bend or a plateau."""
     chosen = [c for c in judged(records, family, data) if len(c.width) >= widths]
     return [row(c, quadratic_p(c), len(c.width)) for c in chosen]
 
@@ -101,7 +101,7 @@ def held_out_error_ratio(records: pd.DataFrame, family: str = "lenet") -> Rows:
 def exponent_difference(
     records: pd.DataFrame, first: str = "vgg16", second: str = "lenet", widths: int = 3
 ) -> Rows:
-    """Exponent rho of one family minus that of another, on the same images, with so many widths each."""
+    """Exponent rho of one family minus that of another, of enough widths on the same images."""
     controls = {one.data: line(one)[0] - line(two)[0] for one, two in pairs(records, first, CONTROL_FAMILY)}
     rows = []
     for both in pairs(records, first, second):
@@ -151,10 +151,10 @@ def macs_ratio_at_equal_error(
 def macs_ratio_unless_mixed(
     records: pd.DataFrame, first: str = "vgg16", second: str = "lenet", control: str = CONTROL_FAMILY
 ) -> Rows:
-    """Ratio of operations at equal error that is nearest to 1, against a family and its control together.
+    """Ratio of operations that is nearest to 1, unless it is above 1 at some errors and below at others.
 
-    None where the first family is dearer in one comparison and cheaper in another: then neither "dearer" nor
-    "cheaper" can be said.
+    Against a family and its control together. Where the first family is dearer in one comparison and cheaper
+    in another there is no row: neither "dearer" nor "cheaper" can be said.
     """
     plain, normed = (_compared(records, first, other) for other in (second, control))
     rows = []

@@ -96,7 +96,9 @@ def cost_ratios_in_words(table: pd.DataFrame) -> str:
     """The range of ratios against each family of LeNets, from the largest error to the smallest."""
     said = []
     for against, part in table.sort_values("error", ascending=False).groupby("against", sort=False):
-        first, last = part.iloc[0], part.iloc[-1]
-        ends = [f"{end['ratio']:.2f} times at an error of {end['error']:.2f}" for end in (first, last)]
-        said.append(f"VGG-16 costs as much as {against} {ends[0]} and {ends[1]}")
+        both = part.iloc[0], part.iloc[-1]
+        ends = [
+            f"{end['ratio']:.2f} times as much at an error of {end['error']:.2f}" for end in (first, last)
+        ]
+        said.append(f"against {against} VGG-16 costs {ends[0]} and {ends[1]}")
     return "; ".join(said)
