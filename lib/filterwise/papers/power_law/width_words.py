@@ -97,8 +97,6 @@ def cost_ratios_in_words(table: pd.DataFrame) -> str:
     said = []
     for against, part in table.sort_values("error", ascending=False).groupby("against", sort=False):
         both = part.iloc[0], part.iloc[-1]
-        ends = [
-            f"{end['ratio']:.2f} times as much at an error of {end['error']:.2f}" for end in (first, last)
-        ]
+        ends = [f"{end['ratio']:.2f} times as much at an error of {end['error']:.2f}" for end in both]
         said.append(f"against {against} VGG-16 costs {ends[0]} and {ends[1]}")
     return "; ".join(said)
