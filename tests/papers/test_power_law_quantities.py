@@ -304,6 +304,13 @@ def test_a_conserved_ratio_needs_a_valley(errors, noise, expected):
     assert verdict("L6", scan_runs(errors, noise=noise)) == expected
 
 
+def test_a_dearer_scan_decides_once_it_has_three_seeds():
+    cheap = scan_runs(valley(2.8), budget=1e6)
+    for seeds, chosen in ((1, "1 million"), (2, "1 million"), (3, "4 million")):
+        both = pd.concat([cheap, scan_runs(valley(5.6), seeds=seeds)])
+        assert claims.measure("conserved_ratio_excess", both)["arm"].str.startswith(chosen).all()
+
+
 def test_one_scan_of_each_ratio_is_undecided():
     assert verdict("L6", scan_runs(valley(2.8), seeds=1)) == "undecided"
 

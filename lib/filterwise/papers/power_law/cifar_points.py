@@ -35,7 +35,7 @@ def groups(some: Study, every: Study) -> list[list[Point]]:
         [*s.ratio_curve(5.0, widths, 1), *s.variant_curve("3x3 kernels", widths, 1)],
         s.scan(8, 2),
         [s.vgg_point(d1, 2) for d1 in (4, 6, 8, 12, 16)],
-        [point for seed in range(2) for point in s.scan(16, seed)],
+        [point for seed in range(3) for point in s.scan(16, seed)],
         [s.lenet_point(96, 0, held_out=True)],
         [s.lenet_point(96, seed, held_out=True) for seed in (1, 2)],
     ]

@@ -40,7 +40,10 @@ _pooled = partial(quantity, pooled=True, images=True)
 def width_exponent(
     records: pd.DataFrame, family: str | None = None, data: str | None = None, every: bool = False
 ) -> Rows:
-    """Exponent rho of error = A d1^-rho; with ``every`` of all main curves, not only those that decide."""
+    """Exponent rho of error = A d1^-rho.
+
+    With ``every`` of all main curves, not only of those that claims are judged on.
+    """
     chosen = curves(records, family, data=data) if every else judged(records, family, data)
     return [row(c, line(c)[0], r_squared(c.log_width, c.error)) for c in chosen]
 
@@ -170,13 +173,17 @@ def macs_ratio_unless_mixed(
 def straight_variants(records: pd.DataFrame, kind: str, needed: int = 2, widths: int = 4) -> Rows:
     """Other ratios, or variants, with R^2 >= 0.98 in log-log and no significant bend.
 
-    Of those with so many widths; none until as many as are needed have been measured.
+    Of those with so many widths; none until as many as are needed have been measured. All of them have to
+    be straight, so the 5 % are shared out among all ratios and variants (Bonferroni).
     """
-    found = [curve for curve in curves(records, variant_kind=kind) if len(curve.width) >= widths]
+    every = {each: curves(records, variant_kind=each) for each in ("ratio", "variant")}
+    tested = {each: [c for c in every[each] if len(c.width) >= widths] for each in every}
+    found = tested[kind]
+    bend = BEND_P / max(1, sum(map(len, tested.values())))
     straight = [
         curve
         for curve in found
-        if r_squared(curve.log_width, curve.log_error) >= R2_NEEDED and quadratic_p(curve) > BEND_P
+        if r_squared(curve.log_width, curve.log_error) >= R2_NEEDED and quadratic_p(curve) > bend
     ]
     return [row_of_all(f"every {kind}", found, len(straight), len(found))] if len(found) >= needed else []
 
