@@ -157,6 +157,14 @@ def test_what_was_measured_is_listed_width_by_width():
     assert (rows[1]["d₁"], rows[1]["seeds"]) == ("6", "1")
 
 
+def test_costs_are_compared_on_the_images_that_vgg_was_trained_on():
+    some, every = (planted(held=()).assign(train_images=n, variant=v) for n, v in ((100, "a"), (500, "b")))
+    deep = planted(family="vgg16", held=()).assign(train_images=100)
+    kept = fits.comparable(pd.concat([some, every, deep]))
+    assert set(kept["variant"]) == {"a", "main"}
+    assert len(fits.comparable(pd.concat([some, every]))) == len(some) + len(every)
+
+
 def test_longer_trainings_stand_beside_the_plain_ones_of_their_images():
     def runs(variant, images, epochs, kind="main"):
         about = {"variant": variant, "variant_kind": kind, "train_images": images, "epochs": epochs}

@@ -94,7 +94,8 @@ def balanced(runs: Iterable[tuple[int, float, Any]]) -> tuple[list[float], list[
         found.setdefault(seed, {}).setdefault(float(width), []).append(value)
     if not found:
         return [], []
-    widths = sorted(max(found.values(), key=lambda by_width: len(by_width)))
+    fullest: dict[float, list[Any]] = max(found.values(), key=len)
+    widths = sorted(fullest)
     rows = []
     for by_width in found.values():
         if all(width in by_width for width in widths):

@@ -45,7 +45,8 @@ def error_against_width(
     looks = looks_of(table)
     for curve, runs in table.groupby("curve", sort=False):
         look = looks[str(curve)]
-        _points(ax, runs, look, str(curve), fits.get(str(curve)))
+        label = _named(str(curve), fits.get(str(curve)), with_interval=len(fits) <= 2)
+        _points(ax, runs, look, label)
         if str(curve) in fits:
             _line(ax, runs, fits[str(curve)], look.color)
     if fits:
@@ -73,11 +74,17 @@ def _known(fits: Mapping[str, PowerLaw], table: pd.DataFrame) -> None:
             raise ParameterError(f"fits has {curve!r}, which is no curve of the table; it has {listed}")
 
 
-def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str, fit: PowerLaw | None) -> None:
+def _named(name: str, fit: PowerLaw | None, with_interval: bool) -> str:
+    """A curve with its exponent; of many, a legend has no room for the intervals."""
+    if fit is None:
+        return name
+    low, high = fit.exponent_interval
+    ends = f" [{low:.3f}, {high:.3f}]" if with_interval else ""
+    return rf"{name}, $\rho$ = {fit.exponent:.3f}{ends}"
+
+
+def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str) -> None:
     held = runs["held_out"].astype(bool) if "held_out" in runs else pd.Series(False, index=runs.index)
-    if fit is not None:
-        low, high = fit.exponent_interval
-        name += rf", $\rho$ = {fit.exponent:.3f} [{low:.3f}, {high:.3f}]"
     for part, filled in ((runs[~held], True), (runs[held], False)):
         if part.empty:
             continue

@@ -101,6 +101,12 @@ def fit_all(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
     return found
 
 
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows on as many images as the most that a VGG-16 was trained on; without a VGG-16 all."""
+    deep = table.loc[table["family"] == "vgg16", "train_images"]
+    return table[table["train_images"] == deep.max()] if deep.notna().any() else table
+
+
 def curves_measured(table: pd.DataFrame) -> pd.DataFrame:
     """Which widths each curve has, of how many seeds, images and epochs; a row a curve."""
     rows = []
