@@ -110,3 +110,19 @@ def test_grey_images_of_28_pixels():
 def test_impossible_networks_are_refused(options, message):
     with pytest.raises(ParameterError, match=message):
         build("lenet5", **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"pool": "average"}, {"kernel": 3}, {"d1": 12, "ratio": 2.8}])
+def test_batch_norm_is_all_that_the_control_adds(options):
+    plain, normed = build("lenet5", **options), build("lenet5bn", **options)
+    assert macs(plain) == macs(normed)
+    filters = [block.conv.out_channels for block in plain.features]
+    assert parameter_count(normed) - parameter_count(plain) == 2 * sum(filters)
+    for one, other in zip(plain.features, normed.features, strict=True):
+        assert torch.equal(one.conv.weight, other.conv.weight)
+        assert isinstance(one.bn, nn.Identity)
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    block = normed.features[0]
+    maps = block.bn(block.conv(images))  # before the ReLU, over images and positions
+    assert maps.mean((0, 2, 3)).abs().max() < 1e-5
+    assert maps.var((0, 2, 3)).sub(1).abs().max() < 0.01

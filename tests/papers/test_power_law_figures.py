@@ -90,6 +90,36 @@ def test_costs_are_drawn_in_millions_and_thousands(table):
     assert weights.containers[0][0].get_xdata() == pytest.approx([0.1 * d1**2 for d1 in (6, 12, 24, 48, 96)])
 
 
+def test_ratios_of_cost_are_drawn_with_their_band_and_a_line_at_equal_operations():
+    table = pd.DataFrame(
+        {"against": ["LeNet", "LeNet", "other"], "error": [0.4, 0.2, 0.3], "ratio": [2.0, 0.5, 1.5],
+         "low": [1.8, 0.4, np.nan], "high": [2.3, 0.7, np.nan]}
+    )  # fmt: skip
+    (axes,) = widths.cost_ratio(table).axes
+    first, second = axes.containers
+    assert first[0].get_ydata() == pytest.approx([0.5, 2.0])
+    ends = [segment[:, 1].tolist() for segment in first[2][0].get_segments()]
+    assert ends == [pytest.approx([0.4, 0.7]), pytest.approx([1.8, 2.3])]
+    assert second[0].get_ydata() == pytest.approx([1.5])  # no interval: a point without bars
+    assert any(set(line.get_ydata()) == {1} for line in lines_of(axes, ":"))
+
+
+def test_legends_say_what_dashed_lines_and_hollow_points_are(table, fits):
+    def legend(figure):
+        return {text.get_text() for text in figure.legends[0].get_texts()}
+
+    said = legend(power_law.error_against_width(table, fits))
+    assert {"fitted line", "extrapolated line", "kept out of the fit"} <= said
+    assert "kept out of the fit" not in legend(power_law.error_against_width(table[~table["held_out"]], fits))
+    assert "exponent of the whole line" in legend(power_law.straightness(table, fits))
+
+
+def test_curves_of_one_network_have_colours_of_their_own(table):
+    again = table[table["curve"] == "LeNet"].assign(curve="LeNet, all images")
+    looks = power_law.looks_of(pd.concat([table, again]))
+    assert len({look.color for look in looks.values()}) == 3
+
+
 def test_every_exponent_has_a_row_and_its_interval(fits):
     (axes,) = power_law.exponents(fits).axes
     for row, (fit, drawn) in enumerate(zip(fits.values(), axes.containers, strict=True)):

@@ -6,7 +6,7 @@ import pytest
 
 from filterwise import models
 from filterwise.errors import ParameterError
-from filterwise.papers.power_law import fits, plan
+from filterwise.papers.power_law import fits, plan, width_words
 
 
 def planted(rho=0.3, A=0.6, widths=(6, 12, 24, 48, 96), seeds=3, noise=0.01, family="lenet", held=(96,)):
@@ -137,17 +137,51 @@ def test_empty_records_stay_empty():
     assert fits.longer_curves(empty.assign(seed=0, epochs=1), "3-power-law", "cifar").empty
 
 
-def test_a_scan_is_told_by_its_largest_budget():
+def test_words_of_a_scan_say_what_is_judged_and_how_budgets_are_missed():
     scan = pd.DataFrame(
-        [(r, b, e) for b, errors in ((1e6, (0.4, 0.5)), (4e6, (0.30, 0.32)))
-         for r, e in zip((5.6, 2.8), errors, strict=True)],
-        columns=["ratio", "budget", "error"],
+        [{"variant_kind": "budget", "ratio": r, "budget": b, "macs": 0.9 * b, "seed": seed, "data": "planted",
+          "accuracy": 1 - e}
+         for b, errors in ((1e6, (0.6, 0.4, 0.5)), (4e6, (0.34, 0.30, 0.32)))
+         for r, e in zip((0.7, 2.8, 5.6), errors, strict=True) for seed in range(2)]
     )  # fmt: skip
-    assert fits.scan_in_words(scan) == "at 4 million MACs the best ratio is 5.6, and 2.8 is 0.020 above it"
+    words = width_words.scan_in_words(scan)
+    assert "at 4 million MACs" in words
+    assert "by 0.040 at ratios far below and by 0.020 at ratios far above" in words
+    assert width_words.scan_costs_in_words(scan) == "between 10 % less and 10 % less than its budget"
+
+
+def test_what_was_measured_is_listed_width_by_width():
+    table = pd.concat([planted(held=()), planted(widths=(6,), seeds=1, held=()).assign(curve="other")])
+    rows = fits.curves_measured(table.assign(train_images=9, epochs=2)).to_dict("records")
+    assert rows[0] == {"curve": "LeNet", "d₁": "6, 12, 24, 48, 96", "seeds": "3", "images": 9, "epochs": 2}
+    assert (rows[1]["d₁"], rows[1]["seeds"]) == ("6", "1")
+
+
+def test_costs_are_compared_on_the_images_that_vgg_was_trained_on():
+    some, every = (planted(held=()).assign(train_images=n, variant=v) for n, v in ((100, "a"), (500, "b")))
+    deep = planted(family="vgg16", held=()).assign(train_images=100)
+    kept = fits.comparable(pd.concat([some, every, deep]))
+    assert set(kept["variant"]) == {"a", "main"}
+    assert len(fits.comparable(pd.concat([some, every]))) == len(some) + len(every)
+
+
+def test_longer_trainings_stand_beside_the_plain_ones_of_their_images():
+    def runs(variant, images, epochs, kind="main"):
+        about = {"variant": variant, "variant_kind": kind, "train_images": images, "epochs": epochs}
+        return planted(widths=(6, 12, 48), noise=0.0, held=(), A=0.6 - epochs / 1000).assign(**about)
+
+    some = [runs("main", 100, 16), runs("twice the epochs", 100, 32, "control")]
+    every = [runs("all images", 500, 32), runs("all images, twice the epochs", 500, 64, "control")]
+    assert set(fits.longer(pd.concat(some))["train_images"]) == {100}
+    found = fits.longer(pd.concat([*some, every[0], every[1][every[1]["d1"] != 12]]))
+    assert set(found["train_images"]) == {500}
+    assert found[["d1", "epochs"]].values.tolist() == [[6, 32], [6, 64], [48, 32], [48, 64]]
+    words = width_words.longer_in_words(found)
+    assert words.startswith(f"d1 = 6 gains {0.032 * 6**-0.3:.3f} and d1 = 48 gains")
 
 
 def test_words_follow_the_fits():
     table = planted()
     found = fits.fit_all(table)
-    assert fits.fits_in_words(found).startswith("LeNet falls with exponent 0.30 (0.")
-    assert "LeNet's gap goes from" in fits.gap_in_words(table)
+    assert width_words.fits_in_words(found).startswith("LeNet falls with exponent 0.30 (0.")
+    assert "LeNet's gap goes from" in width_words.gap_in_words(table)

@@ -102,7 +102,7 @@ def test_lists_are_consistent(profile):
     assert [job.priority for job in jobs] == sorted(job.priority for job in jobs)
     for point in points:
         options = point.run.model_kwargs
-        if point.family == "lenet":
+        if point.family != "vgg16":
             assert options["d1"] == point.d1
             assert point.kind == "budget" or options["d2"] == second_layer(point.d1, point.ratio)
         else:
@@ -111,15 +111,35 @@ def test_lists_are_consistent(profile):
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
 def test_the_main_curve_has_one_recipe_and_no_held_out_width_in_its_fit(profile):
-    points = [point for group in plan.points(profile) for point in group if point.family == "lenet"]
+    points = [point for group in plan.points(profile) for point in group if point.family != "vgg16"]
     main = [point for point in points if point.kind == "main" and not point.held_out]
-    assert len({point.run.recipe for point in main}) == 1
-    widths = sorted({point.d1 for point in main})
-    assert len(widths) >= 4
-    assert all(high == 2 * low for low, high in itertools.pairwise(widths))
     held = {point.d1 for point in points if point.held_out}
-    assert not held & set(widths)
-    assert all(width > widths[-1] for width in held)
+    for curve in {(point.family, point.variant) for point in main}:
+        on_it = [point for point in main if (point.family, point.variant) == curve]
+        assert len({(point.run.recipe, point.run.data_options, point.run.model) for point in on_it}) == 1
+        widths = sorted({point.d1 for point in on_it})
+        assert len(widths) >= 4
+        assert all(high == 2 * low for low, high in itertools.pairwise(widths))
+        assert not held & set(widths)
+        assert all(width > widths[-1] for width in held)
+
+
+def test_lenets_with_batch_norm_differ_from_the_others_in_that_alone():
+    plain, normed = plan.CIFAR.lenet_point(12, 0), plan.CIFAR.lenet_point(12, 0, family="lenet bn")
+    assert normed.run == plain.run.replace(model="lenet5bn")
+    assert normed.kind == plain.kind == "main"
+
+
+def test_every_comparison_at_cifar_has_four_widths_in_each_family():
+    points = [point for group in plan.points("cifar") for point in group if point.kind == "main"]
+    same = plan.CIFAR.lenet_point(6, 0).run
+    for family in ("lenet", "lenet bn", "vgg16"):
+        widths = {
+            point.d1 for point in points
+            if point.family == family and not point.held_out
+            and (point.run.data_options, point.run.recipe) == (same.data_options, same.recipe)
+        }  # fmt: skip
+        assert len(widths) >= 4
 
 
 @pytest.mark.parametrize("profile", ["cifar", "short", "paper"])

@@ -52,9 +52,9 @@ CHAPTER = Chapter(
             "L4",
             {
                 "holds": "At equal error VGG-16 costs more operations than LeNet {scale}.",
-                "fails": "At equal error VGG-16 does not cost more operations than LeNet everywhere {scale}.",
+                "fails": "At equal error VGG-16 costs fewer operations than LeNet {scale}.",
                 "undecided": "Whether VGG-16 costs more operations than LeNet at equal error is undecided "
-                "{scale}.",
+                "{scale}; ratios are {L4.values}.",
             },
         ),
         Sentence(

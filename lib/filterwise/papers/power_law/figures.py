@@ -42,18 +42,29 @@ def error_against_width(
     _known(fits, table)
     targets = targets or {}
     figure, (ax,) = panels(height=3.9)
+    looks = looks_of(table)
     for curve, runs in table.groupby("curve", sort=False):
-        look = style.look(str(runs["network"].iloc[0]))
-        _points(ax, runs, look, str(curve), fits.get(str(curve)))
+        look = looks[str(curve)]
+        label = _named(str(curve), fits.get(str(curve)), with_interval=len(fits) <= 2)
+        _points(ax, runs, look, label)
         if str(curve) in fits:
             _line(ax, runs, fits[str(curve)], look.color)
     if fits:
-        _reach(ax, table, *next(iter(fits.items())), targets)
+        first, fit = next(iter(fits.items()))
+        _reach(ax, table, first, fit, targets, looks[first].color)
+        for dashes, words in (("-", "fitted line"), ("--", "extrapolated line")):
+            ax.plot([], [], color=style.INK, linestyle=dashes, linewidth=1.5, label=words)
     _log_axes(ax, table["d1"])
     ax.set(xlabel="filters of the first layer, $d_1$", ylabel=r"test error $\epsilon$")
     figure.legend(loc="outside upper left", ncols=2)
     figure.alt = f"Test error against width for {', '.join(map(str, table['curve'].unique()))}, log-log."
     return figure
+
+
+def looks_of(table: pd.DataFrame) -> dict[str, style.Look]:
+    """Curve -> look: that of its network, but no two curves of a picture in one colour."""
+    networks = table.groupby("curve", sort=False)["network"].first()
+    return dict(zip(map(str, networks.index), style.looks(list(map(str, networks))), strict=True))
 
 
 def _known(fits: Mapping[str, PowerLaw], table: pd.DataFrame) -> None:
@@ -63,11 +74,17 @@ def _known(fits: Mapping[str, PowerLaw], table: pd.DataFrame) -> None:
             raise ParameterError(f"fits has {curve!r}, which is no curve of the table; it has {listed}")
 
 
-def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str, fit: PowerLaw | None) -> None:
+def _named(name: str, fit: PowerLaw | None, with_interval: bool) -> str:
+    """A curve with its exponent; of many, a legend has no room for the intervals."""
+    if fit is None:
+        return name
+    low, high = fit.exponent_interval
+    ends = f" [{low:.3f}, {high:.3f}]" if with_interval else ""
+    return rf"{name}, $\rho$ = {fit.exponent:.3f}{ends}"
+
+
+def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str) -> None:
     held = runs["held_out"].astype(bool) if "held_out" in runs else pd.Series(False, index=runs.index)
-    if fit is not None:
-        low, high = fit.exponent_interval
-        name += rf", $\rho$ = {fit.exponent:.3f} [{low:.3f}, {high:.3f}]"
     for part, filled in ((runs[~held], True), (runs[held], False)):
         if part.empty:
             continue
@@ -87,9 +104,10 @@ def _line(ax: Axes, runs: pd.DataFrame, fit: PowerLaw, color: str) -> None:
         ax.fill_between(x, guess.low, guess.high, color=color, alpha=0.12, linewidth=0)
 
 
-def _reach(ax: Axes, table: pd.DataFrame, curve: str, fit: PowerLaw, targets: Mapping[str, float]) -> None:
+def _reach(
+    ax: Axes, table: pd.DataFrame, curve: str, fit: PowerLaw, targets: Mapping[str, float], color: str
+) -> None:
     runs = table[table["curve"] == curve]
-    color = style.look(str(runs["network"].iloc[0])).color
     farthest = FARTHEST * float(runs["d1"].max())
     for name, error in targets.items():
         ax.axhline(error, color=style.INK, linestyle=":", linewidth=1.2)
@@ -131,9 +149,10 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
     _known(fits, table)
     seen = table[~table["held_out"].astype(bool)] if "held_out" in table else table
     figure, (left, right) = panels(2, columns=2, height=3.0)
+    looks = looks_of(seen)
     for curve, fit in fits.items():
         runs = seen[seen["curve"] == curve]
-        look = style.look(str(runs["network"].iloc[0]))
+        look = looks[curve]
         found = mean_and_spread(runs.assign(log=np.log(runs["error"])), ["d1"], "log")
         width, log = found["d1"].to_numpy(dtype=float), found["mean"].to_numpy()
         bars = found["spread"] / np.sqrt(found["runs"])
@@ -144,6 +163,7 @@ def straightness(table: pd.DataFrame, fits: Mapping[str, PowerLaw]) -> BookFigur
         right.errorbar(np.sqrt(width[1:] * width[:-1]), local, error, **same)
         right.axhline(fit.exponent, color=look.color, linestyle="--", linewidth=1)
     left.axhline(0, color=style.INK, linewidth=1)
+    left.plot([], [], color=style.INK, linestyle="--", linewidth=1, label="exponent of the whole line")
     left.set(xlabel="$d_1$", ylabel="distance from the line (%)")
     right.set(xlabel="$d_1$, between two widths", ylabel=r"local exponent")
     for ax in (left, right):

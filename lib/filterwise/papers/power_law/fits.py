@@ -1,4 +1,4 @@
-"""Fits of chapter 3's curves, and the tables and words in which its page tells of them."""
+"""Fits of chapter 3's curves, and the tables in which its page tells of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from filterwise.errors import ParameterError
 from filterwise.figures.curves import curves_table
 from filterwise.measure.fitting import PowerLaw, power_law
+from filterwise.papers.power_law import equal_error, error_curves
 from filterwise.papers.power_law.cost_of_widths import (
-    CONSERVED_RATIO,
     LENET_RATIO,
     lenet_macs,
     second_layer,
@@ -20,12 +20,14 @@ from filterwise.papers.power_law.cost_of_widths import (
 from filterwise.runs.records import arrays
 from filterwise.runs.rows import HISTORY
 
-FAMILIES = {"lenet": "LeNet", "vgg16": "VGG-16"}
+FAMILIES = {"lenet": "LeNet", "lenet bn": "LeNet with batch norm", "vgg16": "VGG-16"}
+#: Curve -> the same networks trained for twice the epochs, the curve that is preferred first.
+_DOUBLED = {"all images": "all images, twice the epochs", "main": "twice the epochs"}
 #: Beyond this width a line is so far from any measurement that a number would say nothing.
 LARGEST_WIDTH = 1e6
 _COLUMNS = (
     "family", "variant", "variant_kind", "d1", "held_out", "accuracy", "train_accuracy", "error",
-    "train_error", "curve",
+    "train_error", "curve", "data", "train_images", "epochs",
 )  # fmt: skip
 
 
@@ -38,11 +40,19 @@ def operations(ratio: float = LENET_RATIO, channels: int = 3, size: int = 32) ->
     >>> operations()["LeNet"](6)
     651720
     """
-    return {"LeNet": lambda d1: lenet_macs(d1, second_layer(d1, ratio), channels, size), "VGG-16": vgg16_macs}
+
+    def lenet(d1: int) -> int:
+        return lenet_macs(d1, second_layer(d1, ratio), channels, size)
+
+    lenets = ("LeNet", "LeNet, all images", "LeNet with batch norm")
+    return {**dict.fromkeys(lenets, lenet), "VGG-16": vgg16_macs}
 
 
 def with_errors(records: pd.DataFrame, *kinds: str) -> pd.DataFrame:
     """Records of all or some ``kinds``, with ``error``, ``train_error`` and ``curve``, what a row belongs to.
+
+    A curve never joins runs on other data, on another number of images or of other epochs: where the same
+    family and variant was trained in several ways, its name says how.
 
     >>> columns = ["family", "variant", "accuracy", "train_accuracy"]
     >>> records = pd.DataFrame([["lenet", "main", 0.75, 0.875]], columns=columns)
@@ -54,51 +64,59 @@ def with_errors(records: pd.DataFrame, *kinds: str) -> pd.DataFrame:
     if table.empty:
         return table
     names, variants = table["family"].map(lambda name: FAMILIES.get(name, name)), table["variant"]
+    curve = names.where(variants == "main", names + ", " + variants.astype(str))
     return table.assign(
         error=1 - table["accuracy"],
         train_error=1 - table["train_accuracy"],
-        curve=names.where(variants == "main", names + ", " + variants.astype(str)),
+        curve=curve.where(~_trained_in_several_ways(table, curve), curve + ", " + _training(table)),
     )
+
+
+def _training(table: pd.DataFrame) -> pd.Series:
+    """E.g. ``20000 images of cifar10 (jpeg), 16 epochs``; a row's data, number of images and epochs."""
+    images, epochs = (table[name].map("{:g}".format) for name in ("train_images", "epochs"))
+    return images + " images of " + table["data"].astype(str) + ", " + epochs + " epochs"
+
+
+def _trained_in_several_ways(table: pd.DataFrame, curve: pd.Series) -> pd.Series:
+    """Which rows belong to a curve whose runs differ in how they were trained."""
+    return _training(table).groupby(curve).transform("nunique") > 1
 
 
 def fit_all(table: pd.DataFrame, seed: int = 0) -> dict[str, PowerLaw]:
     """A power law for every curve with at least three widths; widths that are ``held_out`` are not used.
 
-    Single runs are given to :func:`filterwise.measure.power_law`, so that intervals come from seeds where a
-    curve has several, and from the scatter about the line where it has not.
+    Single runs, of the seeds that have every width, are given to :func:`filterwise.measure.power_law`: the
+    fit that claims are judged by. Intervals come from seeds where a curve has several, and from the scatter
+    about the line where it has not.
     """
     seen = table[table["held_out"] == 0]
-    return {
-        str(curve): power_law(part["d1"], part["error"], seed=seed)
-        for curve, part in seen.groupby("curve", sort=False)
-        if part["d1"].nunique() >= 3
-    }
+    found = {}
+    for curve, part in seen.groupby("curve", sort=False):
+        runs = zip(part["seed"], part["d1"], part["error"], strict=True)
+        widths, errors = error_curves.balanced(runs)
+        if len(widths) >= error_curves.FEWEST_WIDTHS:
+            x = np.tile(widths, len(errors))
+            found[str(curve)] = power_law(x, np.ravel(errors), seed=seed)
+    return found
 
 
-def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
-    """Exponents with their intervals, and whether the line bends.
-
-    >>> fits_in_words({"LeNet": power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)})
-    'LeNet falls with exponent 0.49 (0.47 to 0.52), no bend shown'
-    """
-    said = []
-    for curve, fit in found.items():
-        low, high = fit.exponent_interval
-        bend = "and bends" if fit.curved else "no bend shown"
-        said.append(f"{curve} falls with exponent {fit.exponent:.2f} ({low:.2f} to {high:.2f}), {bend}")
-    return "; ".join(said)
+def comparable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows on as many images as the most that a VGG-16 was trained on; without a VGG-16 all."""
+    deep = table.loc[table["family"] == "vgg16", "train_images"]
+    return table[table["train_images"] == deep.max()] if deep.notna().any() else table
 
 
-def gap_in_words(table: pd.DataFrame) -> str:
-    """How far test error lies above training error at the narrowest and the widest network of each curve."""
-    said = []
+def curves_measured(table: pd.DataFrame) -> pd.DataFrame:
+    """Which widths each curve has, of how many seeds, images and epochs; a row a curve."""
+    rows = []
     for curve, part in table.groupby("curve", sort=False):
-        gap = (part["error"] - part["train_error"]).groupby(part["d1"]).mean()
-        said.append(
-            f"{curve}'s gap goes from {gap.iloc[0]:.3f} at d1 = {gap.index[0]:g} "
-            f"to {gap.iloc[-1]:.3f} at {gap.index[-1]:g}"
-        )
-    return "; ".join(said)
+        seeds = part.groupby("d1")["seed"].nunique()
+        count = f"{seeds.min()}" if seeds.nunique() == 1 else f"{seeds.min()} to {seeds.max()}"
+        about = {"curve": curve, "d₁": ", ".join(f"{width:g}" for width in seeds.index), "seeds": count}
+        trained = {"images": part["train_images"].iloc[0], "epochs": part["epochs"].iloc[0]}
+        rows.append({**about, **trained})
+    return pd.DataFrame(rows)
 
 
 def check_target(target: float) -> None:
@@ -208,15 +226,6 @@ def macs_at_error(
     return pd.DataFrame.from_dict(rows, orient="index", columns=[f"error {error:g}" for error in errors])
 
 
-def cost_in_words(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> str:
-    """What each family costs at the middle one of the errors of :func:`macs_at_error`."""
-    (error,) = middle_errors(table, 1)
-    costs = macs_at_error(table, found, error).iloc[:, -1]
-    return f"an error of {error:g} costs " + ", ".join(
-        f"{curve} {cost} million MACs" for curve, cost in costs.items()
-    )
-
-
 def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
     """Round errors spread over what all curves of a table reach."""
     means = table.groupby(["curve", "d1"])["error"].mean().groupby("curve")
@@ -227,11 +236,17 @@ def middle_errors(table: pd.DataFrame, count: int = 3) -> list[float]:
 
 
 def longer(records: pd.DataFrame) -> pd.DataFrame:
-    """The doubled trainings and, first, the plain ones of their widths; seed 0."""
+    """The doubled trainings and, first, the plain ones of their widths; seed 0.
+
+    Of those on all images where two widths were trained for longer, else of those on a part.
+    """
     first = records[(records["seed"] == 0) & (records["family"] == "lenet") & (records["held_out"] == 0)]
-    doubled = first[first["variant"] == "twice the epochs"]
-    plain = first[(first["variant"] == "main") & first["d1"].isin(doubled["d1"])]
-    return pd.concat([plain, doubled]).sort_values(["d1", "epochs"])
+    for plain, name in _DOUBLED.items():
+        doubled = first[first["variant"] == name]
+        both = first[(first["variant"] == plain) & first["d1"].isin(doubled["d1"])]
+        if both["d1"].nunique() >= 2:
+            return pd.concat([both, doubled]).sort_values(["d1", "epochs"])
+    return first.iloc[:0]
 
 
 def longer_curves(records: pd.DataFrame, chapter: str, profile: str) -> pd.DataFrame:
@@ -245,19 +260,17 @@ def longer_curves(records: pd.DataFrame, chapter: str, profile: str) -> pd.DataF
     return curves_table(histories) if histories else pd.DataFrame()
 
 
-def longer_in_words(records: pd.DataFrame) -> str:
-    """The slope between the two widths of :func:`longer`, plain and for twice the epochs."""
-    table = longer(records).pivot_table(index="epochs", columns="d1", values="error")
-    low, high = table.columns[0], table.columns[-1]
-    slopes = np.log(table[low] / table[high]) / np.log(float(high) / float(low))
-    told = " and ".join(f"{slope:.3f} after {epochs:g} epochs" for epochs, slope in slopes.items())
-    return f"from d1 = {low:g} to {high:g} the exponent is {told}"
+def cost_ratios(records: pd.DataFrame) -> pd.DataFrame:
+    """Operations of VGG-16 over those of LeNets at each error where both were measured, with a 95 % band.
 
-
-def scan_in_words(scan: pd.DataFrame) -> str:
-    """The best ratio at the largest budget, and how far the conserved one is from it."""
-    dearest = scan[scan["budget"] == scan["budget"].max()]
-    means = dearest.groupby("ratio")["error"].mean()
-    said = f"at {dearest['budget'].iloc[0] / 1e6:.3g} million MACs the best ratio is {means.idxmin():g}"
-    gap = means.get(CONSERVED_RATIO, np.nan) - means.min()
-    return said + (f", and {CONSERVED_RATIO:g} is {gap:.3f} above it" if gap > 0 else "")
+    Columns ``against`` (a curve), ``at`` (the network measured there), ``error``, ``ratio``, ``low`` and
+    ``high``: the band holds for all errors of a comparison together.
+    """
+    rows = []
+    for family in ("lenet", "lenet bn"):
+        for one, other in error_curves.pairs(records, "vgg16", family):
+            found = equal_error.compare(one, other)
+            for each, (low, high) in zip(found, np.exp(equal_error.band(found)), strict=True):
+                about = {"against": FAMILIES[family], "at": each.at, "error": each.error}
+                rows.append({**about, "ratio": float(np.exp(each.log_ratio)), "low": low, "high": high})
+    return pd.DataFrame(rows)

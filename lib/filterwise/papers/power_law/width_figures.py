@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from filterwise.errors import ParameterError
@@ -15,6 +16,7 @@ from filterwise.figures.tables import counted, mean_and_spread, need, shown
 from filterwise.figures.twin import Twin
 from filterwise.measure.fitting import PowerLaw
 from filterwise.papers.power_law.cost_of_widths import CONSERVED_RATIO
+from filterwise.papers.power_law.figures import looks_of
 from filterwise.papers.power_law.fits import promise
 
 if TYPE_CHECKING:
@@ -63,8 +65,9 @@ def train_and_test_error(table: pd.DataFrame) -> BookFigure:
     """
     need(table, "curve", "network", "d1", "error", "train_error")
     figure, (ax,) = panels(height=3.2)
+    looks = looks_of(table)
     for curve, runs in table.groupby("curve", sort=False):
-        look = style.look(str(runs["network"].iloc[0]))
+        look = looks[str(curve)]
         for column, dashes, filled, name in (
             ("error", "-", True, "test"),
             ("train_error", "--", False, "training"),
@@ -126,9 +129,10 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
     need(table, "curve", "network", "d1", "error", "macs", "parameters")
     names = {"macs": "multiply-accumulates an image (million)", "parameters": "weights (thousand)"}
     figure, axes = panels(2, columns=2, height=3.3, sharey=True)
+    looks = looks_of(table)
     for ax, (column, name), unit in zip(axes, names.items(), (1e6, 1e3), strict=True):
         for curve, runs in table.groupby("curve", sort=False):
-            look = style.look(str(runs["network"].iloc[0]))
+            look = looks[str(curve)]
             found = mean_and_spread(runs, [column], "error")
             label = f"{curve}, {counted(int(found['runs'].min()), 'seed')}"
             points(ax, found[column] / unit, found, look, label, linewidth=1.3)
@@ -137,6 +141,33 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
     axes[0].set_ylabel(r"test error $\epsilon$")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
     figure.alt = "Test error against multiply-accumulates and against the number of weights, log-log."
+    return figure
+
+
+@drawn
+def cost_ratio(table: pd.DataFrame) -> BookFigure:
+    """Operations of one family over those of others at equal error, at the errors where both were measured.
+
+    Parameters
+    ----------
+    table : one row a comparison; columns ``against`` (the other family), ``error``, ``ratio`` and the ends of
+        its interval, ``low`` and ``high``; not-a-number ends are not drawn.
+    """
+    need(table, "against", "error", "ratio", "low", "high")
+    names = list(dict.fromkeys(table["against"]))
+    figure, (ax,) = panels(height=3.1)
+    for name, look in zip(names, style.marked(len(names)), strict=True):
+        part = table[table["against"] == name].sort_values("error")
+        ends = np.abs(part[["low", "high"]].to_numpy().T - part["ratio"].to_numpy())
+        drawing = {"color": look.color, "marker": look.marker, "capsize": 2.5, "linewidth": 1.3}
+        ax.errorbar(part["error"], part["ratio"], np.nan_to_num(ends), label=f"against {name}", **drawing)
+    ax.axhline(1, color=style.INK, linestyle=":", linewidth=1.4, label="equal operations")
+    ax.set(
+        xscale="log", yscale="log", xlabel=r"test error $\epsilon$ that both reach", ylabel="ratio of MACs"
+    )
+    _plain(ax)
+    figure.legend(loc="outside upper left", ncols=3)
+    figure.alt = f"Ratio of multiply-accumulates at equal error against {', '.join(names)}."
     return figure
 
 
