@@ -27,8 +27,10 @@ from filterwise.runs.specification import Run
 
 #: Numbers in options of measurements and edits that say how long something is trained, and what they become.
 BRIEF = {"head_epochs": 1, "repeats": 1, "draws": 1}
-#: Images of each label to train and to test on; ten times as many where a part of the first is kept back.
-EACH = 2
+#: Images of each label to train and to test on.
+EACH = 1
+#: Where a part is kept back it is drawn at random: few labels, with so many images that none of them is missed.
+FEW_LABELS, EACH_OF_FEW = 10, 10
 
 
 def kind(job: Job) -> Hashable:
@@ -55,13 +57,17 @@ def cut(job: Job) -> Job:
 
 
 def _cut(run: Run) -> Run:
-    labels = run.labels or catalog.describe(run.data).labels
-    data = {**run.data_kwargs, "n": EACH * labels * (5 if "held_out" in run.data_kwargs else 1)}
-    if "held_out" not in data:
-        data["n_test"] = EACH * labels
+    labels, data = run.labels or catalog.describe(run.data).labels, run.data_kwargs
+    changes: dict[str, Any] = {}
+    if "held_out" in data:
+        labels = min(labels, FEW_LABELS)
+        data |= {"n": EACH_OF_FEW * labels, "held_out": 0.5}
+        changes = {"labels": labels}
+    else:
+        data |= {"n": EACH * labels, "n_test": EACH * labels}
     recipe = run.recipe.replace(epochs=1, batch=data["n"], warmup_steps=0)
     edit, start = run.edit and (run.edit[0], _brief(dict(run.edit[1]))), run.start and _cut(run.start)
-    return dataclasses.replace(run, recipe=recipe, data_options=data, edit=edit, start=start)
+    return dataclasses.replace(run, recipe=recipe, data_options=data, edit=edit, start=start, **changes)
 
 
 def _brief(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     other = Run("vgg", "parts", run.recipe, 0, None, {"stages": ((4, 1),)}, run.data_options)
     rate = [cost.macs(each) / cost.seconds(each, "cpu") for each in (run, other)]
     assert rate[0] == pytest.approx(rate[1])  # the best that is known
-    (own_folders / "cache" / "rates.json").write_text("broken")
+    (own_folders / "cache" / "speeds.json").write_text("broken")
     assert cost.seconds(run, "cpu") == guess
 
 

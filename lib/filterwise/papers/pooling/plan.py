@@ -14,6 +14,7 @@ from typing import Any
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
+from filterwise.papers.pooling import short_arms
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
 from filterwise.runs.jobs import Job
 from filterwise.training.recipe import Recipe
@@ -108,7 +109,11 @@ def _full(s: Study) -> list[list[Arm]]:
     ]
 
 
-_ARMS = {"quick": _quick, "cifar": _cifar, "short": lambda: _full(SHORT), "paper": lambda: _full(PAPER)}
+def _short() -> list[list[Arm]]:
+    return [arms for _, arms in short_arms.groups(SHORT)]
+
+
+_ARMS = {"quick": _quick, "cifar": _cifar, "short": _short, "paper": lambda: _full(PAPER)}
 _STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 
@@ -119,11 +124,12 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """
     listed = arms(profile)
     first = listed[0][0]
-    return [
+    found = [
         arm.job(_same_but_seed(arm, first), priority)
         for priority, group in enumerate(listed)
         for arm in group
     ]
+    return short_arms.bundled(SHORT, found) if profile == "short" else found
 
 
 def _same_but_seed(arm: Arm, other: Arm) -> bool:
