@@ -1,8 +1,8 @@
-"""Every kind of job of a profile, with one batch an epoch: an hour of a GPU is not spent on an import error.
+"""Every kind of job of a profile with one batch an epoch, so that no GPU minute is spent on an import error.
 
-One job stands for all that differ from it in seed, recipe and numbers (of filters, nodes, delays, a threshold).
-Its trainings are cut to one epoch of a few images, its heads to one epoch; the networks keep their full width. What it trains and
-measures goes into a scratch folder and is no result.
+One job stands for all that differ from it in seed, recipe and numbers (of filters, delays, a threshold). Its
+trainings are cut to one epoch of a few images of ten labels, its heads to one epoch; the networks keep their
+width. What it trains and measures goes into a scratch folder and is no result.
 
     python benchmarks/rehearse.py --profile short [--chapter 4-sfp ...] [--data-root DIR] [--keep DIR]
 """
@@ -25,12 +25,11 @@ from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import measured
 from filterwise.runs.specification import Run
 
-#: Numbers in options of measurements and edits that say how long something is trained, and what they become.
-BRIEF = {"head_epochs": 1, "repeats": 1, "draws": 1}
-#: Images of each label to train and to test on.
-EACH = 1
-#: Where a part is kept back it is drawn at random: few labels, with so many images that none of them is missed.
-FEW_LABELS, EACH_OF_FEW = 10, 10
+#: Numbers in options of measurements and edits that say how much is trained, and what they become.
+BRIEF = {"head_epochs": 1, "repeats": 1, "draws": 1, "probe_epochs": 1, "probe_images": 20}
+#: Labels at most, and images of each to train and to test on. Where a part of the images is kept back it is
+#: drawn at random: so many that no label is missed.
+LABELS, EACH, EACH_OF_HELD_OUT = 10, 2, 10
 
 
 def kind(job: Job) -> Hashable:
@@ -57,31 +56,55 @@ def cut(job: Job) -> Job:
 
 
 def _cut(run: Run) -> Run:
-    labels, data = run.labels or catalog.describe(run.data).labels, run.data_kwargs
-    changes: dict[str, Any] = {}
+    info, data = catalog.describe(run.data), run.data_kwargs
+    labels = min(run.labels or info.labels, LABELS)
     if "held_out" in data:
-        labels = min(labels, FEW_LABELS)
-        data |= {"n": EACH_OF_FEW * labels, "held_out": 0.5}
-        changes = {"labels": labels}
+        data |= {"n": EACH_OF_HELD_OUT * labels, "held_out": 0.5}
     else:
         data |= {"n": EACH * labels, "n_test": EACH * labels}
     recipe = run.recipe.replace(epochs=1, batch=data["n"], warmup_steps=0)
     edit, start = run.edit and (run.edit[0], _brief(dict(run.edit[1]))), run.start and _cut(run.start)
-    return dataclasses.replace(run, recipe=recipe, data_options=data, edit=edit, start=start, **changes)
+    changes: dict[str, Any] = {"recipe": recipe, "data_options": data, "edit": edit, "start": start}
+    if labels < info.labels:
+        changes["labels"] = labels
+    return dataclasses.replace(run, **changes)
 
 
 def _brief(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: BRIEF.get(name, value) for name, value in options.items()}
+    brief = {name: BRIEF.get(name, value) for name, value in options.items()}
+    if brief.get("counts"):  # numbers of labels
+        brief["counts"] = tuple(count for count in brief["counts"] if count <= LABELS)
+    return brief
+
+
+def in_turn(jobs: Iterable[Job]) -> list[Job]:
+    """One job of every kind; first those with a network, a measurement or an edit that none before them has."""
+    kinds: dict[Hashable, Job] = {}
+    for job in jobs:
+        kinds.setdefault(kind(job), job)
+    parts: set[Hashable] = set()
+    first, later = [], []
+    for job in kinds.values():
+        own = {
+            (job.measure, run.model, run.edit and run.edit[0], run.step and run.step[0])
+            for run in job.all_runs
+        }
+        (later if own <= parts else first).append(job)
+        parts |= own
+    return first + later
 
 
 def rehearse(job: Job, root: str, data_root: str | None, device: str) -> str:
-    """``ok`` or what went wrong."""
+    """``ok``, that its images are not at hand, or what went wrong."""
+    small = cut(job)
     try:
-        small = cut(job)
-        results = [finding.result(run, root, data_root=data_root, device=device) for run in small.all_runs]
-        measured(results, small.measure, small.options)
+        for run in small.all_runs:
+            run.sets(data_root)
     except DataError as error:
         return f"no data: {error}"
+    try:
+        results = [finding.result(run, root, data_root=data_root, device=device) for run in small.all_runs]
+        measured(results, small.measure, small.options)
     except Exception as error:  # one job's error must not keep the others from being tried
         return f"{type(error).__name__}: {error}"
     return "ok"
@@ -99,10 +122,7 @@ def main() -> int:
     began, failed, count = time.perf_counter(), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.chapter or chapter.folders():
-            kinds: dict[Hashable, Job] = {}
-            for job in chapter.jobs(name, given.profile, given.data_root):
-                kinds.setdefault(kind(job), job)
-            for job in kinds.values():
+            for job in in_turn(chapter.jobs(name, given.profile, given.data_root)):
                 started = time.perf_counter()
                 word = rehearse(job, given.keep or scratch, given.data_root, given.device)
                 failed, count = failed + (word != "ok" and not word.startswith("no data")), count + 1

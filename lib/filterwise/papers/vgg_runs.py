@@ -1,4 +1,4 @@
-"""The VGG trainings at full width that several chapters measure: written once, so that each is trained once."""
+"""The VGG trainings at full width that several chapters measure: each is written, and trained, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chapter 3's trainings on all images for a fraction of the epochs, in bundles that an H200 ends in 25 minutes.
+"""Chapter 3's trainings on all images for few epochs, in bundles that an H200 ends in 25 minutes.
 
 LeNets, and VGG-16s narrower than the standard one, leave most of such a machine idle: their seeds are trained
 as one stack (``--together 5``), width by width, and end together. Of the others all of one seed come first.
@@ -42,11 +42,15 @@ def groups(study: Study) -> Groups:
         *((bundle, [whole_vgg(s, seed)]) for seed in _SEEDS),
     ]
     first = [s.ratio_curve(ratio, _WIDTHS, seed) for ratio in (1.5, 5.0) for seed in _SEEDS]
-    first += [s.variant_curve(name, _WIDTHS, seed) for name in ("average pools", "3x3 kernels") for seed in _SEEDS]
+    first += [
+        s.variant_curve(name, _WIDTHS, seed) for name in ("average pools", "3x3 kernels") for seed in _SEEDS
+    ]
     found.append(("variants", [point for curve in first for point in curve]))
     found += [("ratios", [point for seed in _SEEDS for point in s.scan(d1, seed)]) for d1 in (64, 8, 32)]
     others = [s.ratio_curve(2.8, _WIDTHS, seed) for seed in _SEEDS]
-    others += [s.variant_curve(name, _WIDTHS, seed) for name in ("scaled FC", "no augmentation") for seed in _SEEDS]
+    others += [
+        s.variant_curve(name, _WIDTHS, seed) for name in ("scaled FC", "no augmentation") for seed in _SEEDS
+    ]
     found.append(("more variants", [point for curve in others for point in curve]))
     found.append(("more ratios", [point for seed in _SEEDS for point in s.scan(16, seed)]))
     return found

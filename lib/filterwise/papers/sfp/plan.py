@@ -135,7 +135,10 @@ def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Jo
     for place, (bundle, networks) in enumerate(bundles):
         for network, run in networks:
             for seed in SEEDS:
-                head_epochs, counts = round(share * HEAD_RECIPE.epochs), _COUNTS if run.data == hundred else ()
+                head_epochs, counts = (
+                    round(share * HEAD_RECIPE.epochs),
+                    _COUNTS if run.data == hundred else (),
+                )
                 seconds = _h200_seconds(run, head_epochs, counts)
                 order = len(SEEDS) * place + seed
                 job = _job(run.replace(seed=seed), network, seconds, head_epochs, counts, True, order)
