@@ -78,17 +78,15 @@ def _brief(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def in_turn(jobs: Iterable[Job]) -> list[Job]:
-    """One job of every kind; first those with a network, a measurement or an edit that none before them has."""
+    """One job of every kind; first those with a network, measurement or edit that none before them has."""
     kinds: dict[Hashable, Job] = {}
     for job in jobs:
         kinds.setdefault(kind(job), job)
     parts: set[Hashable] = set()
     first, later = [], []
     for job in kinds.values():
-        own = {
-            (job.measure, run.model, run.edit and run.edit[0], run.step and run.step[0])
-            for run in job.all_runs
-        }
+        own = {(job.measure, run.model, *(part and part[0] for part in (run.edit, run.step)))
+               for run in job.all_runs}  # fmt: skip
         (later if own <= parts else first).append(job)
         parts |= own
     return first + later

@@ -291,8 +291,8 @@ def test_on_cuda_small_networks_wait_and_large_ones_compute(own_folders):
     assert small.rate("cuda") < 0.01 * large.rate("cuda")
     assert small.rate("cuda", together=8) == pytest.approx(8 * small.rate("cuda"), rel=0.2)
     assert large.rate("cuda", together=8) < 2 * large.rate("cuda")  # no faster than the arithmetic
-    assert cost.foreseen(RUN, "cpu") == pytest.approx(cost.seconds(RUN, "cpu"))
-    assert cost.foreseen(RUN, "cuda") == pytest.approx(cost.seconds(RUN, "cuda"))
+    assert cost.foreseen(RUN, "cpu") == pytest.approx(cost.seconds(RUN, "cpu"), rel=0.02)
+    assert cost.foreseen(RUN, "cuda") == pytest.approx(cost.seconds(RUN, "cuda"), rel=0.02)
 
 
 def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(own_folders):
