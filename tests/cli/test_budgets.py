@@ -9,7 +9,10 @@ import pytest
 from filterwise.cli import main
 from filterwise.runs import cost  # noqa: F401  before its neighbours are replaced
 
-JOBS = [SimpleNamespace(name="one", bundle="P1"), SimpleNamespace(name="two", bundle="P2")]
+JOBS = [
+    SimpleNamespace(name="one", bundle="P1", priority=1),
+    SimpleNamespace(name="two", bundle="P2", priority=0),
+]
 RECORD = ["record", "4-sfp", "--profile", "cifar"]
 
 
@@ -41,7 +44,11 @@ def asked(monkeypatch) -> dict:
         monkeypatch.setitem(sys.modules, name, module)
 
     stand_in("filterwise.papers", __path__=[])
-    stand_in("filterwise.papers.chapter", jobs=lambda chapter, profile, data_root=None: JOBS)
+    stand_in(
+        "filterwise.papers.chapter",
+        jobs=lambda chapter, profile, data_root=None: JOBS,
+        decided_by=lambda chapter, bundle, profile: ("S1", "S2") if bundle == "P1" else (),
+    )
     stand_in("filterwise.runs.queueing", pending=pending)
     stand_in("filterwise.runs.recording", record=record)
     return asked
@@ -77,7 +84,11 @@ def test_what_is_pending_is_listed(asked, capsys):
     assert [line.split()[:2] for line in said[:2]] == [["missing", "one"], ["blocked", "two"]]
     assert said[0].endswith("1 min 15 s")
     assert said[1].endswith("cifar10 is not there")
-    assert said[2] == "1 of 2 jobs to do, about 1 min 15 s"
+    assert said[2:] == [
+        "bundle 'P2': 0 of 1 jobs to do",
+        "bundle 'P1': 1 of 1 jobs to do, about 1 min 15 s; decides S1, S2",
+        "1 of 2 jobs to do, about 1 min 15 s",
+    ]
     assert set(asked) == {"chapter", "profile", "queue", "device", "stale", "data_root", "root", "out"}
 
 

@@ -282,8 +282,32 @@ def test_estimates_follow_what_runs_really_took(own_folders):
     other = Run("vgg", "parts", run.recipe, 0, None, {"stages": ((4, 1),)}, run.data_options)
     rate = [cost.macs(each) / cost.seconds(each, "cpu") for each in (run, other)]
     assert rate[0] == pytest.approx(rate[1])  # the best that is known
-    (own_folders / "cache" / "rates.json").write_text("broken")
+    (own_folders / "cache" / "speeds.json").write_text("broken")
     assert cost.seconds(run, "cpu") == guess
+
+
+def test_on_cuda_small_networks_wait_and_large_ones_compute(own_folders):
+    small, large = cost.Size(10**6, 5), cost.Size(10**9, 30)
+    assert small.rate("cuda") < 0.01 * large.rate("cuda")
+    assert small.rate("cuda", together=8) == pytest.approx(8 * small.rate("cuda"), rel=0.2)
+    assert large.rate("cuda", together=8) < 2 * large.rate("cuda")  # no faster than the arithmetic
+    assert cost.foreseen(RUN, "cpu") == pytest.approx(cost.seconds(RUN, "cpu"), rel=0.02)
+    assert cost.foreseen(RUN, "cuda") == pytest.approx(cost.seconds(RUN, "cuda"), rel=0.02)
+
+
+def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(own_folders):
+    job = Job("foreseen", RUN, "tiny.weights", cost_seconds=100.0)
+    listed = queueing.Pending(job, "missing", 100.0, 10.0)
+    assert listed.seconds_now("cuda") == 100.0
+    assert queueing._whole(job, 60.0, "cuda") == (100.0, 40.0)  # what is not training is measuring
+    other = RUN.replace(model="vgg", model_options={"stages": ((4, 1),)})
+    guess = cost.seconds(other.replace(**{"recipe.epochs": 1000}), "cuda")
+    cost.learn(other.replace(**{"recipe.epochs": 1000}), "cuda", elapsed=2 * guess)
+    slow = 1 / cost.speed(RUN.model, "cuda")
+    assert slow > 1.5
+    assert listed.seconds_now("cuda") == pytest.approx(100 * slow)
+    assert queueing._whole(job, 60.0 * slow, "cuda")[0] == pytest.approx(100 * slow)
+    assert listed.seconds_now("cpu") == 100.0
 
 
 def test_a_short_training_hardly_moves_the_estimate(own_folders):

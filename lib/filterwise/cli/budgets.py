@@ -64,5 +64,21 @@ def _print_pending(chapter: str, profile: str, queue: list[Any], jobs: int, comm
         took = cost.text(each.seconds) if each in to_do else each.reason
         click.echo(f"{each.status:8} {each.job.name:40} {took}".rstrip())
     total = f", about {cost.text(sum(each.seconds for each in to_do) / jobs)}" if to_do else ""
+    _print_bundles(chapter, profile, listed, to_do, jobs)
     click.echo(f"{len(to_do)} of {len(listed)} jobs to do{total}")
     return 1 if any(each.status == "failed" for each in listed) else 0
+
+
+def _print_bundles(chapter: str, profile: str, listed: list[Any], to_do: list[Any], jobs: int) -> None:
+    """A line a bundle, in the order of the queue: what is left of it, and the claims that it decides."""
+    from filterwise.papers.chapter import decided_by
+    from filterwise.runs import cost
+
+    ordered = sorted(listed, key=lambda each: each.job.priority)
+    for name in dict.fromkeys(each.job.bundle for each in ordered if each.job.bundle):
+        own = [each for each in listed if each.job.bundle == name]
+        left = [each for each in own if each in to_do]
+        took = f", about {cost.text(sum(each.seconds for each in left) / jobs)}" if left else ""
+        claims = decided_by(chapter, name, profile)
+        decides = f"; decides {', '.join(claims)}" if claims else ""
+        click.echo(f"bundle {name!r}: {len(left)} of {len(own)} jobs to do{took}{decides}")

@@ -53,6 +53,8 @@ class Chapter:
         ``time``; a row that is missing could not be read.
     unread : what could not be read, as a sentence.
     found : the headline.
+    bundles : name of a bundle of jobs at the papers' full width -> ids of the claims that it decides.
+    undecided : id of a claim that no bundle of ``short`` decides -> why.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Chapter:
     paper_scale: Mapping[str, str] = field(default_factory=dict)
     unread: str = ""
     found: tuple[Sentence, ...] = ()
+    bundles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    undecided: Mapping[str, str] = field(default_factory=dict)
 
 
 def folders() -> dict[str, str]:
@@ -102,6 +106,21 @@ def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[J
     plan = importlib.import_module(f"filterwise.papers.{folders()[name]}.plan")
     listed: list[Job] = plan.jobs(profile, data_root)
     return listed
+
+
+def decided_by(name: str, bundle: str, profile: str) -> tuple[str, ...]:
+    """The claims of a chapter that the records of a bundle decide at a profile; none where the profile's
+    networks are not the papers'.
+
+    >>> decided_by("3-power-law", "variants", "short"), decided_by("3-power-law", "variants", "cifar")
+    (('L5',), ())
+    """
+    from filterwise.claims.claim_files import load
+
+    if profile not in ("short", "paper"):
+        return ()
+    here = {claim.id for claim in load(name) if profile in claim.profiles}
+    return tuple(claim for claim in chapter_of(name).bundles.get(bundle, ()) if claim in here)
 
 
 def check_page(name: str, values: Mapping[str, Any]) -> None:

@@ -30,6 +30,12 @@ class Pending:
     seconds: float
     measure_seconds: float
     reason: str = ""
+    speed: float = 1.0  # by which the estimate was corrected
+
+    def seconds_now(self, device: str) -> float:
+        """The estimate on CUDA, corrected by what was trained since the list was made."""
+        known = cost.speed(self.job.run.model, device) if device == "cuda" else None
+        return self.seconds * self.speed / known if known else self.seconds
 
 
 def pending(
@@ -78,14 +84,28 @@ def _pending(
         if not old:
             return Pending(job, "done", 0.0, 0.0)
     left = [_left(run, folder, data_root, device) for run in job.all_runs]
-    whole = sum(seconds for seconds, _ in left) / (1 - _DEFAULT_OF_MEASURE)
-    if job.cost_seconds is not None and not cost.measured(job.run.model, finding.device_type(device)):
-        whole = job.cost_seconds
+    training = sum(seconds for seconds, _ in left)
+    whole, measure = _whole(job, training, finding.device_type(device))
     past = table[(table["network"] == job.run.model) | (table["measure"] == job.measure)]["measure_seconds"]
-    measure = float(past.median()) if len(past) else _DEFAULT_OF_MEASURE * whole
+    measure = float(past.median()) if len(past) else measure
     share = sum(seconds * open_ for seconds, open_ in left) / max(sum(s for s, _ in left), 1e-9)
     status = "trained" if share == 0 else "missing" if share == 1 else "resumes"
-    return Pending(job, "stale" if old else status, max(whole - measure, 0) * share + measure, measure)
+    seconds = max(whole - measure, 0) * share + measure
+    used = cost.speed(job.run.model, finding.device_type(device)) or 1.0
+    return Pending(job, "stale" if old else status, seconds, measure, speed=used)
+
+
+def _whole(job: Job, training: float, device: str) -> tuple[float, float]:
+    """Estimated seconds of a job and, of these, of its measurement, if its trainings take ``training``."""
+    whole, speed = training / (1 - _DEFAULT_OF_MEASURE), cost.speed(job.run.model, device)
+    if job.cost_seconds is None:
+        return whole, _DEFAULT_OF_MEASURE * whole
+    if device != "cuda":
+        whole = whole if cost.measured(job.run.model, device) else job.cost_seconds
+        return whole, _DEFAULT_OF_MEASURE * whole
+    # what the plan foresaw, heads and all, is as much faster or slower as the trainings turned out to be
+    whole = job.cost_seconds / (speed or 1.0)
+    return whole, max(_DEFAULT_OF_MEASURE * whole, whole - training)
 
 
 def _left(run: Run, folder: Path, data_root: str | Path | None, device: str) -> tuple[float, float]:

@@ -146,7 +146,11 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     job, flag = task.pending.job, Path(task.something_ran)
     measuring = task.pending.measure_seconds
     left = task.deadline - _clock()
-    if left <= 0 or left < job.minimum_seconds or (flag.exists() and task.pending.seconds > left):
+    if (
+        left <= 0
+        or left < job.minimum_seconds
+        or (flag.exists() and task.pending.seconds_now(finding.device_type(device)) > left)
+    ):
         return "left", {}, {}
     # time to measure is kept free, but never so much that training makes no progress
     how: dict[str, Any] = {"data_root": task.data_root, "device": device}

@@ -98,4 +98,13 @@ CHAPTER = Chapter(
     unread="Accuracies and dilution layer by layer, which other techniques it was compared with, the length "
     "of the short retraining.",
     found=_FOUND,
+    bundles={
+        "masks": ("F5", "F6"),
+        "retrained": ("F1", "F3"),
+        "fully connected": ("F4",),
+        "imposed": ("F7",),
+        "efficientnet_b0": ("F2",),
+        "set-cosine": ("C1", "C2", "C3", "C4"),
+        "ftwt": ("W1", "W2", "W3", "W4", "W5"),
+    },
 )

@@ -65,4 +65,10 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    bundles={
+        "late pooling": ("P2", "P9"),
+        "orders": ("P7", "P8"),
+        "depth": ("P1", "P3", "P5"),
+        "hidden activation": ("P6",),
+    },
 )

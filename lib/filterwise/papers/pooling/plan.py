@@ -17,6 +17,7 @@ import pandas as pd
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
+from filterwise.papers.pooling import short_arms
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
 from filterwise.papers.pooling.held_out_choice import Chosen, choices
 from filterwise.runs.jobs import Job
@@ -172,7 +173,11 @@ def _full(s: Study) -> list[list[Arm]]:
     ]
 
 
-_ARMS = {"quick": _quick, "cifar": _cifar, "short": lambda: _full(SHORT), "paper": lambda: _full(PAPER)}
+def _short() -> list[list[Arm]]:
+    return [arms for _, arms in short_arms.groups(SHORT)]
+
+
+_ARMS = {"quick": _quick, "cifar": _cifar, "short": _short, "paper": lambda: _full(PAPER)}
 _STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 
@@ -183,11 +188,20 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """
     listed = arms(profile)
     first = listed[0][0]
-    turned = _in_both_orders(listed) if profile in ("quick", "cifar") else set()  # where P8 is decided
+    trained = [
+        arm.job(_same_but_seed(arm, first), priority)
+        for priority, group in enumerate(listed)
+        for arm in group
+    ]
+    if profile == "short":
+        trained = short_arms.bundled(SHORT, trained)
+    turned = _in_both_orders(listed)  # where P8 is decided
+    every = [arm for group in listed for arm in group]
     found = []
-    for priority, group in enumerate(listed):
-        found += [arm.job(_same_but_seed(arm, first), priority) for arm in group]
-        found += [arm.untrained_job(priority) for arm in group if arm in turned]
+    for arm, job in zip(every, trained, strict=True):
+        found.append(job)
+        if arm in turned:
+            found.append(replace(arm.untrained_job(job.priority), bundle=job.bundle))
     return found
 
 

@@ -20,24 +20,26 @@ def groups(some: Study, every: Study) -> list[list[Point]]:
         "variant": "twice the epochs",
         "kind": "control",
     }
+    whole = _on_all_images(every)
     return [
         [s.lenet_point(d1, seed) for seed in range(3) for d1 in widths],
         [s.lenet_point(3, seed) for seed in range(3)],
         [s.vgg_point(d1, seed) for seed in range(2) for d1 in (4, 8, 16)],
         [s.lenet_point(d1, 0, **twice) for d1 in (6, 48)],
         [point for seed in range(2) for point in s.scan(8, seed)],
-        *_on_all_images(every),
+        whole[0],
         [s.vgg_point(d1, seed) for seed in range(2) for d1 in (6, 12)],
         [s.lenet_point(d1, seed, family="lenet bn") for seed in range(2) for d1 in (3, *widths)],
-        [*s.ratio_curve(1.5, widths, 0), *s.variant_curve("average pools", widths, 0)],
-        [*s.ratio_curve(5.0, widths, 0), *s.variant_curve("3x3 kernels", widths, 0)],
-        [*s.ratio_curve(1.5, widths, 1), *s.variant_curve("average pools", widths, 1)],
-        [*s.ratio_curve(5.0, widths, 1), *s.variant_curve("3x3 kernels", widths, 1)],
         s.scan(8, 2),
+        *(
+            [*s.ratio_curve(ratio, widths, seed), *s.variant_curve(name, widths, seed)]
+            for seed in range(2)
+            for ratio, name in ((1.5, "average pools"), (5.0, "3x3 kernels"))
+        ),
+        *whole[1:],
         [s.vgg_point(d1, 2) for d1 in (4, 6, 8, 12, 16)],
         [point for seed in range(3) for point in s.scan(16, seed)],
-        [s.lenet_point(96, 0, held_out=True)],
-        [s.lenet_point(96, seed, held_out=True) for seed in (1, 2)],
+        *([s.lenet_point(96, seed, held_out=True)] for seed in range(3)),
     ]
 
 

@@ -78,4 +78,10 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    bundles={
+        "100 labels": ("R1", "R4"),
+        "10 labels": ("R2", "R4", "R6"),
+        "more labels": ("R3",),
+        "several labels": ("R5",),
+    },
 )

@@ -109,4 +109,10 @@ CHAPTER = Chapter(
     unread="The papers' tables (accuracy, clusters, noise and signal-to-noise ratio layer by layer), the "
     "formula of the ratio, the learning rates, the number of repeats.",
     found=_FOUND,
+    bundles={
+        "10 labels": ("S1", "S2", "S3", "S4"),
+        "late pooling": ("S8",),
+        "100 labels": ("S5", "S6", "S7"),
+        "100 labels, second network": ("S6", "S7"),
+    },
 )

@@ -7,10 +7,16 @@ and 1,000 labels).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from filterwise.data import catalog
 from filterwise.data.sources import load
 from filterwise.errors import DataError, check_at_least
+from filterwise.measure.heads import HEAD_RECIPE
+from filterwise.papers.pooling.arms import LATE_ORDER, LATE_PLAN
+from filterwise.papers.vgg_runs import vgg_run
+from filterwise.runs import cost
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
@@ -133,20 +139,53 @@ def _cifar() -> list[Job]:
     return listed
 
 
+#: Labels K of the error against K at the papers' scale.
 def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Job]:
-    """The papers' networks; ``share`` of the papers' epochs, which the estimates follow."""
-    hundred = hundred_labels(data_root)
-    listed: list[Job] = []
-    for model, seconds in (("vgg6", 1200), ("vgg16", 3000), ("avgg16", 7000)):
-        for seed in SEEDS:
-            run = Run(model, "cifar10", recipe, seed)
-            listed.append(_job(run, model, share * seconds, augmented=True, priority=len(listed)))
-    for model, seconds in (("vgg16", 3500), ("efficientnet_b0", 12000)):
-        for seed in SEEDS:
-            run, counts = Run(model, hundred, recipe, seed), (3, 5, 10, 20, 40, 70, 100)
-            job = _job(run, model, share * seconds, augmented=True, counts=counts, priority=len(listed))
-            listed.append(job)
+    """The papers' networks; ``share`` of the papers' epochs, of the networks and of the heads.
+
+    Inside a bundle all networks of one seed come before the next seed. EfficientNet-B0, whose many small
+    layers keep a GPU waiting, has no place in a bundle of 25 minutes; VGG-6 is the second architecture there.
+    """
+    hundred, late = hundred_labels(data_root), {"plan": LATE_PLAN, "order": LATE_ORDER}
+    bundles = [
+        ("10 labels", [("vgg6", vgg_run("vgg6", recipe, 0)), ("vgg16", vgg_run("vgg16", recipe, 0))]),
+        ("late pooling", [("avgg16", vgg_run("vgg16", recipe, 0, **late))]),
+        ("100 labels", [("vgg16", vgg_run("vgg16", recipe, 0, hundred))]),
+        ("100 labels, second network", [("vgg6", vgg_run("vgg6", recipe, 0, hundred))]),
+    ]
+    if share == 1:
+        bundles.append(("EfficientNet", [("efficientnet_b0", Run("efficientnet_b0", hundred, recipe))]))
+    listed = []
+    for place, (bundle, networks) in enumerate(bundles):
+        for network, run in networks:
+            for seed in SEEDS:
+                head_epochs, many = round(share * HEAD_RECIPE.epochs), run.data == hundred
+                counts = COUNTS if many else ()
+                # two hundred epochs end at 0.6 % of the first rate by themselves
+                more = {"head_fall": HEAD_FALL if share < 1 else 0.0, "few": FEW if many else 0}
+                seconds = _h200_seconds(run, head_epochs, counts)
+                order = len(SEEDS) * place + seed
+                job = _job(run.replace(seed=seed), network, seconds, head_epochs, counts, True, order, **more)
+                listed.append(replace(job, bundle=bundle))
     return listed
+
+
+#: Heads of the last layer for each K: as many as ``sfp.errors`` draws sets of labels.
+_HEADS_OF_K = 10
+
+
+def _h200_seconds(run: Run, head_epochs: int, counts: Sequence[int]) -> float:
+    """What an H200 is foreseen to take for a network, its heads and its control's.
+
+    A step of all heads is a forward pass and about as long again for the heads; the clusters of all layers
+    are found on the processor, in about half a minute at K = 10. With 100 labels there are ten heads more
+    for each K, of the last layer.
+    """
+    heads = cost.foreseen(run.replace(**{"recipe.epochs": head_epochs})) * 2 / cost.PASSES_OF_A_STEP
+    clusters, a_step_of_a_head = (90.0, 4e-4) if counts else (30.0, 0.0)
+    steps = _HEADS_OF_K * len(counts) * head_epochs * catalog.describe(run.data).counts["train"]
+    steps = steps / HEAD_RECIPE.batch
+    return cost.foreseen(run) + 2 * heads + clusters + a_step_of_a_head * steps
 
 
 def hundred_labels(data_root: str | Path | None = None) -> str:

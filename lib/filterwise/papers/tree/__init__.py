@@ -55,4 +55,5 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    bundles={"offline": ("T1", "T3", "T4", "T5", "T6"), "online": ("T2", "T6")},
 )

@@ -93,4 +93,11 @@ CHAPTER = Chapter(
     "ratios, the rule and the amount of the pruning, committee gains, times, and the training recipe; "
     "abstracts and the opening of a review were read.",
     found=_FOUND,
+    bundles={
+        "heads": ("V1", "V2", "V3", "V6", "V7", "V8", "V10", "H1", "H2", "H3", "H4", "H5", "H6"),
+        "committee": ("V4", "H7", "H8"),
+        "andc": ("V5",),
+        "convolutions": ("H9", "H10"),
+        "flowers": ("V9",),
+    },
 )
