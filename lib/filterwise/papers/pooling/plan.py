@@ -93,9 +93,7 @@ def _cifar() -> list[list[Arm]]:
     s, seeds = CIFAR, range(3)
     bare: dict[str, Any] = {"options": {"batch_norm": False}, "kind": "control", "lr": 0.02}
     looks = [
-        s.rates(base, _RATES, late, (seed,))
-        for seed in (0, 1)
-        for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
+        s.rates(base, _RATES, late, (0,)) for base, late in (("vgg6", _LATE), ("vgg8", _LATE), ("vgg16", ()))
     ]
     return [
         s.comparison("vgg6", seeds, LATE_PLAN, LATE_ORDER),

@@ -183,8 +183,8 @@ def _h200_seconds(run: Run, head_epochs: int, counts: Sequence[int]) -> float:
     """
     heads = cost.foreseen(run.replace(**{"recipe.epochs": head_epochs})) * 2 / cost.PASSES_OF_A_STEP
     clusters, a_step_of_a_head = (90.0, 4e-4) if counts else (30.0, 0.0)
-    steps = _HEADS_OF_K * len(counts) * head_epochs * catalog.describe(run.data).counts["train"]
-    steps = steps / HEAD_RECIPE.batch
+    batches = catalog.describe(run.data).counts["train"] / HEAD_RECIPE.batch
+    steps = _HEADS_OF_K * len(counts) * head_epochs * batches
     return cost.foreseen(run) + 2 * heads + clusters + a_step_of_a_head * steps
 
 
