@@ -199,7 +199,9 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     for arm, job in zip(every, trained, strict=True):
         found.append(job)
         if arm in turned:
-            found.append(replace(arm.untrained_job(job.priority), bundle=job.bundle))
+            control = arm.untrained_job(job.priority)
+            seconds = None if job.cost_seconds is None else short_arms.UNTRAINED
+            found.append(replace(control, bundle=job.bundle, cost_seconds=seconds))
     return found
 
 

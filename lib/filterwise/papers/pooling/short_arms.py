@@ -22,6 +22,8 @@ _PAIRED = [order for order in HEADS if "-" in order and order != LATE_ORDER]
 _RELU = {"fc_activation": "relu"}
 #: Seconds in which one network's routes, and the accuracy on its training images, are measured.
 _MEASURING = 3.0
+#: Seconds of a control that is trained for one epoch only to be thrown back to its initial weights.
+UNTRAINED = 10.0
 
 Groups = list[tuple[str, list[Arm]]]  # bundle, arms of one seed
 

@@ -160,7 +160,7 @@ def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Jo
         for network, run in networks:
             for seed in SEEDS:
                 head_epochs, many = round(share * HEAD_RECIPE.epochs), run.data == hundred
-                counts = COUNTS if many else ()
+                counts = (COUNTS if share == 1 else _FIVE_COUNTS) if many else ()
                 # two hundred epochs end at 0.6 % of the first rate by themselves
                 more = {"head_fall": HEAD_FALL if share < 1 else 0.0, "few": FEW if many else 0}
                 seconds = _h200_seconds(run, head_epochs, counts)
@@ -170,6 +170,8 @@ def _full(recipe: Recipe, share: float, data_root: str | Path | None) -> list[Jo
     return listed
 
 
+#: The numbers of labels K where minutes count: as many as a curve in K needs.
+_FIVE_COUNTS = (3, 10, 20, 40, 80)
 #: Heads of the last layer for each K: as many as ``sfp.errors`` draws sets of labels.
 _HEADS_OF_K = 10
 
