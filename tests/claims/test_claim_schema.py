@@ -91,7 +91,6 @@ CONDITION = (*FIRST, "criterion", "conditions", 0)
         ((*FIRST, "criterion", "rule", "seeds"), 4, ["T1", "1 <= seeds <= of"]),
         ((*FIRST, "criterion", "rule"), {"kind": "interval", "of": 3}, ["T1", "'of'", "does not belong"]),
         ((*FIRST, "criterion", "rule"), {"kind": "interval", "level": 1.5}, ["T1", "level=1.5"]),
-        ((*FIRST, "criterion", "claims"), ["T1"], ["T1", "both conditions and claims"]),
         (("chapter",), "8-test", ["9-test.yml", "not the file's name"]),
     ],
 )
@@ -109,14 +108,11 @@ def test_needed_option_of_a_quantity(tmp_path):
         claims.load_file(write(tmp_path, content))
 
 
-def test_ids_are_unique_and_rest_on_known_claims(tmp_path):
+def test_ids_are_unique_in_a_file(tmp_path):
     twice = copy.deepcopy(GOOD)
     twice["claims"] *= 2
     with pytest.raises(ParameterError, match="T1: the id is used 2 times"):
         claims.load_file(write(tmp_path, twice))
-    resting = changed((*FIRST, "criterion"), {"text": "x", "claims": ["T7"], "at": "label extremes"})
-    with pytest.raises(ParameterError, match="unknown id 'T7'"):
-        claims.load_file(write(tmp_path, resting))
 
 
 def test_ids_are_unique_in_the_book(tmp_path):

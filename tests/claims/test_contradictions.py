@@ -31,8 +31,7 @@ def contradictions(finding):
         yield f"{verdict}, and has no value"
     if any(each.n < 1 for each in values):
         yield "a value of no seeds"
-    criterion = finding.claim.criterion
-    rule = bool(criterion.conditions_for(finding.profile) or criterion.claims)
+    rule = bool(finding.claim.criterion.conditions_for(finding.profile))
     if verdict in ("holds", "fails") and not rule:
         yield f"{verdict}, and has no pass rule"
     if verdict == "reported" and rule:

@@ -1,7 +1,6 @@
 """Verdicts on planted records: holds, fails, undecided, not measured."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,8 +44,8 @@ def sfp():
     return {claim.id: claim for claim in claims.load("4-sfp")}
 
 
-def verdict(claim, records, profile="quick", others=None):
-    return claims.find(claim, records, profile, np.random.default_rng(0), others).verdict
+def verdict(claim, records, profile="quick"):
+    return claims.find(claim, records, profile, np.random.default_rng(0)).verdict
 
 
 def test_count_rule(sfp):
@@ -102,34 +101,6 @@ def test_one_failing_arm_fails_the_claim(sfp):
     assert finding.verdict == "fails"
     assert "other" in finding.why
     assert [e.arm.split(",")[0] for e in finding.headline] == ["net", "other"]
-
-
-@pytest.fixture(scope="module")
-def extremes(sfp):
-    """A claim that rests on S1 to S4 at the fewest and at the most labels."""
-    criterion = Criterion("c", claims=("S1", "S2", "S3", "S4"), at="label extremes")
-    return replace(sfp["S6"], criterion=criterion, options={})
-
-
-def test_a_claim_that_rests_on_others(sfp, extremes):
-    noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
-    small, large = runs(noise, snr, labels=10), runs(noise, snr, labels=40)
-    assert verdict(extremes, small, others=sfp) == "undecided"  # one number of labels only
-    assert verdict(extremes, pd.concat([small, large]), others=sfp) == "holds"
-    middle = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=20)
-    assert verdict(extremes, pd.concat([small, middle, large]), others=sfp) == "holds"
-    largest = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=50)
-    assert verdict(extremes, pd.concat([small, large, largest]), others=sfp) == "fails"
-
-
-def test_label_subsets_are_left_to_the_claim_about_label_numbers(sfp, extremes):
-    noise, snr = [GOOD_NOISE] * 3, [GOOD_SNR] * 3
-    few = runs([BAD_NOISE] * 3, [BAD_SNR] * 3, labels=3)
-    both = pd.concat([runs(noise, snr, labels=40), few])
-    assert verdict(sfp["S4"], both) == "holds"
-    assert verdict(extremes, both, others=sfp) == "fails"
-    subset_alone = few.assign(data="tiny-imagenet-100")
-    assert verdict(sfp["S4"], subset_alone) == "not measured"
 
 
 def test_report_only_is_never_a_pass(sfp):

@@ -78,9 +78,6 @@ def load_file(path: Path | str) -> tuple[Claim, ...]:
         where = f"{path.name}, claim {claim.id}"
         if ids.count(claim.id) > 1:
             raise ParameterError(f"{where}: the id is used {ids.count(claim.id)} times")
-        for other in claim.criterion.claims:
-            if other not in ids or other == claim.id:
-                raise ParameterError(f"{where}: claims has unknown id {other!r}{near_miss(other, ids)}")
         if claim.chapter:
             raise ParameterError(f"{where}: unknown key 'chapter'; it is the file's")
         check_use(claim.quantity, claim.options, where)

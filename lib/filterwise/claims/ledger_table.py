@@ -50,14 +50,13 @@ def findings(
         check_choice("profile", profile, PROFILES)
     chosen = load(chapter, claims_folder)
     for name in dict.fromkeys(claim.chapter for claim in chosen):
-        claims = {claim.id: claim for claim in chosen if claim.chapter == name}
         for each in PROFILES if profile is None else (profile,):
-            applicable = [claim for claim in claims.values() if each in claim.profiles]
+            applicable = [claim for claim in chosen if claim.chapter == name and each in claim.profiles]
             if not applicable:
                 continue
             records = with_right(load_records(name, each, root=records_folder), name, each, records_folder)
             for claim in applicable:
-                yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED), claims)
+                yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
 
 
 def ledger(

@@ -1,4 +1,4 @@
-"""What the papers' functions of records share: columns, the names of arms, the runs on all labels."""
+"""What the papers' functions of records share: columns and the names of arms."""
 
 from __future__ import annotations
 
@@ -82,30 +82,6 @@ def with_dense(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
         if len(dense):
             found.append((dense.iloc[0], group))
     return found
-
-
-def on_all_labels(records: pd.DataFrame) -> pd.DataFrame:
-    """The runs on all labels of their data set.
-
-    A run on fewer labels than its set has, or than another run on the same set, is left out.
-    """
-    if not has(records, "data", "labels"):
-        return records
-    runs = rows_of(records, "data", "labels")
-    most = {data: max(run.labels for run in runs if run.data == data) for data in {run.data for run in runs}}
-    known = {data: _labels_of_set(data) for data in most}
-    whole = [run.labels == most[run.data] and not run.labels < known[run.data] for run in runs]
-    return records[np.array(whole, dtype=bool)]
-
-
-def _labels_of_set(title: str) -> float:
-    """How many labels a set has by its title in the records; NaN for one made for any number, or unknown."""
-    from filterwise import data
-
-    name = str(title).split(" (")[0]
-    if name not in data.names() or isinstance(data.describe(name).options.get("labels"), int):
-        return np.nan
-    return float(data.describe(name).labels)
 
 
 def joined(values: Iterable[Any]) -> str:

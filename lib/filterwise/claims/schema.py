@@ -162,18 +162,11 @@ class Criterion(_Entry):
     """What would count as reproducing a claim."""
 
     text: str  # the pass rule in words
-    conditions: tuple[Condition, ...] = ()  # empty for a report only, or when claims are given
+    conditions: tuple[Condition, ...] = ()  # empty for a report only
     rule: Rule = field(default_factory=Rule)
-    claims: tuple[str, ...] = ()  # these claims hold on the arms that ``at`` picks
-    at: str = ""  # "label extremes": the arms with the fewest and the most labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.conditions and self.claims:
-            raise ParameterError("criterion has both conditions and claims; give one of them")
-        if bool(self.claims) != bool(self.at):
-            raise ParameterError("criterion needs claims and at together")
-        check_choice("at", self.at or "label extremes", ("label extremes",))
         if self.rule.kind == "count" and any(c.rule for c in self.conditions):
             raise ParameterError("under a count rule the conditions are judged together and have no own rule")
 
@@ -199,9 +192,6 @@ class Claim(_Entry):
     profiles: tuple[str, ...]  # where the claim can be tested
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the headline quantity
     plain: str = ""  # the statement in at most ten plain words, for the ledger's first screen
-    # "all labels": only networks trained on all labels of their set are looked at; subsets are then the
-    # business of a claim with ``at``
-    runs: str = ""
     note: str = ""  # how a loose wording was read
     chapter: str = ""  # from the file
 
@@ -211,7 +201,6 @@ class Claim(_Entry):
         if not self.profiles:
             raise ParameterError("profiles is empty")
         _check_profiles(self.profiles)
-        check_choice("runs", self.runs or "all labels", ("all labels",))
         if len(self.plain.split()) > PLAIN_WORDS:
             raise ParameterError(f"plain={self.plain!r} has more than {PLAIN_WORDS} words")
 

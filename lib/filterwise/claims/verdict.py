@@ -7,7 +7,6 @@ conditions is reported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,6 @@ import pandas as pd
 
 from filterwise.claims.estimates import Draws, Estimate, estimate
 from filterwise.claims.judging import Reason, count, judge, worst
-from filterwise.claims.record_rows import has, on_all_labels
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim, Rule
 
@@ -46,23 +44,15 @@ def find(
     records: pd.DataFrame,
     profile: str,
     generator: np.random.Generator,
-    others: Mapping[str, Claim] | None = None,
-    choose_runs: bool = True,
 ) -> Finding:
     """Judge one claim on one profile's records (one row per run; may be empty).
 
-    ``generator`` is for the bootstrap, ``others`` are the chapter's claims by id, for a claim that rests on
-    others; ``choose_runs=False`` takes the records as they are instead of the claim's ``runs``.
+    ``generator`` is for the bootstrap.
     """
-    if claim.runs and choose_runs:
-        records = on_all_labels(records)
     rule = claim.criterion.rule
     headline_rule = rule if rule.kind == "interval" else Rule()
     known: Draws = {}
     headline = estimate(claim.quantity, records, claim.options, headline_rule, generator, known)
-    if claim.criterion.claims:
-        verdict, why = _at_extremes(claim, records, profile, generator, others or {})
-        return Finding(claim, profile, verdict, why, headline)
     conditions = claim.criterion.conditions_for(profile)
     if not conditions:
         if not headline:
@@ -85,25 +75,3 @@ def find(
     if verdict == "not measured" and headline:
         verdict = "undecided"  # something was measured, but nothing that decides
     return Finding(claim, profile, verdict, why, headline, tuple(one for _, found in parts for one in found))
-
-
-def _at_extremes(
-    claim: Claim,
-    records: pd.DataFrame,
-    profile: str,
-    generator: np.random.Generator,
-    others: Mapping[str, Claim],
-) -> tuple[str, str]:
-    if not has(records, "labels", "layers") or records["layers"].isna().all():
-        return "not measured", NO_RECORD
-    measured = records[records["layers"].notna()]
-    counts = sorted(measured["labels"].dropna().astype(int).unique())
-    if len(counts) < 2:
-        return "undecided", f"There is one number of labels only: {counts[0]}."
-    reasons = []
-    for labels in (counts[0], counts[-1]):
-        part = measured[measured["labels"] == labels]
-        for other in claim.criterion.claims:
-            finding = find(others[other], part, profile, generator, others, choose_runs=False)
-            reasons.append(Reason(finding.verdict, f"{other} at {labels} labels", finding.verdict))
-    return worst(reasons)
