@@ -81,7 +81,7 @@ def test_a_part_that_was_not_measured_leaves_the_claim_undecided(sfp):
     )
     finding = claims.find(sfp["S4"], records, "quick", np.random.default_rng(0))
     assert finding.verdict == "undecided"
-    assert "first: not measured." in finding.why
+    assert "first: no value." in finding.why
 
 
 def test_interval_rule(sfp):

@@ -11,8 +11,8 @@ from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim, Condition, Rule
 from filterwise.claims.words import asked, number
 
-#: Arms that a reason names one by one.
-NAMED_ARMS = 3
+#: Arms, and comparisons, that are named one by one; the rest stand in the card's fold.
+NAMED_ARMS, NAMED_COMPARISONS = 3, 2
 _SHARES = {"holds": "which all of the interval is", "fails": "which none of the interval is"}
 
 
@@ -24,6 +24,7 @@ class Reason:
     what: str
     found: str = ""
     wanted: str = ""
+    estimate: Estimate | None = None
 
 
 def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reason:
@@ -33,12 +34,12 @@ def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reas
     value = number(found.value, about.digits)
     if found.n < seeds:
         n = f"{found.n} seed{'s' if found.n > 1 else ''}"
-        return Reason("undecided", what, f"{value} from {n} ({found.arm})", f"{ask}, of {seeds} seeds")
+        return Reason("undecided", what, f"{value} from {n} ({found.arm})", f"{ask}, of {seeds} seeds", found)
     if rule.kind == "estimate":
         verdict = "holds" if condition.met(found.value, found.n) else "fails"
-        return Reason(verdict, what, f"{value} ({found.arm})", ask)
+        return Reason(verdict, what, f"{value} ({found.arm})", ask, found)
     if math.isnan(found.low):
-        return Reason("undecided", what, f"{value}, without an interval ({found.arm})", ask)
+        return Reason("undecided", what, f"{value}, without an interval ({found.arm})", ask, found)
     interval = f"interval {number(found.low, about.digits)} to {number(found.high, about.digits)}"
     inside = condition.met(found.low, found.n), condition.met(found.high, found.n)
     crosses = False
@@ -47,7 +48,7 @@ def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reas
         crosses = found.low < low and found.high > high
     verdict = "holds" if all(inside) else "undecided" if any(inside) or crosses else "fails"
     share = _SHARES.get(verdict, "which a part of the interval is")
-    return Reason(verdict, what, f"{value}, {interval} ({found.arm})", f"{ask}, {share}")
+    return Reason(verdict, what, f"{value}, {interval} ({found.arm})", f"{ask}, {share}", found)
 
 
 def count(parts: Sequence[tuple[Condition, Sequence[Estimate]]], claim: Claim) -> list[Reason]:
@@ -73,11 +74,11 @@ def count(parts: Sequence[tuple[Condition, Sequence[Estimate]]], claim: Claim) -
     return reasons
 
 
-def worst(reasons: Iterable[Reason]) -> tuple[str, str]:
-    """The worst verdict, and the reasons of all that gave it, in sentences.
+def worst(reasons: Iterable[Reason]) -> tuple[str, str, Estimate | None]:
+    """The worst verdict, the reasons of all that gave it, in sentences, and the first of these estimates.
 
     >>> worst([Reason("holds", "A", "1 (x)", "1"), Reason("fails", "B", "2 (x)", "3"), Reason("holds", "C")])
-    ('fails', 'B: 2 (x). Asked for is 3.')
+    ('fails', 'B: 2 (x). Asked for is 3.', None)
     """
     each = list(reasons)
     kinds = {reason.verdict for reason in each}
@@ -87,7 +88,9 @@ def worst(reasons: Iterable[Reason]) -> tuple[str, str]:
         deciding = ["fails"]
     else:
         deciding = ["holds"] if kinds == {"holds"} else ["undecided", "not measured"]
-    return deciding[0], _sentences(reason for reason in each if reason.verdict in deciding)
+    gave = [reason for reason in each if reason.verdict in deciding]
+    first = next((reason.estimate for reason in gave if reason.estimate is not None), None)
+    return deciding[0], _sentences(gave), first
 
 
 def _sentences(reasons: Iterable[Reason]) -> str:
@@ -100,4 +103,6 @@ def _sentences(reasons: Iterable[Reason]) -> str:
         more = f" and {len(shown) - NAMED_ARMS} more" if len(shown) > NAMED_ARMS else ""
         numbers = f": {'; '.join(shown[:NAMED_ARMS])}{more}" if shown else ""
         said.append(f"{what}{numbers}." + (f" Asked for is {wanted}." if wanted else ""))
-    return " ".join(said)
+    left = len(said) - NAMED_COMPARISONS
+    others = f" And {left} more comparison{'s' if left > 1 else ''} like these." if left > 0 else ""
+    return " ".join(said[:NAMED_COMPARISONS]) + others

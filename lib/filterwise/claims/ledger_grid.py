@@ -101,12 +101,13 @@ def _cell(finding: Finding | None) -> str:
     name = finding.verdict.replace(" ", "-")
     if finding.verdict == "not measured":
         return f'<td class="fw-cell fw-{name}" title="not measured">{SYMBOLS[finding.verdict]}</td>'
-    estimates = finding.headline or finding.parts
-    value = ""
-    if estimates:
-        value = number(estimates[0].value, quantity_of(estimates[0].quantity).digits)
+    told = finding.decided_by or next(iter(finding.headline or finding.parts), None)
+    value, what = "", ""
+    if told is not None:
+        about = quantity_of(told.quantity)
+        value, what = number(told.value, about.digits), f": {about.says.rstrip('.')} ({told.arm})"
     text = f"{SYMBOLS[finding.verdict]} {value}".strip().replace("-", "−")
-    said = f"{finding.claim.id} {finding.verdict} at the scale {SCALES[finding.profile]}"
+    said = f"{finding.claim.id} {finding.verdict} at the scale {SCALES[finding.profile]}{what}"
     link = f'<a href="#{escape(anchor(finding))}" title="{escape(said)}">{text}</a>'
     return f'<td class="fw-cell fw-{name}"><span class="fw-said">{finding.verdict} </span>{link}</td>'
 

@@ -30,6 +30,7 @@ class Finding:
     why: str  # what decided, in sentences
     headline: tuple[Estimate, ...] = ()  # the claim's own quantity, one per arm
     parts: tuple[Estimate, ...] = ()  # the conditions' quantities
+    decided_by: Estimate | None = None  # the first that gave a verdict other than ``holds``
 
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity and arm once.
@@ -63,7 +64,7 @@ def find(
         for each in conditions
     ]
     reasons = [
-        Reason("not measured", quantity_of(each.quantity).says.rstrip("."), "not measured")
+        Reason("not measured", quantity_of(each.quantity).says.rstrip("."), "no value")
         for each, found in parts
         if not found
     ]
@@ -71,7 +72,8 @@ def find(
         reasons += count([part for part in parts if part[1]], claim)
     else:
         reasons += [judge(c, one, c.rule or rule, claim.seeds) for c, found in parts for one in found]
-    verdict, why = worst(reasons)
+    verdict, why, first = worst(reasons)
     if verdict == "not measured" and headline:
         verdict = "undecided"  # something was measured, but nothing that decides
-    return Finding(claim, profile, verdict, why, headline, tuple(one for _, found in parts for one in found))
+    estimates = tuple(one for _, found in parts for one in found)
+    return Finding(claim, profile, verdict, why, headline, estimates, None if verdict == "holds" else first)

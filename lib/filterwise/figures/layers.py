@@ -31,6 +31,7 @@ NAMES = {
 }
 #: At the end of a network's name: its control without training, drawn dashed in the network's own colour.
 UNTRAINED = ", untrained"
+_LETTERS = 84  # in a line of a legend that is as wide as the page
 _FROM_ZERO = frozenset(NAMES) - {"probe_accuracy"}
 
 
@@ -88,7 +89,7 @@ def layer_quantities(
         ax.tick_params(labelbottom=True)
     if table["network"].nunique() > 1:
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper right", ncols=4)
+        figure.legend(handles, names, loc="outside upper left", ncols=_columns(names))
     figure.alt = f"{', '.join(quantities)} against the layer, for {_listed(table['network'])}."
     return figure
 
@@ -126,6 +127,11 @@ def commonest_share(
     figure.supylabel("filters", color=style.INK, fontsize=10.5)
     figure.alt = f"Histograms over filters of the share of the commonest answer, {len(shares)} layers."
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Columns of a legend that is as wide as the page; a handle takes the room of six letters."""
+    return max(1, _LETTERS // (max(map(len, names)) + 6))
 
 
 def _lines(ax: Axes, table: pd.DataFrame, value: str) -> None:

@@ -34,9 +34,12 @@ CHAPTER = Chapter(
         Sentence(
             "P9",
             {
-                "holds": "In the miniature that this page trains it does gain " + _NUMBERS,
-                "fails": "In the miniature that this page trains it does not gain " + _NUMBERS,
-                "undecided": "In the miniature that this page trains that is undecided " + _NUMBERS,
+                "holds": "In the miniature that this page trains late pooling gains at equal epochs "
+                + _NUMBERS,
+                "fails": "In the miniature that this page trains late pooling does not gain at equal epochs "
+                + _NUMBERS,
+                "undecided": "In the miniature that this page trains it is undecided whether late pooling "
+                "gains " + _NUMBERS,
             },
             ("quick",),
         ),

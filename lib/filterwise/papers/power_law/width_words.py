@@ -98,5 +98,6 @@ def cost_ratios_in_words(table: pd.DataFrame) -> str:
     for against, part in table.sort_values("error", ascending=False).groupby("against", sort=False):
         both = part.iloc[0], part.iloc[-1]
         ends = [f"{end['ratio']:.2f} times as much at an error of {end['error']:.2f}" for end in both]
-        said.append(f"against {against} VGG-16 costs {ends[0]} and {ends[1]}")
-    return "; ".join(said)
+        said.append(f"beside {against} VGG-16 costs {ends[0]} and {ends[1]}")
+    words = "; ".join(said)
+    return words[:1].upper() + words[1:]
