@@ -9,7 +9,11 @@ import pytest
 
 from filterwise import claims
 from filterwise.claims.judging import judge
+from filterwise.claims.registered import rows_found
 from filterwise.claims.schema import Condition, Rule
+from filterwise.claims.test_images import with_right
+from filterwise.parameters import PROFILES
+from filterwise.runs.records import load_records
 
 
 @cache
@@ -86,6 +90,24 @@ def test_nothing_holds_or_fails_because_an_interval_is_wide(condition):
         assert len(changes) <= 1
         if changes:
             assert verdicts[-1] == "undecided"
+
+
+def test_values_image_by_image_have_the_values_as_their_means():
+    differing, known = [], 0
+    for chapter in claims.chapters():
+        conditions = [each for claim in claims.load(chapter) for each in claim.criterion.conditions]
+        for profile in PROFILES:
+            records = with_right(load_records(chapter, profile), chapter, profile)
+            for name, options in {
+                (c.quantity, str(c.options)): (c.quantity, c.options) for c in conditions
+            }.values():
+                for row in rows_found(name, records, options):
+                    if row.get("images") is not None:
+                        known += 1
+                        if abs(float(np.mean(row["images"])) - row["value"]) > 1e-5:
+                            differing.append((name, row["arm"], row["seed"]))
+    assert known > 100
+    assert differing == []
 
 
 def test_the_ledger_and_its_first_screen_count_alike():

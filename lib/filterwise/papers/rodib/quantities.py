@@ -24,6 +24,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import difference_by_image
 from filterwise.errors import check_choice
 from filterwise.runs.layer_columns import values_of
 
@@ -91,8 +92,9 @@ def gaps(
 ) -> list[dict[str, Any]]:
     """Each arm with delays minus the single delay of the same N, a row a run of the arm.
 
-    Columns ``kind, M, N, labels, data, seed, value, control, accuracy, device`` and ``arm`` in words;
-    ``control`` is the gap to the wide network that matches the arm, not a number without one.
+    Columns ``kind, M, N, labels, data, seed, value, images, control, accuracy, device`` and ``arm`` in
+    words; ``images`` is a difference of accuracies image by image, None where that is not known, and
+    ``control`` the gap to the wide network that matches the arm, not a number without one.
 
     >>> columns = ["arm", "M", "N", "task", "labels", "data", "seed", "accuracy"]
     >>> rows = [["single delay", 1, 4, "one", 10, "d", 0, 0.5], ["generic", 4, 4, "one", 10, "d", 0, 0.75]]
@@ -104,7 +106,7 @@ def gaps(
     if not has(records, *_NEEDED, value):
         return []
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], Any]] = defaultdict(dict)
-    for run in rows_of(records, *_NEEDED, value, "device", "front", "hidden", "parameters"):
+    for run in rows_of(records, *_NEEDED, value, "device", "front", "hidden", "parameters", "right"):
         if (run.task, run.delayed, run.label_map) != (task, delayed, "spread") or run.purpose not in COMPARED:
             continue
         cells[run.data, int(run.labels), int(run.seed)][
@@ -131,6 +133,7 @@ def gaps(
                     "data": data,
                     "seed": seed,
                     "value": mine - getattr(single, value),
+                    "images": difference_by_image(run, single) if value == "accuracy" else None,
                     "control": mine - getattr(wide, value) if wide is not None else math.nan,
                     "accuracy": mine,
                     "device": run.device or "",
@@ -183,6 +186,7 @@ def mean_gap(records: pd.DataFrame, regime: str = "below", task: str = "one") ->
                 "arm": f"{kind} M={delays}, {labels} labels, {data}",
                 "seed": seed,
                 "value": float(np.mean([row["value"] for row in found])),
+                "images": _mean_by_image([row["images"] for row in found]),
                 "control": float(np.mean(known)) if known else math.nan,
                 "data": data,
                 "device": found[0]["device"],
@@ -191,19 +195,26 @@ def mean_gap(records: pd.DataFrame, regime: str = "below", task: str = "one") ->
     return rows
 
 
+def _mean_by_image(found: list[Any]) -> Any:
+    """The mean of several networks' differences on the same images; None where one is not known."""
+    if any(each is None for each in found) or len({len(each) for each in found}) > 1:
+        return None
+    return np.mean(found, axis=0)
+
+
 @quantity("gap_closing", control="the mean gap where N is above the number of labels")
 def gap_closing(records: pd.DataFrame) -> Rows:
     """Mean gap over N below the number of labels minus the mean gap above, by kind of delays and seed."""
-    above = {(row["arm"], row["seed"]): row["value"] for row in mean_gap(records, "above")}
-    return [
-        {
-            **row,
-            "value": row["value"] - above[row["arm"], row["seed"]],
-            "control": above[row["arm"], row["seed"]],
-        }
-        for row in mean_gap(records, "below")
-        if (row["arm"], row["seed"]) in above
-    ]
+    above = {(row["arm"], row["seed"]): row for row in mean_gap(records, "above")}
+    rows = []
+    for row in mean_gap(records, "below"):
+        other = above.get((row["arm"], row["seed"]))
+        if other is not None:
+            known = row["images"] is not None and other["images"] is not None
+            images = row["images"] - other["images"] if known else None
+            value, control = row["value"] - other["value"], other["value"]
+            rows.append({**row, "value": value, "control": control, "images": images})
+    return rows
 
 
 def _fixed(records: pd.DataFrame) -> list[dict[str, Any]]:
@@ -221,6 +232,7 @@ def fixed_network_chances(records: pd.DataFrame) -> Rows:
     return [
         {
             **row,
+            "images": None,
             "value": row["accuracy"] * row["labels"],
             "control": (row["accuracy"] - row["value"]) * row["labels"],
         }

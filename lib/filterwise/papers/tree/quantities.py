@@ -21,14 +21,15 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, joined, rows_of
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import accuracy_by_image, difference_by_image
 from filterwise.runs.layer_columns import columns_of
 
 #: To each Tree-3 the LeNet of about its operations: 0.41, 1.03, 1.60 million against 0.65, 0.99, 1.54.
 AT_EQUAL_COMPUTE = {"tree3 6/16": "lenet5", "tree3 15/16": "lenet5 d1=8", "tree3 15/80": "lenet5 d1=11"}
 
 _COLUMNS = ("network", "regime", "arm_kind", "rate", "seed", "data", "accuracy", "device")
-#: (network, data) -> seed -> accuracy
-Scores = dict[tuple[str, str], dict[int, float]]
+#: (network, data) -> seed -> run, with ``accuracy`` and ``right``
+Scores = dict[tuple[str, str], dict[int, Any]]
 
 
 def best_rates(records: pd.DataFrame, regime: str) -> dict[tuple[str, str], float]:
@@ -60,15 +61,39 @@ def chosen(records: pd.DataFrame, regime: str) -> pd.DataFrame:
 
 def _scores(records: pd.DataFrame, regime: str) -> Scores:
     found: Scores = defaultdict(dict)
-    for run in rows_of(chosen(records, regime), "network", "data", "seed", "accuracy"):
-        found[run.network, run.data][int(run.seed)] = run.accuracy
+    for run in rows_of(chosen(records, regime), "network", "data", "seed", "accuracy", "right"):
+        found[run.network, run.data][int(run.seed)] = run
     return found
 
 
-def _paired(scores: Scores, one: str, other: str, data: str) -> dict[int, float]:
-    """Seed -> accuracy of one network minus another's."""
+def _paired(scores: Scores, one: str, other: str, data: str) -> dict[int, dict[str, Any]]:
+    """Seed -> accuracy of one network minus another's: ``value``, and image by image ``images``."""
     first, second = scores.get((one, data), {}), scores.get((other, data), {})
-    return {seed: first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())}
+    return {
+        seed: {
+            "value": first[seed].accuracy - second[seed].accuracy,
+            "images": difference_by_image(first[seed], second[seed]),
+        }
+        for seed in sorted(first.keys() & second.keys())
+    }
+
+
+def _differences(
+    records: pd.DataFrame,
+    scores: Scores,
+    pair: tuple[str, str],
+    controls: tuple[str, str],
+    where: tuple[str, str],
+) -> Rows:
+    """Rows of one network minus another, with the same of two others as control; ``where``: regime, data."""
+    regime, data = where
+    others = _paired(scores, *controls, data)
+    rows = []
+    for seed, both in _paired(scores, *pair, data).items():
+        control = others[seed]["value"] if seed in others else np.nan
+        about = {"seed": seed, "data": data, "control": control, "images": both["images"]}
+        rows.append(_row(records, f"{pair[0]} - {pair[1]}, {regime}, {data}", both["value"], about))
+    return rows
 
 
 @quantity("tree_gain", digits=4, control="the same against a LeNet of as many operations")
@@ -84,11 +109,12 @@ def tree_gain(
     for name, data in ((name, data) for one in listed(network) for name, data in scores if name == one):
         equal = AT_EQUAL_COMPUTE.get(name, "")
         other = equal if baseline == "equal compute" else baseline
-        controls = _paired(scores, name, equal, data)
-        for seed, value in _paired(scores, name, other, data).items():
-            about = {"seed": seed, "data": data, "control": controls.get(seed, np.nan)}
-            rows.append(_row(records, f"{name} - {other}, {regime}, {data}", value, about))
+        rows += _differences(records, scores, (name, other), (name, equal), (regime, data))
     return rows
+
+
+def _accuracies(by_seed: dict[int, Any]) -> np.ndarray:
+    return np.array([run.accuracy for run in by_seed.values()])
 
 
 def listed(names: str | Sequence[str]) -> list[str]:
@@ -102,7 +128,7 @@ def gain_beyond_spread(records: pd.DataFrame, network: str, regime: str) -> Rows
     scores = _scores(records, regime)
     rows = []
     for name, data in scores:
-        both = [np.array(list(scores.get((each, data), {}).values())) for each in (network, "lenet5")]
+        both = [_accuracies(scores.get((each, data), {})) for each in (network, "lenet5")]
         if name == network and min(map(len, both)) >= 2:
             gain = both[0].mean() - both[1].mean()
             arm, n = f"{network} - lenet5, {regime}, {data}", min(map(len, both))
@@ -118,10 +144,7 @@ def growth_step(records: pd.DataFrame, smaller: str, larger: str, regime: str) -
     ours = (AT_EQUAL_COMPUTE.get(smaller, ""), AT_EQUAL_COMPUTE.get(larger, ""))
     rows = []
     for data in dict.fromkeys(data for _, data in scores):
-        controls = _paired(scores, ours[1], ours[0], data)
-        for seed, value in _paired(scores, larger, smaller, data).items():
-            about = {"seed": seed, "data": data, "control": controls.get(seed, np.nan)}
-            rows.append(_row(records, f"{larger} - {smaller}, {regime}, {data}", value, about))
+        rows += _differences(records, scores, (larger, smaller), (ours[1], ours[0]), (regime, data))
     return rows
 
 
@@ -132,9 +155,10 @@ def success_rate(records: pd.DataFrame, network: str, regime: str) -> Rows:
     rows = []
     for (name, data), by_seed in scores.items():
         lenet = scores.get(("lenet5", data), {})
-        for seed, value in by_seed.items() if name == network else ():
-            about = {"seed": seed, "data": data, "control": lenet.get(seed, np.nan)}
-            rows.append(_row(records, f"{network}, {regime}, {data}", value, about))
+        for seed, run in by_seed.items() if name == network else ():
+            control = lenet[seed].accuracy if seed in lenet else np.nan
+            about = {"seed": seed, "data": data, "control": control, "images": accuracy_by_image(run)}
+            rows.append(_row(records, f"{network}, {regime}, {data}", run.accuracy, about))
     return rows
 
 
