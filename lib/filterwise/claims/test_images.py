@@ -61,7 +61,8 @@ def with_right(
         path = arrays_path(chapter, profile, str(key), root)
         handles.append(Right(path, int(images), float(accuracy), str(digest)) if path.exists() else None)
     column = pd.Series(handles or [None] * len(records), records.index, dtype=object, name=COLUMN)
-    return pd.concat([records, column], axis=1)
+    # a table from CSV has a block a column, and taking rows from it is slow; its copy has one a type
+    return pd.concat([records, column], axis=1).copy()
 
 
 def accuracy_by_image(run: Any) -> np.ndarray | None:
