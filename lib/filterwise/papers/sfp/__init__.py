@@ -76,11 +76,6 @@ _FOUND = (
         },
     ),
     Sentence(
-        "S7",
-        "From three labels to all of a data set, a filter's clusters grow in number or in size, {S7.values} "
-        "times; no rule was set ({scale}).",
-    ),
-    Sentence(
         "S8",
         {
             "holds": "The more accurate network has the *better ratio of signal to noise*, and gains more of "
