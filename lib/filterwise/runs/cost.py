@@ -94,7 +94,7 @@ def foreseen(run: Run, device: str = "cuda", together: int = 1) -> float:
     >>> from filterwise.runs.specification import Run
     >>> from filterwise.training.recipe import Recipe
     >>> round(foreseen(Run("lenet5", "cifar10", Recipe(epochs=60))))
-    50
+    48
     """
     info, options = catalog.describe(run.data), run.data_kwargs
     share = (run.labels or info.labels) / info.labels
