@@ -7,7 +7,7 @@ image by image where they can, and intervals then count both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,14 @@ def difference_by_image(one: Any, other: Any) -> np.ndarray | None:
     if first is None or second is None or _of(one).set != _of(other).set:
         return None
     return first.astype(np.float32) - second.astype(np.float32)
+
+
+def mean_by_image(found: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """The mean of several values on the same images, (test images,); None where one is not known."""
+    known = [each for each in found if each is not None]
+    if not known or len(known) < len(found) or len({len(each) for each in known}) > 1:
+        return None
+    return np.asarray(np.mean(known, axis=0))
 
 
 def crossed(records: pd.DataFrame, seeds: Iterable[int], images: int) -> bool:

@@ -23,7 +23,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
-from filterwise.claims.test_images import accuracy_by_image, difference_by_image
+from filterwise.claims.test_images import accuracy_by_image, difference_by_image, mean_by_image
 from filterwise.papers.pooling.arm_pairs import (
     COLUMNS,
     COMPARED_KINDS,
@@ -176,10 +176,8 @@ def order_contrast(records: pd.DataFrame) -> Rows:
         for seed in seeds:
             both = [pairs[pair][seed] for pair in pairs]
             gaps = [one.accuracy - other.accuracy for one, other in both]
-            images = [difference_by_image(*each) for each in both]
-            known = [each for each in images if each is not None]
-            whole = len(known) == len(both) and len({len(each) for each in known}) == 1
-            means.append((seed, float(np.mean(gaps)), np.mean(known, axis=0) if whole else None))
+            images = mean_by_image([difference_by_image(*each) for each in both])
+            means.append((seed, float(np.mean(gaps)), images))
         sign = -1.0 if sum(mean for _, mean, _ in means) < 0 else 1.0
         arm = f"{'max' if sign > 0 else 'average'} first ahead, {data}"
         common = {

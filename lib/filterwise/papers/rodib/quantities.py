@@ -24,7 +24,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, joined, rows_of, texts
 from filterwise.claims.registered import Rows, quantity
-from filterwise.claims.test_images import difference_by_image
+from filterwise.claims.test_images import difference_by_image, mean_by_image
 from filterwise.errors import check_choice
 from filterwise.runs.layer_columns import values_of
 
@@ -186,20 +186,13 @@ def mean_gap(records: pd.DataFrame, regime: str = "below", task: str = "one") ->
                 "arm": f"{kind} M={delays}, {labels} labels, {data}",
                 "seed": seed,
                 "value": float(np.mean([row["value"] for row in found])),
-                "images": _mean_by_image([row["images"] for row in found]),
+                "images": mean_by_image([row["images"] for row in found]),
                 "control": float(np.mean(known)) if known else math.nan,
                 "data": data,
                 "device": found[0]["device"],
             }
         )
     return rows
-
-
-def _mean_by_image(found: list[Any]) -> Any:
-    """The mean of several networks' differences on the same images; None where one is not known."""
-    if any(each is None for each in found) or len({len(each) for each in found}) > 1:
-        return None
-    return np.mean(found, axis=0)
 
 
 @quantity("gap_closing", control="the mean gap where N is above the number of labels")
