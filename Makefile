@@ -5,12 +5,15 @@
 # make clean  remove what was built; `make clean-all` also removes the environment
 #
 # PYTHON=/path/to/python chooses the interpreter (3.11 to 3.13) that the environment is made with.
-# PYTEST="-m 'not slow'" adds options to the test run.
+# PYTEST="-m 'not slow'" adds options to the test run; PROCESSES=4 shares it among more of them.
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST ?=
+PROCESSES ?= 2
+# one thread a process, whole files (and the built book) to one process: tests/conftest.py says which
+SHARED := -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 # the chapters of the book; one that waits for its records is written but not run
 CHAPTERS := $(shell sed -n 's,^ *- file: \(chapters/.*\),\1.ipynb,p' _toc.yml)
 
@@ -21,7 +24,7 @@ book: $(STAMP)
 	@$(BIN)/filterwise book
 
 test: lint
-	$(BIN)/python -m pytest --nbval-lax tests lib $(CHAPTERS) $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax $(SHARED) tests lib $(CHAPTERS) $(PYTEST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check --quiet .
