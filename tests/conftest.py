@@ -1,4 +1,4 @@
-"""What several folders of tests share: one Chromium a process, and which tests stay together in one process."""
+"""What several folders of tests share: one Chromium a process; and which tests stay in one process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SWITCHES = (
 )  # fmt: skip
 
 
-# What takes minutes starts first, so that the processes end together: the book and all that reads it, then the
-# chapters with other parameters (each test by itself), then the chapters as they are.
+# What takes minutes starts first, so that the processes end together: the book and all that reads it, then
+# the chapters with other parameters (each test by itself), then the chapters as they are.
 _LONG = ("tests/book/", "tests/papers/test_pages.py", "tests/papers/test_new_chapter.py", "chapters/")
 # These have no fixture that they share with their neighbours.
 _APART = ("tests/papers/test_pages.py", "tests/book/test_build.py")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long files first; with processes (``-n``), a file's tests stay together, and so do those of the built book."""
+    """Long files first; among processes (``-n``) a file's tests stay together, and the book's."""
 
     def rank(item: pytest.Item) -> int:
         return next((k for k, start in enumerate(_LONG) if item.nodeid.startswith(start)), len(_LONG))

@@ -108,7 +108,7 @@ def test_unknown_names_have_near_misses(tmp_path):
 
 def test_chapter_table_is_closed_html_and_shows_failing_plainly(tmp_path):
     plant(tmp_path, (20, 19, 18))
-    html = claims.chapter_table("4-sfp", "quick", records_folder=tmp_path)
+    html = claims.chapter_table(claims.findings("4-sfp", "quick", records_folder=tmp_path))
     parsed = Table()
     parsed.feed(html)
     assert parsed.open == []

@@ -34,7 +34,7 @@ RECORDS = pd.DataFrame(
 
 def page(*found: Sentence, **facts) -> Page:
     made = Page(Chapter("4-sfp", "Filters", QUESTION, {}, found=found, **facts))
-    made._ledger = LEDGER
+    made.ledger = lambda: LEDGER
     return made
 
 

@@ -7,7 +7,7 @@ to cards, one a claim and scale, which say why.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 
@@ -62,33 +62,22 @@ def counts(table: pd.DataFrame) -> str:
     return ", ".join(f"{n} {words.get(verdict, verdict)}" for verdict, n in number_of.items()) + "."
 
 
-def chapter_grid(
-    chapter: str,
-    *,
-    claims_folder: Path | str | None = None,
-    records_folder: Path | str | None = None,
-) -> str:
-    """One chapter's grid: a row a claim, a column a scale; parameters and errors as :func:`chapter_table`."""
-    found = findings(chapter, claims_folder=claims_folder, records_folder=records_folder)
-    return f'<div class="fw-ledger">{grid(_sorted(list(found)))}</div>'
+def chapter_grid(found: Iterable[Finding]) -> str:
+    """A grid: a row a claim, a column a scale; ``found`` are one chapter's findings."""
+    return f'<div class="fw-ledger">{grid(_sorted(found))}</div>'
 
 
-def chapter_table(
-    chapter: str,
-    profile: str | None = None,
-    *,
-    claims_folder: Path | str | None = None,
-    records_folder: Path | str | None = None,
-) -> str:
-    """One chapter's claims as cards in an HTML table, with the seeds' numbers folded in each.
+def chapter_table(found: Iterable[Finding]) -> str:
+    """Claims as cards in an HTML table, with the seeds' numbers folded in each; ``found`` as above.
 
-    Parameters and errors are those of :func:`filterwise.claims.ledger`.
+    >>> from filterwise.claims import findings
+    >>> chapter_table(findings("4-sfp", "quick")).splitlines()[0]
+    '<table class="fw-claims">'
     """
-    judged = findings(chapter, profile, claims_folder=claims_folder, records_folder=records_folder)
-    return _cards(_sorted(list(judged)))
+    return _cards(_sorted(found))
 
 
-def _sorted(found: list[Finding]) -> list[Finding]:
+def _sorted(found: Iterable[Finding]) -> list[Finding]:
     return sorted(found, key=lambda finding: _natural(finding.claim.id))
 
 
@@ -208,7 +197,7 @@ def ledger_page(
     titles: Mapping[str, str] | None = None,
 ) -> str:
     """The book's ledger page: MyST markdown; ``titles`` says how the chapters are called."""
-    found = _sorted(list(findings(claims_folder=claims_folder, records_folder=records_folder)))
+    found = _sorted(findings(claims_folder=claims_folder, records_folder=records_folder))
     names = sorted({finding.claim.chapter for finding in found})
     found.sort(key=lambda finding: finding.claim.chapter)  # stable: claims stay in their order
     titles = titles or {}

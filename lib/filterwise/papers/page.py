@@ -21,7 +21,6 @@ from filterwise.figures.pictures import picture_strip
 from filterwise.figures.tables import NothingToShow, counted, seeds_named, shown
 from filterwise.figures.twin import Twin
 from filterwise.papers.chapter import Chapter, chapter_of
-from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Page:
     def __init__(self, about: Chapter | str, **folders: Any) -> None:
         self.chapter = chapter_of(about) if isinstance(about, str) else about
         self.folders = folders
-        self._ledger: pd.DataFrame | None = None
+        self._findings: list[claims.Finding] = []
         self._numbers: dict[str, int] = {}
 
     def records(self, profile: str) -> pd.DataFrame:
@@ -58,11 +57,15 @@ class Page:
         table.attrs["profile"] = profile
         return table
 
+    def findings(self) -> list[claims.Finding]:
+        """The chapter's claims at every profile, judged once a page."""
+        if not self._findings:
+            self._findings = list(claims.findings(self.chapter.name, **self.folders))
+        return self._findings
+
     def ledger(self) -> pd.DataFrame:
-        """The chapter's claims and verdicts at every profile, judged once a page."""
-        if self._ledger is None:
-            self._ledger = claims.ledger(self.chapter.name, **self.folders)
-        return self._ledger
+        """:meth:`findings` as a table, as :func:`filterwise.claims.ledger` gives it."""
+        return claims.table_of(self.findings())
 
     def figure(
         self,
@@ -153,12 +156,11 @@ class Page:
 
     def claims(self) -> Shown:
         """The chapter's grid of verdicts, then its claims card by card; scales without records are folded."""
-        ledger = self.ledger()
-        judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
-        parts = [claims.chapter_grid(self.chapter.name, **self.folders)]
-        for profile in (name for name in PROFILES if name in set(ledger["profile"])):
-            table = claims.chapter_table(self.chapter.name, profile, **self.folders)
-            if profile in judged:
+        parts = [claims.chapter_grid(self.findings())]
+        for profile in dict.fromkeys(finding.profile for finding in self.findings()):
+            own = [finding for finding in self.findings() if finding.profile == profile]
+            table = claims.chapter_table(own)
+            if any(finding.verdict != "not measured" for finding in own):
                 parts.append(f'<h3 class="fw-scale">{profile} ({SCALES[profile]})</h3>\n{table}')
             else:
                 line = f"{profile} ({SCALES[profile]}): none of the claims is measured yet"
@@ -201,7 +203,7 @@ class Page:
     def glance(self) -> Shown:
         """The at-a-glance table: the question, the papers' scale beside ours, verdicts, what was not read."""
         ledger = self.ledger()
-        planned = [name for name in PROFILES if name in set(ledger["profile"])]
+        planned = list(dict.fromkeys(ledger["profile"]))
         ours = {name: self.records(name) for name in planned}
         judged = set(ledger["profile"][ledger["verdict"] != "not measured"])
         profiles = [name for name in planned if len(ours[name]) or name in judged]
