@@ -13,8 +13,9 @@ from filterwise.errors import ParameterError
 from filterwise.papers.pooling import arm_tables, measure, plan
 from filterwise.papers.pooling.arm_pairs import COMPUTE_TOLERANCE, order_pairs, runs_by_order, shared_seeds
 from filterwise.papers.pooling.arms import HEADS
-from filterwise.papers.pooling.held_out_choice import Choice
+from filterwise.papers.pooling.held_out_choice import choices
 from filterwise.runs.jobs import check_jobs
+from filterwise.runs.records import load_records
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar", "short", "paper"])
@@ -64,15 +65,11 @@ def test_equal_compute_is_equal_and_equal_recipes_are_equal(profile):
         assert equal, arm.name
 
 
-def choice(base, plan, order, rate):
-    return Choice(base, "cifar10", plan, order, rate, 0.6, 2, 3)
-
-
 def test_what_was_chosen_is_trained_at_equal_epochs_and_at_equal_compute():
     found = {
-        ("vgg6", "cifar10"): (choice("vgg6", "V", "", 0.05), choice("vgg6", "L3", "MP2-AP2", 0.1)),
-        ("vgg8", "cifar10"): (choice("vgg8", "V", "", 0.1), choice("vgg8", "L2", "MP8", 0.02)),
-        ("vgg16", "cifar10"): (choice("vgg16", "V", "", 0.02), None),
+        "vgg6": (("V", "", 0.05), ("L3", "MP2-AP2", 0.1)),
+        "vgg8": (("V", "", 0.1), ("L2", "MP8", 0.02)),
+        "vgg16": (("V", "", 0.02), None),
     }
     arms = plan.chosen_arms(plan.CIFAR, found)
     assert all(arm.run.seed in range(5) for arm in arms)
@@ -94,9 +91,11 @@ def test_what_was_chosen_is_trained_at_equal_epochs_and_at_equal_compute():
         assert min(abs(cost - target) for _, cost in compute[one]) <= COMPUTE_TOLERANCE * target
 
 
-def test_the_choice_waits_for_all_looks():
-    looks = [arm for group in plan.arms("cifar") for arm in group if arm.kind == "tuning"]
-    assert plan.chosen_once_recorded(plan.CIFAR, looks, pd.DataFrame({"settings": []})) == []
+def test_the_arms_written_down_are_those_that_the_looks_choose():
+    found = {}
+    for (base, _), sides in choices(load_records("1-pooling", "cifar")).items():
+        found[base] = tuple(side and (side.plan, side.order, side.lr) for side in sides)
+    assert found == plan.CHOSEN
 
 
 @pytest.mark.parametrize("profile", ["quick", "cifar"])

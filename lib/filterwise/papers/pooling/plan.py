@@ -8,20 +8,17 @@ as many more epochs as its operations are fewer).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from filterwise.errors import ParameterError, check_at_least, check_choice
 from filterwise.models.pools import PLANS, order_name, orders, parse_order, shrink
 from filterwise.papers.pooling import short_arms
 from filterwise.papers.pooling.arms import HEADS, LATE_ORDER, LATE_PLAN, Arm, Study
-from filterwise.papers.pooling.held_out_choice import Chosen, choices
+from filterwise.papers.pooling.held_out_choice import Candidate
 from filterwise.runs.jobs import Job
-from filterwise.runs.records import load_records
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
@@ -54,6 +51,13 @@ QUICK = Study(
 # back (m = 6, 10,000 images, 6 epochs): 0.05, 0.1, 0.2 gave 0.589, 0.610, 0.609 in plan V and 0.596,
 # 0.621, 0.618 in L2.
 CIFAR = Study("cifar10", {"n": 10_000}, _MINI, {f"vgg{m}": (f"vgg{m}", {"width": 0.125}) for m in DEPTHS})
+#: What :func:`filterwise.papers.pooling.held_out_choice.choices` finds in the looks (a test compares):
+#: base -> the best of plan V, and of the late plans if any was tried.
+CHOSEN: Mapping[str, tuple[Candidate, Candidate | None]] = {
+    "vgg6": (("V", "", 0.05), ("L2", "MP4-AP2", 0.02)),
+    "vgg8": (("V", "", 0.02), ("L2", "MP4-AP2", 0.05)),
+    "vgg16": (("V", "", 0.02), None),
+}
 _WHOLE: dict[str, Any] = {f"vgg{m}": (f"vgg{m}", {"init": "he"}) for m in DEPTHS}
 SHORT = Study("cifar10", {}, Recipe(epochs=30, decay_every=2), _WHOLE)
 PAPER = Study("cifar10", {}, Recipe(), _WHOLE)
@@ -110,36 +114,28 @@ def _cifar() -> list[list[Arm]]:
         s.heads("vgg6", (0,), "L1", ("AP2-MP8", "MP8-AP2")),
         *[[arm for base in ("vgg6", "vgg8") for arm in _orders_and_l3(base, seed)] for seed in range(5)],
         *looks,
-        chosen_once_recorded(s, [arm for each in looks for arm in each], load_records("1-pooling", "cifar")),
+        chosen_arms(s, CHOSEN),
     ]
 
 
-def chosen_arms(study: Study, found: Chosen) -> list[Arm]:
+def chosen_arms(study: Study, found: Mapping[str, tuple[Candidate, Candidate | None]]) -> list[Arm]:
     """What the choice on images kept back asks for, five seeds each: V, late, and V at late's compute; and
     for claim P2 the late side of eight layers at the compute of sixteen layers in plan V.
 
-    ``found`` is what :func:`filterwise.papers.pooling.held_out_choice.choices` gives.
+    ``found`` is :data:`CHOSEN` or its like.
     """
     arms: list[Arm] = []
-    bases = {base: both for (base, _), both in found.items()}
-    for base, (early, late) in bases.items():
-        arms += study.at_rate(base, "V", "", early.lr, range(5))
+    for base, (early, late) in found.items():
+        arms += study.at_rate(base, *early, range(5))
         if late is not None:
-            long = study.epochs_at_equal_compute(base, late.plan, late.order)
-            arms += study.at_rate(base, late.plan, late.order, late.lr, range(5))
-            arms += study.at_rate(base, "V", "", early.lr, range(5), long)
-    shallow = bases["vgg8"][1] if "vgg8" in bases else None
-    if shallow is not None and "vgg16" in bases:
-        pools = shallow.plan, shallow.order
-        epochs = study.epochs_of_compute(("vgg8", *pools), ("vgg16", "V", ""))
-        arms += study.at_rate("vgg8", *pools, shallow.lr, range(5), epochs)
+            long = study.epochs_at_equal_compute(base, *late[:2])
+            arms += study.at_rate(base, *late, range(5))
+            arms += study.at_rate(base, *early, range(5), long)
+    shallow = found["vgg8"][1] if "vgg8" in found else None
+    if shallow is not None and "vgg16" in found:
+        epochs = study.epochs_of_compute(("vgg8", *shallow[:2]), ("vgg16", "V", ""))
+        arms += study.at_rate("vgg8", *shallow, range(5), epochs)
     return arms
-
-
-def chosen_once_recorded(study: Study, looks: Sequence[Arm], records: pd.DataFrame) -> list[Arm]:
-    """:func:`chosen_arms` once all ``looks`` are among the records; till then the choice can turn."""
-    missing = {arm.job().settings for arm in looks} - set(records["settings"])
-    return [] if missing else chosen_arms(study, choices(records))
 
 
 def _orders_and_l3(base: str, seed: int) -> list[Arm]:
