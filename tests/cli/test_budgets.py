@@ -10,8 +10,8 @@ from filterwise.cli import main
 from filterwise.runs import cost  # noqa: F401  before its neighbours are replaced
 
 JOBS = [
-    SimpleNamespace(name="one", bundle="P1", priority=1),
-    SimpleNamespace(name="two", bundle="P2", priority=0),
+    SimpleNamespace(name="one", bundle="P1", priority=1, cost_seconds=90.0),
+    SimpleNamespace(name="two", bundle="P2", priority=0, cost_seconds=None),
 ]
 RECORD = ["record", "4-sfp", "--profile", "cifar"]
 
@@ -86,10 +86,16 @@ def test_what_is_pending_is_listed(asked, capsys):
     assert said[1].endswith("cifar10 is not there")
     assert said[2:] == [
         "bundle 'P2': 0 of 1 jobs to do",
-        "bundle 'P1': 1 of 1 jobs to do, about 1 min 15 s; decides S1, S2",
+        "bundle 'P1': 1 of 1 jobs to do, about 1 min 15 s here; decides S1, S2",
         "1 of 2 jobs to do, about 1 min 15 s",
     ]
     assert set(asked) == {"chapter", "profile", "queue", "device", "stale", "data_root", "root", "out"}
+
+
+def test_a_bundle_for_a_gpu_says_what_a_gpu_is_foreseen_to_take(asked, capsys):
+    assert main(["record", "4-sfp", "--profile", "short", "--dry-run"]) == 0
+    foreseen = "about 1 min 15 s here, 1 min 30 s foreseen on an H200; decides S1, S2"
+    assert f"bundle 'P1': 1 of 1 jobs to do, {foreseen}" in capsys.readouterr().out
 
 
 def test_one_bundle_is_recorded_alone(asked, refused, capsys):

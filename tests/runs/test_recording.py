@@ -299,15 +299,29 @@ def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(own_folders):
     job = Job("foreseen", RUN, "tiny.weights", cost_seconds=100.0)
     listed = queueing.Pending(job, "missing", 100.0, 10.0)
     assert listed.seconds_now("cuda") == 100.0
-    assert queueing._whole(job, 60.0, "cuda") == (100.0, 40.0)  # what is not training is measuring
+    assert queueing._whole(100.0, 60.0, RUN.model, "cuda") == (
+        100.0,
+        40.0,
+    )  # what is not training is measuring
     other = RUN.replace(model="vgg", model_options={"stages": ((4, 1),)})
     guess = cost.seconds(other.replace(**{"recipe.epochs": 1000}), "cuda")
     cost.learn(other.replace(**{"recipe.epochs": 1000}), "cuda", elapsed=2 * guess)
     slow = 1 / cost.speed(RUN.model, "cuda")
     assert slow > 1.5
     assert listed.seconds_now("cuda") == pytest.approx(100 * slow)
-    assert queueing._whole(job, 60.0 * slow, "cuda")[0] == pytest.approx(100 * slow)
+    assert queueing._whole(100.0, 60.0 * slow, RUN.model, "cuda")[0] == pytest.approx(100 * slow)
     assert listed.seconds_now("cpu") == 100.0
+
+
+def test_seconds_of_another_kind_of_device_are_no_estimate(tmp_path, own_folders):
+    """A plan for a GPU gives a GPU's seconds; on a CPU the operations say how long it takes."""
+    job = Job("planned", RUN, "tiny.weights", cost_seconds=1e6)
+    foreseen = {
+        profile: queueing.pending("0-none", profile, [job], out=tmp_path, device="cpu")[0].seconds
+        for profile in ("cifar", "short")
+    }
+    assert foreseen["cifar"] == pytest.approx(1e6)
+    assert foreseen["short"] == pytest.approx(cost.seconds(RUN, "cpu") / 0.9, rel=0.01)
 
 
 def test_a_short_training_hardly_moves_the_estimate(own_folders):

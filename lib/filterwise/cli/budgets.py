@@ -70,15 +70,20 @@ def _print_pending(chapter: str, profile: str, queue: list[Any], jobs: int, comm
 
 
 def _print_bundles(chapter: str, profile: str, listed: list[Any], to_do: list[Any], jobs: int) -> None:
-    """A line a bundle, in the order of the queue: what is left of it, and the claims that it decides."""
+    """A line a bundle, in the order of the queue: what is left of it, here and on the machine that it is
+    planned for, and the claims that it decides."""
     from filterwise.papers.chapter import decided_by
     from filterwise.runs import cost
+    from filterwise.runs.jobs import planned_for
 
     ordered = sorted(listed, key=lambda each: each.job.priority)
     for name in dict.fromkeys(each.job.bundle for each in ordered if each.job.bundle):
         own = [each for each in listed if each.job.bundle == name]
         left = [each for each in own if each in to_do]
-        took = f", about {cost.text(sum(each.seconds for each in left) / jobs)}" if left else ""
+        took = f", about {cost.text(sum(each.seconds for each in left) / jobs)} here" if left else ""
+        planned = [each.job.cost_seconds for each in left if each.job.cost_seconds]
+        if planned and planned_for(profile) == "cuda":
+            took += f", {cost.text(sum(planned))} foreseen on an H200"
         claims = decided_by(chapter, name, profile)
         decides = f"; decides {', '.join(claims)}" if claims else ""
         click.echo(f"bundle {name!r}: {len(left)} of {len(own)} jobs to do{took}{decides}")

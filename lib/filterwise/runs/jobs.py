@@ -11,6 +11,14 @@ from filterwise.errors import ParameterError, RunError, check_at_least
 from filterwise.runs.plain_values import Options, canonical, digest, options
 from filterwise.runs.specification import Run
 
+#: Profiles whose estimates in the plans are those of a GPU; of the others they are a CPU's.
+_ON_CUDA = ("short", "paper")
+
+
+def planned_for(profile: str) -> str:
+    """The kind of device that a profile's :attr:`Job.cost_seconds` are those of: ``"cuda"`` or ``"cpu"``."""
+    return "cuda" if profile in _ON_CUDA else "cpu"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -29,8 +37,9 @@ class Job:
     about
         What the record says of the job beside what was measured: its network's name, its arm.
     cost_seconds
-        Estimated seconds on the device that the profile is meant for, training and measuring. It is used
-        until the network has been trained on the machine at hand; ``None`` estimates from operations.
+        Estimated seconds, training and measuring: of an H200 at ``short`` and ``paper``, of one CPU thread
+        else. On a CPU it is used until the network has been trained there; ``None``, or another device,
+        estimates from operations.
     minimum_seconds
         The job is not started with less than this left of the budget. A training can be left at any epoch and
         resumed, so this is only for what must be done in one go.

@@ -10,7 +10,7 @@ import pandas as pd
 
 from filterwise.errors import DataError
 from filterwise.runs import cost, finding, records, store, workers
-from filterwise.runs.jobs import Job, check_jobs
+from filterwise.runs.jobs import Job, check_jobs, planned_for
 from filterwise.runs.measuring import measurements
 from filterwise.runs.reach import code_digest
 from filterwise.runs.specification import Run
@@ -60,21 +60,27 @@ def pending(
     found = []
     for job in queue:
         try:
-            found.append(_pending(job, table, stale, folder, data_root, device))
+            found.append(_pending(job, profile, table, stale, folder, data_root, device))
         except Exception as error:
             found.append(Pending(job, "failed", 0.0, 0.0, workers.in_words(error)))
     return sorted(found, key=lambda each: (each.status in LAST, each.job.priority, each.seconds))
 
 
 def _pending(
-    job: Job, table: pd.DataFrame, stale: bool, folder: Path, data_root: str | Path | None, device: str
+    job: Job,
+    profile: str,
+    table: pd.DataFrame,
+    stale: bool,
+    folder: Path,
+    data_root: str | Path | None,
+    device: str,
 ) -> Pending:
     try:
         spec_key = job.spec_key(data_root, device)
     except DataError as error:
         if (table["settings"] == job.settings).any():  # measured where the data is
             return Pending(job, "done", 0.0, 0.0)
-        return Pending(job, "blocked", job.cost_seconds or 0.0, 0.0, str(error))
+        return Pending(job, "blocked", 0.0, 0.0, str(error))
     old = False
     if spec_key in table.index:
         code = code_digest(measurements.get(job.measure).function)
@@ -85,26 +91,31 @@ def _pending(
             return Pending(job, "done", 0.0, 0.0)
     left = [_left(run, folder, data_root, device) for run in job.all_runs]
     training = sum(seconds for seconds, _ in left)
-    whole, measure = _whole(job, training, finding.device_type(device))
+    kind = finding.device_type(device)
+    planned = job.cost_seconds if kind == planned_for(profile) else None
+    whole, measure = _whole(planned, training, job.run.model, kind)
     past = table[(table["network"] == job.run.model) | (table["measure"] == job.measure)]["measure_seconds"]
     measure = float(past.median()) if len(past) else measure
     share = sum(seconds * open_ for seconds, open_ in left) / max(sum(s for s, _ in left), 1e-9)
     status = "trained" if share == 0 else "missing" if share == 1 else "resumes"
     seconds = max(whole - measure, 0) * share + measure
-    used = cost.speed(job.run.model, finding.device_type(device)) or 1.0
+    used = cost.speed(job.run.model, kind) or 1.0
     return Pending(job, "stale" if old else status, seconds, measure, speed=used)
 
 
-def _whole(job: Job, training: float, device: str) -> tuple[float, float]:
-    """Estimated seconds of a job and, of these, of its measurement, if its trainings take ``training``."""
-    whole, speed = training / (1 - _DEFAULT_OF_MEASURE), cost.speed(job.run.model, device)
-    if job.cost_seconds is None:
+def _whole(planned: float | None, training: float, model: str, device: str) -> tuple[float, float]:
+    """Estimated seconds of a job and, of these, of its measurement, if its trainings take ``training``.
+
+    ``planned`` are the plan's seconds for this kind of device, if it gives any.
+    """
+    whole = training / (1 - _DEFAULT_OF_MEASURE)
+    if planned is None:
         return whole, _DEFAULT_OF_MEASURE * whole
     if device != "cuda":
-        whole = whole if cost.measured(job.run.model, device) else job.cost_seconds
+        whole = whole if cost.measured(model, device) else planned
         return whole, _DEFAULT_OF_MEASURE * whole
     # what the plan foresaw, heads and all, is as much faster or slower as the trainings turned out to be
-    whole = job.cost_seconds / (speed or 1.0)
+    whole = planned / (cost.speed(model, device) or 1.0)
     return whole, max(_DEFAULT_OF_MEASURE * whole, whole - training)
 
 
