@@ -12,8 +12,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYTEST ?=
 PROCESSES ?= 2
-# one thread a process, whole files (and the built book) to one process: tests/conftest.py says which
-SHARED := -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder
+# one thread a process; tests/conftest.py says which tests stay together, and which start first
+SHARED := -n $(PROCESSES) --no-loadscope-reorder
 # the chapters of the book; one that waits for its records is written but not run
 CHAPTERS := $(shell sed -n 's,^ *- file: \(chapters/.*\),\1.ipynb,p' _toc.yml)
 

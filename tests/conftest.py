@@ -26,19 +26,26 @@ _LONG = ("tests/book/", "tests/papers/test_pages.py", "tests/papers/test_new_cha
 _APART = ("tests/papers/test_pages.py", "tests/book/test_build.py")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long files first; among processes (``-n``) a file's tests stay together, and the book's."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first."""
+    items.sort(
+        key=lambda item: next((k for k, s in enumerate(_LONG) if item.nodeid.startswith(s)), len(_LONG))
+    )
 
-    def rank(item: pytest.Item) -> int:
-        return next((k for k, start in enumerate(_LONG) if item.nodeid.startswith(start)), len(_LONG))
 
-    items.sort(key=rank)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            file = item.nodeid.partition("::")[0]
-            built = file.startswith("tests/book/") and file not in _APART
-            group = item.nodeid if file in _APART else "book" if built else file
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Among processes (``-n``) a file's tests stay together, and so do all that read the built book."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class WholeFiles(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            if file in _APART:
+                return nodeid
+            return "tests/book" if file.startswith("tests/book/") else file
+
+    return WholeFiles(config, log)
 
 
 @pytest.fixture(scope="session")
