@@ -342,8 +342,31 @@ def test_a_verdict_counts_test_images_beside_seeds(tmp_path, monkeypatch):
     assert found.by_images == pytest.approx((found.high - found.low) / 2)
 
 
-def test_images_are_crossed_with_seeds_only_where_all_seeds_have_them():
-    table = pd.DataFrame({"seed": [0, 0, 1, 1], "test_images": 10, "data_digest": ["a", "b", "a", "c"]})
+def test_images_are_crossed_with_seeds_only_where_all_seeds_have_them(tmp_path):
+    right = np.arange(10) % 3 > 0
+    for seed, spec, digest in ((0, "a", "a"), (0, "b", "b"), (1, "a", "a"), (1, "b", "c"), (2, "a", "e")):
+        kept_run(tmp_path, seed, right, spec, spec, digest)
+    table = records_module.load_records("1-pooling", "quick", tmp_path)
+    table = test_images.with_right(table, "1-pooling", "quick", tmp_path)
     assert test_images.crossed(table, (0, 1), 10)
-    assert not test_images.crossed(table.assign(data_digest=["a", "a", "b", "b"]), (0, 1), 10)
+    assert not test_images.crossed(table, (0, 1, 2), 10)
     assert not test_images.crossed(table, (0, 1), 9)
+    assert not test_images.crossed(table[table["network"] == "b"], (0, 1), 10)
+
+
+def test_answers_on_the_images_of_a_measurement_go_before_those_of_the_training(tmp_path):
+    """A network that was trained with images held out is judged by others: the accuracy says which."""
+    rng = np.random.default_rng(0)
+    held_out, test = rng.random(24) < 0.5, rng.random(37) < 0.7
+    kept_run(tmp_path, 0, test)
+    table = records_module.load_records("1-pooling", "quick", tmp_path)
+    path = records_module.arrays_path("1-pooling", "quick", str(table["spec_key"].iloc[0]), tmp_path)
+    np.savez(path, right=np.packbits(held_out)[None], test_right=np.packbits(test))
+    handle = test_images.Right(path, len(held_out), float(test.mean()), "d")
+    assert (handle.bits() == test).all()
+    trained = test_images.Right(path, len(held_out), 0.123, "d")
+    assert trained.bits() is None
+    np.savez(path, right=np.packbits(held_out)[None])
+    other = test_images.Right(path, len(held_out), float(held_out.mean()), "d")
+    assert (other.bits() == held_out).all()
+    assert other.set != handle.set

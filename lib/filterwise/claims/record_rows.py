@@ -66,11 +66,14 @@ def per_run(
     ]
 
 
-def compared(arm: str, run: Any, value: float, control: float) -> dict[str, Any]:
+def compared(
+    arm: str, run: Any, value: float, control: float, images: np.ndarray | None = None
+) -> dict[str, Any]:
     """One row of a per-seed quantity that compares runs; seed, data and device are those of ``run``, a row of
-    records."""
+    records. ``images``: the value image by image, (test images,), if it is known."""
     about = {"data": run["data"], "device": run.get("device") or ""}
-    return {"arm": arm, "seed": int(run["seed"]), "value": float(value), "control": float(control), **about}
+    row = {"arm": arm, "seed": int(run["seed"]), "value": float(value), "control": float(control), **about}
+    return row if images is None else {**row, "images": images}
 
 
 def with_dense(rows: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:

@@ -21,33 +21,41 @@ COLUMN = "right"
 
 
 class Right:
-    """The answers of one recorded run; read when they are asked for.
-
-    Attributes
-    ----------
-    set : a text that is equal for runs on the same images, and so in the same order
-    """
+    """The answers of one recorded run; read when they are asked for."""
 
     def __init__(self, path: Path, images: int, accuracy: float, images_of: str) -> None:
-        self._path, self._images, self._accuracy, self.set = path, images, accuracy, images_of
+        self._given = (path, images, accuracy)
+        self._images_of = images_of
 
     def bits(self) -> np.ndarray | None:
         """Which images are named rightly, bool (test images,).
 
-        None where they are not kept, or where the record's accuracy is that of other images than the run
-        was tested on in training.
+        None where the answers that gave the record's accuracy are not kept.
         """
-        found = _unpacked(self._path, self._images)
-        same = found is not None and abs(float(found.mean()) - self._accuracy) < 1e-6
-        return found if same else None
+        return _answers(*self._given)[0]
+
+    @property
+    def set(self) -> str:
+        """A text that is equal for runs on the same images, and so in the same order."""
+        return f"{self._images_of} {_answers(*self._given)[1]}"
 
 
-@lru_cache(maxsize=1024)
-def _unpacked(path: Path, images: int) -> np.ndarray | None:
+@lru_cache(maxsize=2048)
+def _answers(path: Path, images: int, accuracy: float) -> tuple[np.ndarray | None, str]:
+    """The answers on the images that the accuracy is of, and which these are: those that a measurement took
+    (``test_right``), or those that the training was judged by."""
     with np.load(path) as kept:
-        if "right" not in kept or len(kept["right"]) != 1:
-            return None
-        return np.unpackbits(kept["right"][0])[:images].astype(bool)
+        if "test_right" in kept:
+            packed, which = kept["test_right"], "measured"
+            right = int(np.unpackbits(packed).sum())
+            images = round(right / accuracy) if accuracy else 8 * packed.size
+        elif "right" in kept and len(kept["right"]) == 1:
+            packed, which = kept["right"][0], "trained"
+        else:
+            return None, ""
+    found = np.unpackbits(packed)[:images].astype(bool)
+    same = len(found) == images and abs(float(found.mean()) - accuracy) < 1e-6
+    return (found, which) if same else (None, which)
 
 
 def with_right(
@@ -92,11 +100,15 @@ def crossed(records: pd.DataFrame, seeds: Iterable[int], images: int) -> bool:
 
     Sets that are drawn anew for each seed have other images; what they add is in the spread over seeds.
     """
-    if not {"seed", "test_images", "data_digest"} <= set(records.columns):
+    if not {"seed", COLUMN} <= set(records.columns):
         return False
-    same = records[records["test_images"] == images]
-    sets = [set(same["data_digest"][same["seed"] == seed]) for seed in set(seeds)]
-    return bool(sets) and bool(set.intersection(*sets))
+    sets: dict[int, set[str]] = {seed: set() for seed in seeds}
+    for seed, handle in zip(records["seed"], records[COLUMN], strict=True):
+        if seed in sets and isinstance(handle, Right):
+            found = handle.bits()
+            if found is not None and len(found) == images:
+                sets[seed].add(handle.set)
+    return bool(sets) and bool(set.intersection(*sets.values()))
 
 
 def _of(run: Any) -> Any:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, rows_of
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import difference_by_image, mean_by_image
 from filterwise.errors import check_choice
 
 Arms = dict[tuple[str, float], Any]  # (arm, r) -> the run; r is 0 without one
@@ -30,7 +31,7 @@ def studies(records: pd.DataFrame) -> list[tuple[dict[str, Any], Arms]]:
     if not has(records, "network", "data", "labels", "seed", "ftwt", "r", "macs_share"):
         return []
     names = ("network", "data", "labels", "seed", "device", "ftwt", "r", "accuracy", "macs_share",
-             "foreseen_share", "mask_accuracy", "majority")  # fmt: skip
+             "foreseen_share", "mask_accuracy", "majority", "right")  # fmt: skip
     found: dict[tuple[Any, ...], tuple[dict[str, Any], Arms]] = {}
     for run in rows_of(records, *names):
         if not isinstance(run.ftwt, str) or not run.ftwt:
@@ -61,10 +62,15 @@ def _each_mass(records: pd.DataFrame, of: Callable[[Any, float], tuple[float, fl
     return rows
 
 
-def _each_study(records: pd.DataFrame, of: Callable[[Arms], tuple[float, float]]) -> Rows:
-    """A row for each network and seed: value and control of its arms."""
-    found = [(about, of(arms)) for about, arms in studies(records)]
-    return [{**about, "value": value, "control": control} for about, (value, control) in found]
+def _each_study(records: pd.DataFrame, of: Callable[[Arms], tuple[Any, ...]]) -> Rows:
+    """A row for each network and seed: value and control of its arms, and the value image by image if ``of``
+    gives that, too."""
+    rows = []
+    for about, arms in studies(records):
+        value, control, *images = of(arms)
+        row = {**about, "value": value, "control": control}
+        rows.append({**row, "images": images[0]} if images and images[0] is not None else row)
+    return rows
 
 
 def _number(value: Any) -> float:
@@ -115,13 +121,14 @@ def change_at_half(records: pd.DataFrame) -> Rows:
     The run is chosen by what it costs, never by its accuracy. No row where no decoupled run saves so much.
     """
 
-    def change(arms: Arms) -> tuple[float, float]:
+    def change(arms: Arms) -> tuple[Any, ...]:
         enough = [r for r in _masses(arms, "decoupled") if arms["decoupled", r].macs_share <= HALF]
         if not enough or ("retrained", 0.0) not in arms:
             return np.nan, np.nan
-        whole, r = arms["retrained", 0.0].accuracy, enough[-1]
-        static = arms["static", r].accuracy - whole if ("static", r) in arms else np.nan
-        return arms["decoupled", r].accuracy - whole, static
+        whole, r = arms["retrained", 0.0], enough[-1]
+        static = arms["static", r].accuracy - whole.accuracy if ("static", r) in arms else np.nan
+        ours = arms["decoupled", r]
+        return ours.accuracy - whole.accuracy, static, difference_by_image(ours, whole)
 
     return _each_study(records, change)
 
@@ -153,12 +160,13 @@ def foreseen_over_guess(records: pd.DataFrame) -> Rows:
 def dynamic_minus_static(records: pd.DataFrame) -> Rows:
     """Accuracy of masks for each image minus that of static ones of equal cost, mean over r, decoupled."""
 
-    def gap(arms: Arms) -> tuple[float, float]:
+    def gap(arms: Arms) -> tuple[Any, ...]:
         both = [r for r in _masses(arms, "decoupled") if ("static", r) in arms]
         if not both:
             return np.nan, np.nan
         static = float(np.mean([arms["static", r].accuracy for r in both]))
-        return float(np.mean([arms["decoupled", r].accuracy for r in both])) - static, static
+        images = mean_by_image([difference_by_image(arms["decoupled", r], arms["static", r]) for r in both])
+        return float(np.mean([arms["decoupled", r].accuracy for r in both])) - static, static, images
 
     return _each_study(records, gap)
 

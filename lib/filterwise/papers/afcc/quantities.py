@@ -17,6 +17,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import compared, has, with_dense
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import difference_by_image
 from filterwise.papers.afcc import ftwt_quantities, set_quantities  # noqa: F401  registered by import
 from filterwise.runs.layer_columns import by_layer, values_of
 
@@ -91,7 +92,8 @@ def pruned_loss(
         random = group[(group["criterion"] == "random") & (group["theta"] == theta)]["accuracy"]
         control = dense["accuracy"] - random.mean()
         arm = f"{dense['network']}, {dense['data']}, threshold {theta:g}"
-        found.append(compared(arm, dense, dense["accuracy"] - ours["accuracy"], control))
+        value, images = dense["accuracy"] - ours["accuracy"], difference_by_image(dense, ours)
+        found.append(compared(arm, dense, value, control, images))
     return found
 
 
@@ -104,7 +106,8 @@ def afcc_minus_peer(records: pd.DataFrame, network: Networks = MAIN, theta: floa
         ours = at[at["criterion"] == "afcc"]
         for _, peer in at[~at["criterion"].isin(["afcc", "dense"])].iterrows() if len(ours) else ():
             difference = ours["accuracy"].iloc[0] - peer["accuracy"]
-            found.append(compared(f"{peer['criterion']}, {peer['data']}", peer, difference, peer["accuracy"]))
+            arm, images = f"{peer['criterion']}, {peer['data']}", difference_by_image(ours.iloc[0], peer)
+            found.append(compared(arm, peer, difference, peer["accuracy"], images))
     return found
 
 
@@ -171,8 +174,8 @@ def dilution_rank_correlation(records: pd.DataFrame, network: Networks = MAIN) -
     """Spearman's rank correlation of a convolution's number and its dilution at the group's threshold."""
     found = []
     for run, trained, plain in _dilution_by_layer(records, network):
-        values = [_spearman(trained), _spearman(plain)]
-        found.append(compared(f"{run['network']}, {run['data']}", run, *values))
+        arm = f"{run['network']}, {run['data']}"
+        found.append(compared(arm, run, _spearman(trained), _spearman(plain)))
     return found
 
 

@@ -12,7 +12,7 @@ connections.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, rows_of
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import COLUMN, difference_by_image, mean_by_image
 from filterwise.errors import check_choice
 from filterwise.papers.afcc.set_arms import ALGORITHMS, ARMS, BUNDLE, DENSE, FIXED
 
@@ -56,12 +57,28 @@ def _paired(found: Cells, one: Sequence[str], other: str) -> dict[tuple[str, int
     }
 
 
+def _by_image(records: pd.DataFrame, one: Sequence[str], other: str) -> dict[tuple[str, int], np.ndarray]:
+    """:func:`_paired` of right answers image by image, (test images,), where they are kept."""
+    runs: dict[tuple[str, int], dict[str, Any]] = defaultdict(dict)
+    for run in rows_of(records, *_ABOUT, COLUMN) if has(records, *_ABOUT, COLUMN) else ():
+        if run.family == BUNDLE:
+            runs[str(run.data), int(run.seed)][str(run.algorithm)] = run
+    found = {
+        cell: mean_by_image([difference_by_image(each[name], each[other]) for name in one])
+        for cell, each in runs.items()
+        if {*one, other} <= each.keys()
+    }
+    return {cell: images for cell, images in found.items() if images is not None}
+
+
 def _rows(
     records: pd.DataFrame,
     arm: str,
     values: dict[tuple[str, int], float],
     controls: dict[tuple[str, int], float],
+    images: Mapping[tuple[str, int], np.ndarray] | None = None,
 ) -> Rows:
+    images = images or {}
     device = str(records["device"].iloc[0]) if "device" in records and len(records) else ""
     return [
         {
@@ -71,6 +88,7 @@ def _rows(
             "control": controls.get((data, seed), np.nan),
             "data": data,
             "device": device,
+            **({"images": images[data, seed]} if (data, seed) in images else {}),
         }
         for (data, seed), value in values.items()
     ]
@@ -87,7 +105,9 @@ def rewiring_gain(records: pd.DataFrame, group: str, baseline: str) -> Rows:
     found = cells(records, "accuracy")
     controls = _paired(found, (FIXED,), baseline) if baseline != FIXED else {}
     name = "cosine variants" if group == "cosine" else group
-    return _rows(records, f"{name} - {baseline}", _paired(found, GROUPS[group], baseline), controls)
+    arms = GROUPS[group], baseline
+    images = _by_image(records, *arms)
+    return _rows(records, f"{name} - {baseline}", _paired(found, *arms), controls, images)
 
 
 @quantity(

@@ -15,6 +15,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import compared, has, with_dense
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import difference_by_image
 from filterwise.runs.layer_columns import values_of
 
 #: Share of the masked weights above which a pruning is called efficient.
@@ -40,9 +41,19 @@ def _efficient(group: pd.DataFrame) -> pd.Series | None:
     return ours.iloc[0] if len(ours) else None
 
 
-def _peer(group: pd.DataFrame, criterion: str, theta: float) -> float:
+def _peer(group: pd.DataFrame, criterion: str, theta: float) -> Any:
+    """The run of a criterion at a threshold; None without one."""
     chosen = group[(group["criterion"] == criterion) & np.isclose(group["theta"].astype(float), theta)]
-    return float(chosen["accuracy"].mean()) if len(chosen) else np.nan
+    return chosen.iloc[0] if len(chosen) else None
+
+
+def _accuracy(run: Any) -> float:
+    return np.nan if run is None else float(run["accuracy"])
+
+
+def _less(arm: str, of: Any, one: Any, other: Any, control: float) -> dict[str, Any]:
+    """A row: accuracy of one run minus that of another, image by image where known."""
+    return compared(arm, of, _accuracy(one) - _accuracy(other), control, difference_by_image(one, other))
 
 
 @quantity("andc_loss", digits=4, control="loss with as many random connections")
@@ -55,9 +66,9 @@ def andc_loss(records: pd.DataFrame) -> Rows:
     for dense, group in _prunings(records, "andc"):
         ours = _efficient(group)
         if ours is not None:
-            control = dense["accuracy"] - _peer(group, "random", ours["theta"])
+            control = dense["accuracy"] - _accuracy(_peer(group, "random", ours["theta"]))
             arm = f"{dense['network']}, {dense['data']}, threshold {ours['theta']:g}"
-            found.append(compared(arm, dense, dense["accuracy"] - ours["accuracy"], control))
+            found.append(_less(arm, dense, dense, ours, control))
     return found
 
 
@@ -69,7 +80,7 @@ def andc_minus_peer(records: pd.DataFrame, peer: str = "random") -> Rows:
         ours = _efficient(group)
         if ours is not None:
             other = _peer(group, peer, ours["theta"])
-            found.append(compared(f"{peer}, {dense['data']}", dense, ours["accuracy"] - other, other))
+            found.append(_less(f"{peer}, {dense['data']}", dense, ours, other, _accuracy(other)))
     return found
 
 
@@ -81,7 +92,7 @@ def heads_kept_by_shp(records: pd.DataFrame) -> Rows:
         ours = _peer(group, "shp", 0.0)
         for peer in ("random", "magnitude", "dense"):
             other = _peer(group, peer, 0.0)
-            found.append(compared(f"{peer}, {dense['data']}", dense, ours - other, other))
+            found.append(_less(f"{peer}, {dense['data']}", dense, ours, other, _accuracy(other)))
     return [row for row in found if row["value"] == row["value"]]
 
 
@@ -99,11 +110,11 @@ def accuracy_beside_few_heads(records: pd.DataFrame) -> Rows:
     rows = records[(records["measure"] == "vit.places") & (records["kind"] == "transformer")]
     found = []
     for data, group in rows.groupby("data", sort=False):
-        few = group[group["network"].str.endswith(" H4")].set_index("seed")["accuracy"]
+        few = {run["seed"]: run for _, run in group[group["network"].str.endswith(" H4")].iterrows()}
         for _, run in group[~group["network"].str.endswith(" H4")].iterrows():
-            if run["seed"] in few.index:
-                base = float(few[run["seed"]])
-                found.append(compared(f"{run['network']}, {data}", run, run["accuracy"] - base, base))
+            base = few.get(run["seed"])
+            if base is not None:
+                found.append(_less(f"{run['network']}, {data}", run, run, base, _accuracy(base)))
     return found
 
 
