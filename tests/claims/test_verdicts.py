@@ -84,6 +84,15 @@ def test_a_part_that_was_not_measured_leaves_the_claim_undecided(sfp):
     assert "first: no value." in finding.why
 
 
+def test_where_nothing_decides_the_claims_own_numbers_are_said():
+    """No condition has a value, but the claim's quantity has one."""
+    condition = Condition("error_growth_exponent", "within", low=0.75, high=1.25)
+    records = runs([GOOD_NOISE] * 3, [(1.0, 1.0, 2.0)] * 3)
+    finding = claims.find(planted(condition), records, "quick", np.random.default_rng(0))
+    assert finding.verdict == "undecided"
+    assert ": no value. SNR_block, last measured layer over first: 2.0" in finding.why
+
+
 def test_interval_rule(sfp):
     good = [(0.3, 0.6, 0.9)] * 3
     mixed = [(0.3, 0.6, 0.9), (0.3, 0.6, 0.9), (0.9, 0.6, 0.89)]

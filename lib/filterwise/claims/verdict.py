@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from filterwise.claims.estimates import Draws, Estimate, estimate
-from filterwise.claims.judging import Reason, count, judge, worst
+from filterwise.claims.judging import NAMED_ARMS, Reason, count, judge, worst
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim, Rule
+from filterwise.claims.words import number
 
 NO_RECORD = "No record yet."
 
@@ -68,6 +69,10 @@ def find(
         for each, found in parts
         if not found
     ]
+    decided = any(found for _, found in parts) or claim.quantity in {each.quantity for each, _ in parts}
+    if headline and not decided:  # measured, and yet nothing that decides
+        known_values = "; ".join(_words(each) for each in headline[:NAMED_ARMS])
+        reasons.append(Reason("not measured", quantity_of(claim.quantity).says.rstrip("."), known_values))
     if rule.kind == "count":
         reasons += count([part for part in parts if part[1]], claim)
     else:
@@ -77,3 +82,7 @@ def find(
         verdict = "undecided"  # something was measured, but nothing that decides
     estimates = tuple(one for _, found in parts for one in found)
     return Finding(claim, profile, verdict, why, headline, estimates, None if verdict == "holds" else first)
+
+
+def _words(found: Estimate) -> str:
+    return f"{number(found.value, quantity_of(found.quantity).digits)} ({found.arm})"
