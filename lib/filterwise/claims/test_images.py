@@ -34,6 +34,17 @@ class Right:
         """
         return _answers(*self._given)[0]
 
+    def others(self, name: str) -> np.ndarray | None:
+        """Another packed array of the record on the same images, such as a committee's members one by one,
+        bool (..., test images,); None without it."""
+        mine = self.bits()
+        if mine is None:
+            return None
+        with np.load(self._given[0]) as kept:
+            if name not in kept or kept[name].shape[-1] * 8 - len(mine) not in range(8):
+                return None
+            return np.unpackbits(kept[name], axis=-1, count=len(mine)).astype(bool)
+
     @property
     def set(self) -> str:
         """A text that is equal for runs on the same images, and so in the same order."""
@@ -43,10 +54,11 @@ class Right:
 @lru_cache(maxsize=2048)
 def _answers(path: Path, images: int, accuracy: float) -> tuple[np.ndarray | None, str]:
     """The answers on the images that the accuracy is of, and which these are: those that a measurement took
-    (``test_right``), or those that the training was judged by."""
+    (``test_right``, or of a committee ``committee_right``), or those that the training was judged by."""
     with np.load(path) as kept:
-        if "test_right" in kept:
-            packed, which = kept["test_right"], "measured"
+        measured = next((name for name in ("test_right", "committee_right") if name in kept), "")
+        if measured:
+            packed, which = kept[measured], "measured"
             right = int(np.unpackbits(packed).sum())
             images = round(right / accuracy) if accuracy else 8 * packed.size
         elif "right" in kept and len(kept["right"]) == 1:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import compared, has, with_dense
 from filterwise.claims.registered import Rows, quantity
-from filterwise.claims.test_images import difference_by_image
+from filterwise.claims.test_images import COLUMN, accuracy_by_image, difference_by_image, mean_by_image
 from filterwise.runs.layer_columns import values_of
 
 #: Share of the masked weights above which a pruning is called efficient.
@@ -102,6 +102,16 @@ def committees(records: pd.DataFrame, kind: str) -> pd.DataFrame:
     return rows[rows["kind"] == kind] if len(rows) else rows
 
 
+def _gain_by_image(run: Any, over: str = "mean") -> np.ndarray | None:
+    """A committee right minus its mean member, or its best one, right, (test images,); None if not kept."""
+    handle, whole = run.get(COLUMN), accuracy_by_image(run)
+    members = None if whole is None else handle.others("member_right")
+    if whole is None or members is None:
+        return None
+    base = members[int(run["best_member_number"]) - 1] if over == "best" else members.mean(axis=0)
+    return np.asarray(whole - base)
+
+
 @quantity("accuracy_beside_few_heads", digits=4, control="accuracy of the network with few heads")
 def accuracy_beside_few_heads(records: pd.DataFrame) -> Rows:
     """Accuracy of a transformer with many heads minus that of the one with few, same seed and data."""
@@ -128,10 +138,11 @@ def committee_gain(records: pd.DataFrame, kind: str = "different transformers", 
     rows = committees(records, kind)
     if not has(rows, column, "independent_gain@softmax"):
         return []
-    return [
-        compared(f"{kind}, {run['data']}", run, run[column], run["independent_gain@softmax"])
-        for _, run in rows.iterrows()
-    ]
+    found = []
+    for _, run in rows.iterrows():
+        values = run[column], run["independent_gain@softmax"]
+        found.append(compared(f"{kind}, {run['data']}", run, *values, _gain_by_image(run, over)))
+    return found
 
 
 @quantity("gain_of_difference", digits=4, control="mean gain of the other committees")
@@ -143,10 +154,14 @@ def gain_of_difference(records: pd.DataFrame, other: str = "equal transformers")
     ours, theirs = committees(records, "different transformers"), committees(records, other)
     found = []
     for _, run in ours.iterrows():
-        control = theirs[theirs["data"] == run["data"]]["gain@softmax"]
-        if len(control):
-            mean = float(control.mean())
-            found.append(compared(f"against {other}, {run['data']}", run, run["gain@softmax"] - mean, mean))
+        same = theirs[theirs["data"] == run["data"]]
+        if len(same):
+            mean = float(same["gain@softmax"].mean())
+            ours_each = _gain_by_image(run)
+            mean_each = mean_by_image([_gain_by_image(one) for _, one in same.iterrows()])
+            images = None if ours_each is None or mean_each is None else ours_each - mean_each
+            value = run["gain@softmax"] - mean
+            found.append(compared(f"against {other}, {run['data']}", run, value, mean, images))
     return found
 
 
