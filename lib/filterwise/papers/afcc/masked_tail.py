@@ -53,7 +53,7 @@ class Tail:
         self._train = self._maps(below, train, fitted)
         self._test, self._labels = self._maps(below, test, len(test)), test.labels.cpu()
 
-    def _maps(self, below: nn.Sequential, ds: ImageSet, count: int) -> Tensor:
+    def _maps(self, below: nn.Module, ds: ImageSet, count: int) -> Tensor:
         """Outputs of the blocks below, (N, C, h, h)."""
         images = ds.images[:count].to(self._device)
         with torch.no_grad():

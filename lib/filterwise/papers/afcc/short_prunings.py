@@ -6,6 +6,7 @@ First what the claims need, a bundle each; then other thresholds and variants th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from filterwise.papers.foreseen_jobs import Groups, foreseen, in_turn, on_a_processor, queued
 from filterwise.runs import cost
@@ -99,7 +100,7 @@ def _training(run: Run) -> float:
 
 def _measuring(job: Job) -> float:
     """Seconds of a measurement, and of the masks that the job's trainings begin with."""
-    options = dict(job.options)
+    options: dict[str, Any] = dict(job.options)
     if job.measure == "afcc.masks":
         return _MASKS
     if job.measure in _OUTPUT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import Any
 
 from filterwise.papers.foreseen_jobs import foreseen, in_turn, queued
 from filterwise.runs.jobs import Job
@@ -28,6 +29,6 @@ def bundled(listed: Sequence[Job]) -> list[Job]:
 
 
 def _measuring(job: Job) -> float:
-    options = dict(job.options)
+    options: dict[str, Any] = dict(job.options)
     more = _TWO_LABELS * (options["task"] != "one") + _JITTER * options["jitter"] + _EXACT * options["exact"]
     return _EACH + more

@@ -95,7 +95,7 @@ CHAPTER = Chapter(
     found=_FOUND,
     bundles={
         "heads": ("V1", "V2", "V3", "V6", "V7", "V8", "V10", "H5"),
-        "many heads": ("H1", "H2", "H3", "H4", "H5"),
+        "many heads": ("H1", "H2", "H3", "H4", "H5", "H6"),
         "64 heads": ("H6",),
         "committee": ("V4", "H7", "H8"),
         "andc": ("V5",),
