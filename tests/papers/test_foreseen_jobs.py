@@ -4,7 +4,7 @@ import pytest
 
 from filterwise import _torchvision
 from filterwise.papers.afcc.short_prunings import EFFICIENTNET
-from filterwise.papers.foreseen_jobs import CPU_RATE, foreseen, in_turn, on_a_processor, queued
+from filterwise.papers.foreseen_jobs import CPU_RATE, foreseen, in_bundles, in_turn, on_a_processor, queued
 from filterwise.runs import cost
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -50,6 +50,17 @@ def test_seeds_take_turns_and_what_needs_several_waits_for_the_last():
     assert listed[-1].bundle == "two"
     together = queued([("one", [job("x", DENSE[0]), job("y", DENSE[1])])])
     assert {each.priority for each in together} == {0}
+
+
+def test_bundles_have_the_order_of_their_names_and_lose_no_job():
+    jobs = [job(name, run) for name, run in zip("abc", DENSE, strict=True)]
+    bundle_of = {"a": "late", "b": "early", "c": "late"}
+    found = in_bundles(("early", "late"), jobs, lambda each: bundle_of[each.name])
+    assert [(name, [each.name for each in own]) for name, own in found] == [
+        ("early", ["b"]), ("late", ["a"]), ("late", ["c"])
+    ]  # fmt: skip
+    with pytest.raises(KeyError, match="late"):
+        in_bundles(("early",), jobs, lambda each: bundle_of[each.name])
 
 
 def test_passes_on_a_processor_are_counted_by_operations():

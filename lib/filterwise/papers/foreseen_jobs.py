@@ -29,6 +29,17 @@ def in_turn(bundle: str, jobs: Iterable[Job]) -> Groups:
     return [(bundle, [job]) for job in sorted(jobs, key=last_seed)]
 
 
+def in_bundles(names: Iterable[str], jobs: Iterable[Job], bundle_of: Callable[[Job], str]) -> Groups:
+    """The jobs bundle by bundle, in the order of the names, each bundle as :func:`in_turn`.
+
+    Raises KeyError: a job of a bundle that is not named, so that none is lost.
+    """
+    found: dict[str, list[Job]] = {name: [] for name in names}
+    for job in jobs:
+        found[bundle_of(job)].append(job)
+    return [turn for name, own in found.items() for turn in in_turn(name, own)]
+
+
 def last_seed(job: Job) -> int:
     """The largest seed among a job's runs."""
     return max(run.seed for run in job.all_runs)

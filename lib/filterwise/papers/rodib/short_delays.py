@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from filterwise.papers.foreseen_jobs import foreseen, in_turn, queued
+from filterwise.papers.foreseen_jobs import foreseen, in_bundles, queued
 from filterwise.runs.jobs import Job
 
 #: Seconds of every job: the weights read back and the series of a few images.
@@ -24,8 +23,8 @@ _EXACT = 3.0
 def bundled(listed: Sequence[Job]) -> list[Job]:
     """The jobs, bundle by bundle in the order given, and in a bundle seed by seed, with what an H200 is
     foreseen to take for each."""
-    bundles = itertools.groupby(listed, key=attrgetter("bundle"))
-    return foreseen(queued([turn for name, jobs in bundles for turn in in_turn(name, jobs)]), _measuring)
+    names = dict.fromkeys(job.bundle for job in listed)
+    return foreseen(queued(in_bundles(names, listed, attrgetter("bundle"))), _measuring)
 
 
 def _measuring(job: Job) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from filterwise.papers.foreseen_jobs import Groups, foreseen, in_turn, last_seed, on_a_processor, queued
+from filterwise.papers.foreseen_jobs import foreseen, in_bundles, last_seed, on_a_processor, queued
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
 
@@ -46,10 +46,8 @@ _BY_KIND = {"convolved": "read after convolutions", "latency": "convolutions", "
 def bundled(listed: Sequence[Job], seconds: bool) -> list[Job]:
     """The jobs bundle by bundle, and in a bundle seed by seed; with ``seconds`` also what an H200 is foreseen
     to take for each."""
-    groups: Groups = []
-    for name in BUNDLES:
-        groups += in_turn(name, [job for job in listed if bundle_of(job) == name])
-    return foreseen(queued(groups), _measuring) if seconds else queued(groups)
+    queue = queued(in_bundles(BUNDLES, listed, bundle_of))
+    return foreseen(queue, _measuring) if seconds else queue
 
 
 def bundle_of(job: Job) -> str:
