@@ -7,9 +7,10 @@ import torch
 
 import filterwise as fw
 from filterwise.errors import ParameterError
+from filterwise.measure.norms import refit_norms
 from filterwise.papers.afcc import plan, rewired_heads
 from filterwise.papers.afcc.masked_tail import Tail
-from filterwise.papers.afcc.measure import _nearest
+from filterwise.papers.afcc.measure import FITTED, _nearest
 from filterwise.papers.afcc.measured_fields import fields_of, true_test
 from filterwise.prune.equal_amount import Connections
 from filterwise.prune.masks import masks_of
@@ -193,6 +194,10 @@ def test_what_a_retrained_network_records(result):
     masks = masks_of(done.network())
     assert row["dilution@classifier.1"] == pytest.approx(1 - float(masks["classifier.1"].double().mean()))
     assert {"accuracy_before", "accuracy_as_is", "macs_left", "parameters_left"} <= set(row)
+    begun = beginning(run, done.train_set(), done.start(), "cpu")
+    assert row["accuracy_as_is"] == fw.training.evaluate(begun, test, device="cpu").accuracy
+    fitted = refit_norms(begun, done.train_set(), FITTED)
+    assert row["accuracy_before"] == fw.training.evaluate(fitted, test, device="cpu").accuracy
 
 
 def test_masks_of_a_network_record_what_is_said_of_them(result):

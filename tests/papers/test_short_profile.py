@@ -7,11 +7,17 @@ import pytest
 from filterwise.claims.claim_files import load
 from filterwise.papers.chapter import chapter_of, decided_by, folders
 from filterwise.papers.chapter import jobs as jobs_of
+from filterwise.papers.foreseen_jobs import last_seed
 from filterwise.papers.power_law.short_points import TOGETHER
 from filterwise.runs import stacks
 
 WINDOW = 25 * 60  # seconds of one H200
-BUNDLED = ("1-pooling", "3-power-law", "4-sfp")
+BUNDLED = tuple(folders())
+#: Chapters in which not all arms of a seed come before the next seed: the seeds of a network train as one
+#: stack, and end together.
+STACKED = ("3-power-law",)
+#: Chapters that measure the same VGG-16.
+SHARING = ("1-pooling", "3-power-law", "4-sfp")
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +51,27 @@ def test_the_queue_is_bundle_by_bundle(queues, name):
     assert len(list(itertools.groupby(ordered))) == len(set(ordered))
 
 
-@pytest.mark.parametrize("name", ["1-pooling", "4-sfp"])
+@pytest.mark.parametrize("name", [name for name in BUNDLED if name not in STACKED])
 def test_all_arms_of_a_seed_come_before_the_next_seed(queues, name):
+    """What has several seeds, such as a committee of equal networks, stands with the last of them."""
     for bundle, jobs in by_bundle(queues[name]).items():
-        seeds = [job.run.seed for job in jobs]
+        seeds = [last_seed(job) for job in jobs]
         assert seeds == sorted(seeds), bundle
         for seed, later in itertools.pairwise(sorted(set(seeds))):
-            last = max(job.priority for job in jobs if job.run.seed == seed)
-            assert last < min(job.priority for job in jobs if job.run.seed == later), bundle
+            last = max(job.priority for job in jobs if last_seed(job) == seed)
+            assert last < min(job.priority for job in jobs if last_seed(job) == later), bundle
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundles_that_decide_claims_come_first(queues, name):
+    """Of bundles of one seed each the last decides, and those of the other seeds stand before it."""
+    families: dict = {}
+    for bundle in by_bundle(queues[name]):
+        claims = families.setdefault(bundle.partition(", seed ")[0], [])
+        claims.append(decided_by(name, bundle, "short"))
+    decide = [bool(claims[-1]) for claims in families.values()]
+    assert decide == sorted(decide, reverse=True)
+    assert not any(any(claims[:-1]) for claims in families.values())
 
 
 def test_seeds_of_the_power_law_end_together_in_a_stack_or_take_turns(queues):
@@ -66,7 +85,7 @@ def test_seeds_of_the_power_law_end_together_in_a_stack_or_take_turns(queues):
 
 
 def test_what_several_chapters_need_is_one_run(queues):
-    runs = {name: {job.run for job in jobs} for name, jobs in queues.items()}
+    runs = {name: {job.run for job in queues[name]} for name in SHARING}
     for seed in range(3):
         wide = {
             name: [r for r in found if r.seed == seed and r.model == "vgg16" and r.data == "cifar10"

@@ -87,9 +87,9 @@ def seconds(run: Run, device: str, data_root: str | Path | None = None) -> float
     return network.macs * images / (speed * network.rate(device, run.recipe.batch))
 
 
-def foreseen(run: Run, device: str = "cuda", together: int = 1) -> float:
+def foreseen(run: Run, device: str = "cuda", together: int = 1, network: Size | None = None) -> float:
     """Seconds of a training by the rule alone, its share of a stack of ``together``; the data need not be
-    there, and the network must be fixed by the data set's name.
+    there, and the network must be fixed by the data set's name. With its size it need not be built.
 
     >>> from filterwise.runs.specification import Run
     >>> from filterwise.training.recipe import Recipe
@@ -102,7 +102,7 @@ def foreseen(run: Run, device: str = "cuda", together: int = 1) -> float:
     test = options.get("n_test") or info.counts["test"] * share
     if "held_out" in options:
         train, test = train * (1 - options["held_out"]), train * options["held_out"]
-    network = size(run.model, run.model_options, run.labels or info.labels, info.shape)
+    network = network or size(run.model, run.model_options, run.labels or info.labels, info.shape)
     images = run.recipe.epochs * (PASSES_OF_A_STEP * train + test)
     return network.macs * images / network.rate(device, run.recipe.batch, together)
 

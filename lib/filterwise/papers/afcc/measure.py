@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from filterwise.data.augmentation import scale
 from filterwise.measure.head_training import generator_for
-from filterwise.measure.norms import refit_norms
+from filterwise.measure.norms import fit_norms
 from filterwise.papers.afcc.edits import root_of
 from filterwise.papers.afcc.ftwt_measures import dynamic
 from filterwise.papers.afcc.latencies import timed
@@ -27,6 +28,7 @@ from filterwise.prune.saved import savings, totals
 from filterwise.runs.measuring import measurements
 from filterwise.runs.networks import beginning
 from filterwise.runs.store import Result
+from filterwise.training.device import pick_device
 from filterwise.training.evaluation import evaluate
 
 #: Measurements of the neighbours are registered by being imported here.
@@ -243,6 +245,7 @@ def retrained(
         train = result.train_set()
         begun = beginning(result.run, train, result.start(), result.device)
         row["accuracy_as_is"] = evaluate(begun, test, device=result.device).accuracy
-        anew = refit_norms(begun, train, fitted)
+        device = pick_device(result.device)
+        anew = fit_norms(begun.to(device), scale(train.images[:fitted].to(device)))
         row["accuracy_before"] = evaluate(anew, test, device=result.device).accuracy
     return row, {"test_right": np.packbits(found.right.numpy())}

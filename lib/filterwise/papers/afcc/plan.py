@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.errors import check_at_least, check_choice
+from filterwise.papers.afcc import short_prunings
 from filterwise.papers.afcc.ftwt_plan import ftwt_jobs
 from filterwise.papers.afcc.set_jobs import jobs_of_set
 from filterwise.papers.sfp.plan import hundred_labels
@@ -57,7 +58,8 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
         own = [*_vgg11(profile, data_root), *_fully_connected(profile, data_root)]
         if profile != "cifar":
             own += _anywhere(profile, data_root)
-    return [*own, *jobs_of_set(profile), *ftwt_jobs(profile)]
+    found = [*own, *jobs_of_set(profile), *ftwt_jobs(profile)]
+    return found if profile in ("quick", "cifar") else short_prunings.bundled(found, profile == "short")
 
 
 def _anywhere(profile: str, data_root: str | Path | None) -> list[Job]:
@@ -137,7 +139,7 @@ class _Family:
         self.recipe, self.head_epochs, self.seconds = {
             "quick": (QUICK_RETRAIN, 5, 1.0),
             "cifar": (CIFAR_RETRAIN, 10, 60.0),
-            "short": (SHORT_RETRAIN, 20, 60.0),
+            "short": (SHORT_RETRAIN, 20, 0.0),  # its seconds are foreseen job by job
             "paper": (PAPER_RETRAIN, 200, 600.0),
         }[profile]
         first, last = (5, 6) if profile == "quick" else (8, 10)

@@ -79,7 +79,7 @@ CHAPTER = Chapter(
         ),
     ),
     bundles={
-        "100 labels": ("R1", "R4"),
+        "100 labels": ("R1", "R2", "R4", "R6"),
         "10 labels": ("R2", "R4", "R6"),
         "more labels": ("R3",),
         "several labels": ("R5",),

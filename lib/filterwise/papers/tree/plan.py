@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.errors import ParameterError, check_at_least, check_choice, check_count
+from filterwise.papers.tree import short_trees
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
@@ -218,10 +219,10 @@ def _cifar() -> list[list[Arm]]:
 
 
 def _short() -> list[list[Arm]]:
+    both = ((MAIN, "main"), (CONTROLS, "control"))
     return [
         SHORT.grid("offline", (*MAIN, *CONTROLS), OFFLINE_RATES, 1),
-        _many_epochs(SHORT, MAIN, range(3)),
-        _many_epochs(SHORT, CONTROLS, range(3), "control"),
+        *(_many_epochs(SHORT, names, (seed,), kind) for seed in range(3) for names, kind in both),
         SHORT.grid("offline", SIGMOID, OFFLINE_RATES, 1),
     ]
 
@@ -258,7 +259,8 @@ _STUDIES = {"quick": QUICK, "cifar": CIFAR, "short": SHORT, "paper": PAPER}
 
 def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
     """Chapter 2's list for ``filterwise record 2-tree``; what matters most comes first."""
-    return [arm.job(priority, arm.regime) for priority, group in enumerate(arms(profile)) for arm in group]
+    listed = [arm.job(priority, arm.regime) for priority, group in enumerate(arms(profile)) for arm in group]
+    return short_trees.bundled(listed) if profile == "short" else listed
 
 
 def page_jobs(

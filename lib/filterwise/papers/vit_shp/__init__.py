@@ -94,10 +94,13 @@ CHAPTER = Chapter(
     "abstracts and the opening of a review were read.",
     found=_FOUND,
     bundles={
-        "heads": ("V1", "V2", "V3", "V6", "V7", "V8", "V10", "H1", "H2", "H3", "H4", "H5", "H6"),
+        "heads": ("V1", "V2", "V3", "V6", "V7", "V8", "V10", "H5"),
+        "many heads": ("H1", "H2", "H3", "H4", "H5", "H6"),
+        "64 heads": ("H6",),
         "committee": ("V4", "H7", "H8"),
         "andc": ("V5",),
-        "convolutions": ("H9", "H10"),
+        "convolutions, seed 2": ("H9",),
+        "read after convolutions, seed 2": ("H10",),
         "flowers": ("V9",),
     },
 )

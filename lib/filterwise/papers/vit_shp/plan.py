@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from filterwise.errors import check_at_least, check_choice
+from filterwise.papers.vit_shp import short_places
 from filterwise.papers.vit_shp.scales import Scale, scales_of
 from filterwise.runs.jobs import Job
 from filterwise.runs.specification import Run
@@ -43,7 +44,7 @@ def jobs(profile: str, data_root: str | Path | None = None) -> list[Job]:
         found += _of_prunings(scale)
     for scale in scales_of(profile, data_root)[:1]:
         found += _of_removed_heads(scale)
-    return found
+    return found if profile in ("quick", "cifar") else short_places.bundled(found, profile == "short")
 
 
 def dense_run(profile: str, seed: int = 0, net: str = "", data_root: str | Path | None = None) -> Run:
