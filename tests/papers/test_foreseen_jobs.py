@@ -2,6 +2,7 @@
 
 import pytest
 
+import filterwise as fw
 from filterwise import _torchvision
 from filterwise.papers.afcc.short_prunings import EFFICIENTNET
 from filterwise.papers.foreseen_jobs import CPU_RATE, foreseen, in_bundles, in_turn, on_a_processor, queued
@@ -64,7 +65,8 @@ def test_bundles_have_the_order_of_their_names_and_lose_no_job():
 
 
 def test_passes_on_a_processor_are_counted_by_operations():
-    macs = cost.macs(DENSE[0])
+    net = fw.models.build(DENSE[0].model, **DENSE[0].model_kwargs)  # of 10 labels, 3 x 32 x 32
+    macs = fw.models.macs(net)
     assert on_a_processor(DENSE[0], 1000) == pytest.approx(1000 * macs / CPU_RATE)
 
 
