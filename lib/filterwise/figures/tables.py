@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -113,6 +113,17 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     ('1 network', '20,000 pictures', '2 entries')
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def seeds_a_point(counts: Iterable[int]) -> str:
+    """How many seeds the points of a curve have, in words.
+
+    >>> seeds_a_point([3, 3]), seeds_a_point([1, 3, 2]), seeds_a_point([1])
+    ('3 seeds', '1 to 3 seeds', '1 seed')
+    """
+    each = [int(count) for count in counts]
+    least, most = min(each), max(each)
+    return counted(most, "seed") if least == most else f"{least} to {counted(most, 'seed')}"
 
 
 def seeds_named(seeds: Sequence[int]) -> str:

@@ -49,12 +49,30 @@ CHAPTER = Chapter(
             },
         ),
         Sentence(
+            "L3",
+            {
+                "holds": "VGG-16's error falls with an exponent like LeNet's {scale} (difference {L3.values}).",
+                "fails": "The exponent of VGG-16 is not LeNet's {scale}: they differ by {L3.values}.",
+                "undecided": "Whether VGG-16 has LeNet's exponent is undecided {scale}; they differ by "
+                "{L3.values}.",
+            },
+        ),
+        Sentence(
             "L4",
             {
                 "holds": "At equal error VGG-16 costs more operations than LeNet {scale}.",
                 "fails": "At equal error VGG-16 costs fewer operations than LeNet {scale}.",
                 "undecided": "Whether VGG-16 costs more operations than LeNet at equal error is undecided "
                 "{scale}; ratios are {L4.values}.",
+            },
+        ),
+        Sentence(
+            "L5",
+            {
+                "holds": "Other ratios and variants of LeNet follow the law with its exponent {scale}.",
+                "fails": "Not all ratios and variants of LeNet follow the law with its exponent {scale}.",
+                "undecided": "Whether other ratios and variants of LeNet follow the law with its exponent is "
+                "undecided {scale}.",
             },
         ),
         Sentence(

@@ -15,7 +15,7 @@ import pandas as pd
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
-from filterwise.figures.tables import counted, mean_and_spread, need
+from filterwise.figures.tables import mean_and_spread, need, seeds_a_point
 from filterwise.measure.fitting import PowerLaw
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _points(ax: Axes, runs: pd.DataFrame, look: style.Look, name: str) -> None:
         if part.empty:
             continue
         found = mean_and_spread(part, ["d1"], "error")
-        label = f"{name}, {counted(int(found['runs'].min()), 'seed')}" if filled else "kept out of the fit"
+        label = f"{name}, {seeds_a_point(found['runs'])}" if filled else "kept out of the fit"
         face = look.color if filled else "none"
         points(ax, found["d1"], found, look, label, linestyle="none", markerfacecolor=face)
 

@@ -12,7 +12,7 @@ from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.frames import explore_frames
-from filterwise.figures.tables import counted, mean_and_spread, need, shown
+from filterwise.figures.tables import mean_and_spread, need, seeds_a_point, shown
 from filterwise.figures.twin import Twin
 from filterwise.measure.fitting import PowerLaw
 from filterwise.papers.power_law.cost_of_widths import CONSERVED_RATIO
@@ -36,7 +36,7 @@ def ratio_scan(table: pd.DataFrame) -> BookFigure:
     figure, (ax,) = panels(height=3.3)
     for budget, look in zip(budgets, style.marked(len(budgets)), strict=True):
         found = mean_and_spread(table[table["budget"] == budget], ["ratio"], "error")
-        label = f"{budget / 1e6:.3g} million MACs, {counted(int(found['runs'].min()), 'seed')}"
+        label = f"{budget / 1e6:.3g} million MACs, {seeds_a_point(found['runs'])}"
         points(ax, found["ratio"], found, look, label)
     ax.axvline(CONSERVED_RATIO, color=style.INK, linestyle=":", linewidth=1.4)
     ax.annotate(
@@ -134,7 +134,7 @@ def error_against_cost(table: pd.DataFrame) -> BookFigure:
         for curve, runs in table.groupby("curve", sort=False):
             look = looks[str(curve)]
             found = mean_and_spread(runs, [column], "error")
-            label = f"{curve}, {counted(int(found['runs'].min()), 'seed')}"
+            label = f"{curve}, {seeds_a_point(found['runs'])}"
             points(ax, found[column] / unit, found, look, label, linewidth=1.3)
         ax.set(xscale="log", yscale="log", xlabel=name)
         _plain(ax)

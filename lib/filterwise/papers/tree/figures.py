@@ -11,7 +11,7 @@ import pandas as pd
 
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
-from filterwise.figures.tables import NothingToShow, counted, mean_and_spread, need
+from filterwise.figures.tables import NothingToShow, counted, mean_and_spread, need, seeds_a_point
 from filterwise.papers.tree.quantities import best_rates, chosen, layers_of
 from filterwise.runs.records import arrays
 
@@ -95,7 +95,7 @@ def rates(table: pd.DataFrame, regime: str = "online") -> BookFigure:
     for name, runs in tried.groupby("network", sort=False):
         look = style.look(str(name))
         found = mean_and_spread(runs, ["rate"], "accuracy")
-        points(ax, found["rate"], found, look, f"{name}, {counted(int(found['runs'].min()), 'seed')}")
+        points(ax, found["rate"], found, look, f"{name}, {seeds_a_point(found['runs'])}")
         top = found[found["rate"] == best[str(name)]]
         ax.plot(top["rate"], top["mean"], "o", mfc="none", mec=look.color, markersize=14)
     ax.set_xscale("log")
@@ -125,7 +125,7 @@ def presented(table: pd.DataFrame) -> BookFigure:
     figure, (ax,) = panels(height=3.4)
     for name, runs in once.groupby("network", sort=False):
         found = mean_and_spread(runs, ["train_images"], "accuracy")
-        label = f"{name}, {counted(int(found['runs'].min()), 'seed')}"
+        label = f"{name}, {seeds_a_point(found['runs'])}"
         points(ax, found["train_images"], found, style.look(str(name)), label)
     ax.set_xscale("log")
     ax.set_xticks(sorted(once["train_images"].unique()))
