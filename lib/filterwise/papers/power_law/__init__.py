@@ -51,7 +51,7 @@ CHAPTER = Chapter(
         Sentence(
             "L3",
             {
-                "holds": "VGG-16's error falls with an exponent like LeNet's {scale} (difference {L3.values}).",
+                "holds": "The exponent of VGG-16 is like LeNet's {scale} (difference {L3.values}).",
                 "fails": "The exponent of VGG-16 is not LeNet's {scale}: they differ by {L3.values}.",
                 "undecided": "Whether VGG-16 has LeNet's exponent is undecided {scale}; they differ by "
                 "{L3.values}.",
