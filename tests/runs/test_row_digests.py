@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -23,7 +24,11 @@ def row(number: int, **more: object) -> dict[str, object]:
     common = (
         dict.fromkeys(records.COLUMNS, 1) | TEXTS | {"name": f"run {number}", "accuracy": 0.5 + number / 7}
     )
-    return common | {"spec_key": f"{number:032x}", "key": "1" * 32, **more}
+    return common | {"spec_key": spec_key(number), "key": "1" * 32, **more}
+
+
+def spec_key(number: int) -> str:
+    return f"{number:012x}" + "0" * 20
 
 
 @pytest.fixture
@@ -127,7 +132,7 @@ def test_a_digest_that_was_taken_away_stays_away(table: Path) -> None:
 
 def test_claims_name_an_edited_row_and_end_with_one(tmp_path: Path, monkeypatch, capsys) -> None:
     folder = tmp_path / "4-sfp"
-    folder.mkdir()
+    shutil.copytree(ROOT / "data" / "records" / "4-sfp", folder)
     text = (ROOT / "data" / "records" / "4-sfp" / "quick.csv").read_text()
     (folder / "quick.csv").write_text(row_digests.sealed(text, records.TEXTS))
     monkeypatch.setenv("FILTERWISE_RECORDS", str(tmp_path))
@@ -142,7 +147,49 @@ def test_claims_name_an_edited_row_and_end_with_one(tmp_path: Path, monkeypatch,
     assert said.startswith(f"filterwise: {folder}/quick.csv: changed after being written, and not used: row ")
 
 
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone", "another's"])
+def test_a_row_whose_arrays_are_not_those_that_were_written_is_named_and_not_used(
+    tmp_path: Path, harm: str
+) -> None:
+    for number in range(3):
+        arrays = {"right": np.arange(50, dtype=np.uint8) + number} if number < 2 else {}
+        table = write_record("4-sfp", "quick", row(number), arrays, tmp_path)
+    assert names(table) == ["run 0", "run 1", "run 2"]
+    kept = records.arrays_path("4-sfp", "quick", spec_key(1), tmp_path)
+    other = records.arrays_path("4-sfp", "quick", spec_key(0), tmp_path).read_bytes()
+    whole = kept.read_bytes()
+    flipped = bytes([*whole[:60], whole[60] ^ 4, *whole[61:]])
+    harmed = {"flipped": flipped, "cut": whole[:60], "another's": other}
+    kept.write_bytes(harmed[harm]) if harm in harmed else kept.unlink()
+    said = rf"{re.escape(str(table))}: not used, as their arrays were changed or are gone: row 2 \(run 1\)$"
+    with pytest.warns(row_digests.EditedRow, match=said):
+        assert names(table) == ["run 0", "run 2"]
+    assert row_digests.seal(tmp_path) == []
+    write_record("4-sfp", "quick", row(1), {"right": np.arange(50, dtype=np.uint8) + 1}, tmp_path)
+    assert sorted(names(table)) == ["run 0", "run 1", "run 2"]
+
+
+def test_arrays_of_a_version_without_digests_get_them(tmp_path: Path) -> None:
+    table = write_record("4-sfp", "quick", row(1), {"right": np.arange(50)}, tmp_path)
+    whole = pd.read_csv(table, dtype=str, keep_default_na=False)
+    old = row_digests.sealed(
+        whole.drop(columns=[row_digests.ARRAYS, row_digests.COLUMN]).to_csv(index=False), records.TEXTS
+    )
+    table.write_text(old)
+    assert names(table) == ["run 1"]
+    assert row_digests.seal(tmp_path) == [f"{table}: 1 rows sealed"]
+    pd.testing.assert_frame_equal(pd.read_csv(table, dtype=str, keep_default_na=False), whole)
+
+
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_no_committed_row_was_edited_and_all_have_digests(path: Path) -> None:
     """A table written by an older version gets them by ``filterwise.runs.row_digests.seal()``."""
-    assert set(row_digests.judged(path.read_text(encoding="utf-8"), records.TEXTS)) == {True}
+    text = path.read_text(encoding="utf-8")
+    assert set(row_digests.judged(text, records.TEXTS)) == {True}
+    told = {
+        records.arrays_beside(path, row["spec_key"]).name: row[row_digests.ARRAYS]
+        for row in row_digests.rows_of_text(text)
+        if row.get(row_digests.ARRAYS)
+    }
+    kept = path.parent.glob(f"{path.stem}-*.npz")
+    assert told == {each.name: row_digests.file_digest(each) for each in kept}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from filterwise.runs.records import arrays_path
+from filterwise.runs.records import arrays_of, arrays_path
 
 COLUMN = "right"
 
@@ -40,10 +40,10 @@ class Right:
         mine = self.bits()
         if mine is None:
             return None
-        with np.load(self._given[0]) as kept:
-            if name not in kept or kept[name].shape[-1] * 8 - len(mine) not in range(8):
-                return None
-            return np.unpackbits(kept[name], axis=-1, count=len(mine)).astype(bool)
+        found = arrays_of(self._given[0], (name,)).get(name)
+        if found is None or found.shape[-1] * 8 - len(mine) not in range(8):
+            return None
+        return np.unpackbits(found, axis=-1, count=len(mine)).astype(bool)
 
     @property
     def set(self) -> str:
@@ -55,16 +55,16 @@ class Right:
 def _answers(path: Path, images: int, accuracy: float) -> tuple[np.ndarray | None, str]:
     """The answers on the images that the accuracy is of, and which these are: those that a measurement took
     (``test_right``, or of a committee ``committee_right``), or those that the training was judged by."""
-    with np.load(path) as kept:
-        measured = next((name for name in ("test_right", "committee_right") if name in kept), "")
-        if measured:
-            packed, which = kept[measured], "measured"
-            right = int(np.unpackbits(packed).sum())
-            images = round(right / accuracy) if accuracy else 8 * packed.size
-        elif "right" in kept and len(kept["right"]) == 1:
-            packed, which = kept["right"][0], "trained"
-        else:
-            return None, ""
+    kept = arrays_of(path, ("test_right", "committee_right", "right"))
+    measured = next((name for name in ("test_right", "committee_right") if name in kept), "")
+    if measured:
+        packed, which = kept[measured], "measured"
+        right = int(np.unpackbits(packed).sum())
+        images = round(right / accuracy) if accuracy else 8 * packed.size
+    elif "right" in kept and len(kept["right"]) == 1:
+        packed, which = kept["right"][0], "trained"
+    else:
+        return None, ""
     found = np.unpackbits(packed)[:images].astype(bool)
     same = len(found) == images and abs(float(found.mean()) - accuracy) < 1e-6
     return (found, which) if same else (None, which)

@@ -6,7 +6,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ COLUMNS = (
     "spec_key", "key", "code", "measure_code",
 )  # fmt: skip
 #: Columns of text, also where it looks like a number.
-TEXTS = ("name", "data_digest", "settings", "spec_key", "key", "code", "measure_code")
+TEXTS = (
+    "name", "data_digest", "settings", "spec_key", "key", "code", "measure_code", row_digests.ARRAYS,
+)  # fmt: skip
 
 
 def table_path(chapter: str, profile: str, root: str | Path | None = None) -> Path:
@@ -41,13 +43,19 @@ def arrays_path(chapter: str, profile: str, spec_key: str, root: str | Path | No
     """The file of a record's arrays, whether it exists or not."""
     if not re.fullmatch(r"[0-9a-f]{12,}", str(spec_key)):
         raise ParameterError(f"spec_key={spec_key!r} must be at least 12 hexadecimal digits")
-    return table_path(chapter, profile, root).with_name(f"{profile}-{spec_key[:12]}.npz")
+    return arrays_beside(table_path(chapter, profile, root), spec_key)
+
+
+def arrays_beside(table: Path, spec_key: str) -> Path:
+    """The file of a record's arrays beside its table."""
+    return table.with_name(f"{table.stem}-{spec_key[:12]}.npz")
 
 
 def load_records(chapter: str, profile: str | None = None, root: str | Path | None = None) -> pd.DataFrame:
     """The records of a chapter, one row a job; an empty table if there are none.
 
-    A row that was changed after it was written is left out, with a warning that names file and row.
+    A row that was changed after it was written, or whose arrays were changed or are gone, is left out, with
+    a warning that names file and row.
 
     Parameters
     ----------
@@ -87,11 +95,20 @@ def _checked(path: Path) -> pd.DataFrame:
         words = f"{path}: changed after being written, and not used: {edited}"
         warnings.warn(words, row_digests.EditedRow, stacklevel=4)
     if None in found:
-        without = _named(table, [place for place, fits in enumerate(found) if fits is None])
+        old = _named(table, [place for place, fits in enumerate(found) if fits is None])
         how = "filterwise.runs.row_digests.seal() gives them one"
-        warnings.warn(f"{path}: rows without a digest: {without}; {how}", stacklevel=4)
-    kept = table[[fits is not False for fits in found]].reset_index(drop=True)
-    return kept.drop(columns=row_digests.COLUMN, errors="ignore")
+        warnings.warn(f"{path}: rows without a digest: {old}; {how}", stacklevel=4)
+    given = table[row_digests.ARRAYS].fillna("") if row_digests.ARRAYS in table else [""] * len(table)
+    other = [
+        bool(digest) and row_digests.file_digest(arrays_beside(path, key)) != digest
+        for key, digest in zip(table["spec_key"], given, strict=True)
+    ]
+    if places := [place for place, is_other in enumerate(other) if is_other and found[place] is not False]:
+        words = f"{path}: not used, as their arrays were changed or are gone: {_named(table, places)}"
+        warnings.warn(words, row_digests.EditedRow, stacklevel=4)
+    whole = [fits is not False and not is_other for fits, is_other in zip(found, other, strict=True)]
+    without = [row_digests.COLUMN, row_digests.ARRAYS]
+    return table[whole].reset_index(drop=True).drop(columns=without, errors="ignore")
 
 
 def _named(table: pd.DataFrame, places: list[int]) -> str:
@@ -150,16 +167,19 @@ def write_record(
     path = table_path(chapter, profile, root)
     with table_lock(path):
         kept = arrays_path(chapter, profile, row["spec_key"], root)
+        of_arrays = ""
         if arrays:
             with files.atomic(kept) as temporary:
                 np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-        rows, last = pd.DataFrame([{**row, row_digests.COLUMN: ""}]), None
+                of_arrays = row_digests.file_digest(temporary)
+        digests = {row_digests.ARRAYS: of_arrays, row_digests.COLUMN: ""}
+        rows, last = pd.DataFrame([{**row, **digests}]), None
         if path.is_file():
             table, _ = _read(path)
             last = 1 if row_digests.COLUMN in table else None
             table = table[table["spec_key"] != row["spec_key"]]
             rows = pd.concat([table.astype(object), rows.astype(object)], ignore_index=True)
-        first = [*COLUMNS, row_digests.COLUMN]
+        first = [*COLUMNS, *digests]
         quantities = [column for column in rows.columns if column not in first]
         text = rows[[*first, *quantities]].to_csv(index=False)
         with files.atomic(path) as temporary:
@@ -180,9 +200,17 @@ def arrays(
     if not path.is_file():
         others = sorted(other.name for other in path.parent.glob(f"{profile}-*.npz"))
         raise RunError(f"{path} does not exist; arrays are kept in {', '.join(others) or 'no other file'}")
+    return arrays_of(path)
+
+
+def arrays_of(path: Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays in a record's file, or those of these names that it has.
+
+    Raises RunError if it is not there, or damaged.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files if names is None or name in names}
     # numpy, zipfile and zlib have errors of their own for every place of the damage
     except Exception as error:
         raise RunError(f"{path} is damaged, or holds no arrays: {error}; record it again") from error

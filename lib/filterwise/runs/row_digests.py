@@ -1,21 +1,25 @@
 """A digest in each row of a table of records: a row that was changed after it was written is found.
 
 It is over the values of the row's cells, by column; the order of columns, cells that are empty, and how a
-number is written do not count.
+number is written do not count. One of the cells is the digest of the file of the row's arrays.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 
 from filterwise import files
 from filterwise.runs.plain_values import canonical, digest
 
 COLUMN = "row_digest"
+#: Column of the digest of the file of a row's arrays; empty where it has none.
+ARRAYS = "arrays_digest"
 _BEFORE = "measure_code"  # the last of the columns that every record has
 #: Cells that pandas reads as missing, and writes back as empty.
 _MISSING = {
@@ -56,6 +60,14 @@ def _value(text: str) -> str:
         return text.capitalize() if text.lower() in ("true", "false") else text
 
 
+def file_digest(path: Path) -> str:
+    """Digest (32 hex digits) of a file's bytes; empty if there is no such file."""
+    try:
+        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
 def rows_of_text(text: str) -> list[dict[str, str]]:
     """The rows of a CSV text, every cell as it stands there; cells that a row lacks are empty."""
     return [
@@ -77,11 +89,7 @@ def sealed(text: str, texts: Collection[str] = (), last: int | None = None) -> s
     head, *lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line]
     lines = [line + [""] * (len(head) - len(line)) for line in lines]
     if COLUMN not in head:
-        place = head.index(_BEFORE) + 1 if _BEFORE in head else len(head)
-        head, *lines = [
-            [*line[:place], own, *line[place:]]
-            for line, own in zip([head, *lines], [COLUMN, *[""] * len(lines)], strict=True)
-        ]
+        head, *lines = _with_column(COLUMN, head, lines)
     place = head.index(COLUMN)
     for line in lines if last is None else lines[-last:]:
         line[place] = line[place] or row_digest(dict(zip(head, line, strict=True)), texts)
@@ -90,8 +98,34 @@ def sealed(text: str, texts: Collection[str] = (), last: int | None = None) -> s
     return out.getvalue()
 
 
+def _with_column(name: str, head: list[str], lines: list[list[str]]) -> list[list[str]]:
+    """Head and lines with one more column, which is empty."""
+    place = next((head.index(before) + 1 for before in (ARRAYS, _BEFORE) if before in head), len(head))
+    cells = [name, *[""] * len(lines)]
+    return [[*line[:place], own, *line[place:]] for line, own in zip([head, *lines], cells, strict=True)]
+
+
+def with_arrays(text: str, digests: Callable[[str], str], texts: Collection[str] = ()) -> str:
+    """A CSV text whose rows hold the digests of their arrays, which are asked for by spec key.
+
+    Rows that have one, and rows that were edited, are as they were; a row that gets one loses its own digest.
+    """
+    head, *lines = [line for line in csv.reader(io.StringIO(text, newline="")) if line]
+    if ARRAYS not in head:
+        head, *lines = _with_column(ARRAYS, head, lines)
+    for line, fits in zip(lines, judged(text, texts), strict=True):
+        cells = dict(zip(head, line, strict=True))
+        if fits is not False and not cells[ARRAYS] and (found := digests(cells["spec_key"])):
+            line[head.index(ARRAYS)] = found
+            if COLUMN in head:
+                line[head.index(COLUMN)] = ""
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    return out.getvalue()
+
+
 def seal(root: str | os.PathLike[str] | None = None) -> list[str]:
-    """Give a digest to every row below ``root`` (default: ``data/records``) that has none.
+    """Give every row below ``root`` (default: ``data/records``) that has none a digest, and its arrays one.
 
     For tables of a version that wrote none: they are believed as they are now. No other cell is changed.
 
@@ -103,9 +137,16 @@ def seal(root: str | os.PathLike[str] | None = None) -> list[str]:
     for path in sorted(Path(files.data_folder("records", root)).glob("*/*.csv")):
         with table_lock(path):
             text = path.read_text(encoding="utf-8")
+            text = with_arrays(text, partial(_digest_beside, path), TEXTS)
             without = judged(text, TEXTS).count(None)
             if without:
                 with files.atomic(path) as temporary:
                     temporary.write_text(sealed(text, TEXTS), encoding="utf-8", newline="")
                 said.append(f"{path}: {without} rows sealed")
     return said
+
+
+def _digest_beside(table: Path, spec_key: str) -> str:
+    from filterwise.runs.records import arrays_beside
+
+    return file_digest(arrays_beside(table, spec_key))

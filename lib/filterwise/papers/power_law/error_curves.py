@@ -193,7 +193,9 @@ def line(curve: Curve) -> tuple[float, float]:
 
 
 def r_squared(x: np.ndarray, y: np.ndarray) -> float:
-    """R^2 of the straight line of y on x."""
+    """R^2 of the straight line of y on x; NaN where one of them does not vary, as there is none then."""
+    if not (np.ptp(x) and np.ptp(y)):
+        return float("nan")
     return float(np.corrcoef(x, y)[0, 1] ** 2)
 
 
