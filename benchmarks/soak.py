@@ -17,6 +17,7 @@ Exit status 1 if any fault ended in one of the last three.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pickle
 import random
@@ -141,9 +142,11 @@ def in_child(name: str, place: Path, kill_after: float | None = None, room: int 
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setpgid(0, 0)
         os.close(reading)
         _child(name, place, writing, room)
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(child, child)  # here as well, as it may be killed before it came to that
     os.close(writing)
     end = time.monotonic() + (PATIENCE if kill_after is None else kill_after)
     parts = []
