@@ -169,6 +169,15 @@ def test_a_row_whose_arrays_are_not_those_that_were_written_is_named_and_not_use
     assert sorted(names(table)) == ["run 0", "run 1", "run 2"]
 
 
+def test_a_table_that_is_gone_is_named_where_its_arrays_are_left(tmp_path: Path) -> None:
+    table = write_record("4-sfp", "quick", row(1), {"right": np.arange(50)}, tmp_path)
+    table.unlink()
+    with pytest.warns(
+        row_digests.EditedRow, match=rf"{re.escape(str(table))} is gone, though .* of 1 of its"
+    ):
+        assert names(table) == []
+
+
 def test_arrays_of_a_version_without_digests_get_them(tmp_path: Path) -> None:
     table = write_record("4-sfp", "quick", row(1), {"right": np.arange(50)}, tmp_path)
     whole = pd.read_csv(table, dtype=str, keep_default_na=False)

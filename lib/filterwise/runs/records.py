@@ -77,6 +77,9 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
             profiles = pd.Series(each, table.index, dtype="str", name="profile")
             tables.append(pd.concat([profiles, table], axis=1))
+        elif left := len(list(path.parent.glob(f"{each}-*.npz"))):
+            words = f"{path} is gone, though the arrays of {left} of its rows are there"
+            warnings.warn(words, row_digests.EditedRow, stacklevel=2)
     if not tables:
         return pd.DataFrame(columns=["profile", *COLUMNS])
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
