@@ -12,9 +12,13 @@ from filterwise.cli.strictness import PROFILE, Strict
 from filterwise.errors import ParameterError
 
 
-@click.group(no_args_is_help=False)
-def data() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def data(context: click.Context) -> None:
     """Image sets: list them, look at one, fetch one."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_sets)
+        click.echo("filterwise data info NAME says where one is; filterwise doctor, which are here")
 
 
 @data.command("list", cls=Strict)

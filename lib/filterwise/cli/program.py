@@ -14,6 +14,7 @@ import filterwise
 from filterwise.cli.budgets import record
 from filterwise.cli.facts import claims, data
 from filterwise.cli.grids import sweep
+from filterwise.cli.machine import doctor
 from filterwise.cli.notebooks import book, run
 from filterwise.errors import FilterwiseError
 
@@ -22,7 +23,7 @@ INTERRUPTED = 130
 
 program = click.Group(
     "filterwise",
-    commands={each.name: each for each in (run, sweep, record, data, claims, book) if each.name},
+    commands={each.name: each for each in (run, sweep, record, data, claims, book, doctor) if each.name},
     help="Seven papers on how deep networks learn, re-run.",
     no_args_is_help=False,
 )
