@@ -13,6 +13,7 @@ from filterwise.runs import (
     cost,  # noqa: F401  before its neighbours are replaced
     load_records,
 )
+from filterwise.runs.queueing import total_seconds
 
 JOBS = [
     SimpleNamespace(name="one", bundle="P1", priority=1, cost_seconds=90.0),
@@ -33,7 +34,7 @@ def asked(monkeypatch) -> dict:
         states = {"one": ("missing", 75.0, ""), "two": ("blocked", 0.0, "cifar10 is not there")}
         listed = [(job, *states[job.name]) for job in queue]
         return [
-            SimpleNamespace(job=job, status=status, seconds=took, reason=why)
+            SimpleNamespace(job=job, status=status, seconds=took, reason=why, trainings={})
             for job, status, took, why in listed
         ]
 
@@ -58,7 +59,7 @@ def asked(monkeypatch) -> dict:
         jobs=lambda chapter, profile, data_root=None: JOBS,
         decided_by=lambda chapter, bundle, profile: ("S1", "S2") if bundle == "P1" else (),
     )
-    stand_in("filterwise.runs.queueing", pending=pending)
+    stand_in("filterwise.runs.queueing", pending=pending, total_seconds=total_seconds)
     stand_in("filterwise.runs.recording", record=record)
     return asked
 

@@ -295,10 +295,10 @@ def test_on_cuda_small_networks_wait_and_large_ones_compute(own_folders):
     assert cost.foreseen(RUN, "cuda") == pytest.approx(cost.seconds(RUN, "cuda"), rel=0.02)
 
 
-def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(own_folders):
+def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(tmp_path, own_folders):
     job = Job("foreseen", RUN, "tiny.weights", cost_seconds=100.0)
     listed = queueing.Pending(job, "missing", 100.0, 10.0)
-    assert listed.seconds_now("cuda") == 100.0
+    assert listed.seconds_now("cuda", tmp_path) == 100.0
     assert queueing._whole(100.0, 60.0, RUN.model, "cuda") == (
         100.0,
         40.0,
@@ -308,9 +308,9 @@ def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(own_folders):
     cost.learn(other.replace(**{"recipe.epochs": 1000}), "cuda", elapsed=2 * guess)
     slow = 1 / cost.speed(RUN.model, "cuda")
     assert slow > 1.5
-    assert listed.seconds_now("cuda") == pytest.approx(100 * slow)
+    assert listed.seconds_now("cuda", tmp_path) == pytest.approx(100 * slow)
     assert queueing._whole(100.0, 60.0 * slow, RUN.model, "cuda")[0] == pytest.approx(100 * slow)
-    assert listed.seconds_now("cpu") == 100.0
+    assert listed.seconds_now("cpu", tmp_path) == 100.0
 
 
 def test_seconds_of_another_kind_of_device_are_no_estimate(tmp_path, own_folders):
@@ -322,6 +322,21 @@ def test_seconds_of_another_kind_of_device_are_no_estimate(tmp_path, own_folders
     }
     assert foreseen["cifar"] == pytest.approx(1e6)
     assert foreseen["short"] == pytest.approx(cost.seconds(RUN, "cpu") / 0.9, rel=0.01)
+
+
+def test_what_several_jobs_start_from_is_estimated_once(tmp_path, own_folders):
+    long = RUN.replace(**{"recipe.epochs": 100})
+    later = [RUN.replace(start=long, seed=seed) for seed in (1, 2)]
+    jobs = [Job(f"from one start, {run.seed}", run, "tiny.weights") for run in later]
+    alone = queueing.pending("0-none", "cifar", [Job("alone", long, "tiny.weights")], out=tmp_path)
+    listed = queueing.pending("0-none", "cifar", jobs, out=tmp_path, root=tmp_path / "runs", device="cpu")
+    spent = listed[0].seconds
+    start = alone[0].trainings[long.keys(None, "cpu").key]
+    assert queueing.total_seconds(listed) == pytest.approx(2 * spent - start)
+    assert listed[1].seconds_now("cpu", tmp_path / "runs") == pytest.approx(spent)
+    (tmp_path / "runs" / long.keys(None, "cpu").key).mkdir(parents=True)  # another job trained it
+    assert listed[1].seconds_now("cpu", tmp_path / "runs") == pytest.approx(spent - start)
+    assert spent - start < 0.2 * spent
 
 
 def test_a_short_training_hardly_moves_the_estimate(own_folders):

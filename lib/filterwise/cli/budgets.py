@@ -107,14 +107,14 @@ def _print_pending(
     profile: str, chapter: str, queue: list[Any], *, jobs: int, common: dict[str, Any], shortly: bool
 ) -> int:
     from filterwise.runs import cost
-    from filterwise.runs.queueing import pending
+    from filterwise.runs.queueing import pending, total_seconds
 
     listed = pending(chapter, profile, queue, **common)
     to_do = [each for each in listed if each.status not in ("done", "blocked", "failed")]
     for each in () if shortly else listed:
         took = cost.text(each.seconds) if each in to_do else each.reason
         click.echo(f"{each.status:8} {each.job.name:40} {took}".rstrip())
-    total = f", about {cost.text(sum(each.seconds for each in to_do) / jobs)}" if to_do else ""
+    total = f", about {cost.text(total_seconds(to_do) / jobs)}" if to_do else ""
     if not shortly:
         _print_bundles(chapter, profile, listed, to_do, jobs)
     click.echo((f"{chapter}: " if shortly else "") + f"{len(to_do)} of {len(listed)} jobs to do{total}")
@@ -127,12 +127,13 @@ def _print_bundles(chapter: str, profile: str, listed: list[Any], to_do: list[An
     from filterwise.papers.chapter import decided_by
     from filterwise.runs import cost
     from filterwise.runs.jobs import planned_for
+    from filterwise.runs.queueing import total_seconds
 
     ordered = sorted(listed, key=lambda each: each.job.priority)
     for name in dict.fromkeys(each.job.bundle for each in ordered if each.job.bundle):
         own = [each for each in listed if each.job.bundle == name]
         left = [each for each in own if each in to_do]
-        took = f", about {cost.text(sum(each.seconds for each in left) / jobs)} here" if left else ""
+        took = f", about {cost.text(total_seconds(left) / jobs)} here" if left else ""
         planned = [each.job.cost_seconds for each in left if each.job.cost_seconds]
         if planned and planned_for(profile) == "cuda":
             took += f", {cost.text(sum(planned))} foreseen on an H200"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -31,11 +31,23 @@ class Pending:
     measure_seconds: float
     reason: str = ""
     speed: float = 1.0  # by which the estimate was corrected
+    trainings: Mapping[str, float] = field(default_factory=dict)  # key of a run -> its part of the seconds
 
-    def seconds_now(self, device: str) -> float:
-        """The estimate on CUDA, corrected by what was trained since the list was made."""
+    def seconds_now(self, device: str, folder: Path) -> float:
+        """The estimate without the trainings that other jobs have finished since the list was made; on CUDA
+        also corrected by what was trained since then."""
         known = cost.speed(self.job.run.model, device) if device == "cuda" else None
-        return self.seconds * self.speed / known if known else self.seconds
+        spared = sum(took for key, took in self.trainings.items() if (folder / key).is_dir())
+        return (self.seconds - spared) * (self.speed / known if known else 1.0)
+
+
+def total_seconds(listed: Iterable[Pending]) -> float:
+    """The estimate of all jobs together: what several of them train or start from is trained once."""
+    seconds, known = 0.0, set()
+    for each in listed:
+        seconds += each.seconds - sum(took for key, took in each.trainings.items() if key in known)
+        known |= set(each.trainings)
+    return seconds
 
 
 def pending(
@@ -89,18 +101,21 @@ def _pending(
         old = stale and not all(same)
         if not old:
             return Pending(job, "done", 0.0, 0.0)
-    left = [_left(run, folder, data_root, device) for run in job.all_runs]
-    training = sum(seconds for seconds, _ in left)
+    left = [one for run in job.all_runs for one in _left(run, folder, data_root, device)]
+    training = sum(one.seconds for one in left)
     kind = finding.device_type(device)
     planned = job.cost_seconds if kind == planned_for(profile) else None
     whole, measure = _whole(planned, training, job.run.model, kind)
     past = table[(table["network"] == job.run.model) | (table["measure"] == job.measure)]["measure_seconds"]
     measure = float(past.median()) if len(past) else measure
-    share = sum(seconds * open_ for seconds, open_ in left) / max(sum(s for s, _ in left), 1e-9)
+    share = sum(one.todo for one in left) / max(training, 1e-9)
     status = "trained" if share == 0 else "missing" if share == 1 else "resumes"
-    seconds = max(whole - measure, 0) * share + measure
+    scale = max(whole - measure, 0) / max(training, 1e-9)
+    trainings = {one.key: one.todo * scale for one in left if one.todo}
     used = cost.speed(job.run.model, kind) or 1.0
-    return Pending(job, "stale" if old else status, seconds, measure, speed=used)
+    return Pending(
+        job, "stale" if old else status, sum(trainings.values()) + measure, measure, "", used, trainings
+    )
 
 
 def _whole(planned: float | None, training: float, model: str, device: str) -> tuple[float, float]:
@@ -119,15 +134,20 @@ def _whole(planned: float | None, training: float, model: str, device: str) -> t
     return whole, max(_DEFAULT_OF_MEASURE * whole, whole - training)
 
 
-def _left(run: Run, folder: Path, data_root: str | Path | None, device: str) -> tuple[float, float]:
-    """Estimated seconds of a run from its beginning, those of its start included, and the share that is
-    still to do."""
+@dataclass(frozen=True)
+class _Left:
+    """Estimated seconds of a run by itself, and those of them that are still to do."""
+
+    key: str
+    seconds: float
+    todo: float
+
+
+def _left(run: Run, folder: Path, data_root: str | Path | None, device: str) -> list[_Left]:
+    """A run and, unless it is stored, those that it starts from."""
     seconds = cost.seconds(run, finding.device_type(device), data_root)
     keys = run.keys(data_root, device)
     if (folder / keys.key).is_dir():
-        return seconds, 0.0
-    todo = seconds * (1 - finding.done_epochs(folder, keys) / run.recipe.epochs)
-    if run.start is not None:
-        before, share = _left(run.start, folder, data_root, device)
-        seconds, todo = seconds + before, todo + before * share
-    return seconds, todo / seconds
+        return [_Left(keys.key, seconds, 0.0)]
+    own = _Left(keys.key, seconds, seconds * (1 - finding.done_epochs(folder, keys) / run.recipe.epochs))
+    return [own, *(_left(run.start, folder, data_root, device) if run.start is not None else ())]

@@ -149,7 +149,7 @@ def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.nd
     if (
         left <= 0
         or left < job.minimum_seconds
-        or (flag.exists() and task.pending.seconds_now(finding.device_type(device)) > left)
+        or (flag.exists() and task.pending.seconds_now(finding.device_type(device), Path(task.root)) > left)
     ):
         return "left", {}, {}
     # time to measure is kept free, but never so much that training makes no progress
