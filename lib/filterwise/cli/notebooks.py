@@ -1,4 +1,4 @@
-"""``filterwise run`` and ``filterwise book``: chapters executed one at a time, or all of them into pages."""
+"""``filterwise run``, ``book`` and ``release``: chapters executed one by one, or all of them into pages."""
 
 from __future__ import annotations
 
@@ -82,6 +82,25 @@ def book(action: str, out: str | None, profile: str, force: bool) -> int:
     except (ParameterError, RunError):  # a wrong folder, or a full one
         raise
     except FilterwiseError as error:  # one of many lines: the cell, or every warning of Sphinx
+        click.echo(f"filterwise: error: the book was not built: {error}", err=True)
+        return 1
+    return 0
+
+
+@click.command(cls=Strict)
+@click.argument("out", metavar="DIR")
+def release(out: str) -> int:
+    """Write pages, records, verdicts as JSON, environment and source into one new folder.
+
+    For an archive: the book is built first where it changed; SHA256SUMS lists every file.
+    """
+    from filterwise.book.release import archive
+
+    try:
+        archive(out, say=click.echo)
+    except (ParameterError, RunError):
+        raise
+    except FilterwiseError as error:
         click.echo(f"filterwise: error: the book was not built: {error}", err=True)
         return 1
     return 0

@@ -15,7 +15,7 @@ from filterwise.cli.budgets import record
 from filterwise.cli.facts import claims, data
 from filterwise.cli.grids import sweep
 from filterwise.cli.machine import doctor
-from filterwise.cli.notebooks import book, run
+from filterwise.cli.notebooks import book, release, run
 from filterwise.errors import FilterwiseError
 
 USAGE_ERROR = 2
@@ -23,7 +23,9 @@ INTERRUPTED = 130
 
 program = click.Group(
     "filterwise",
-    commands={each.name: each for each in (run, sweep, record, data, claims, book, doctor) if each.name},
+    commands={
+        each.name: each for each in (run, sweep, record, data, claims, book, release, doctor) if each.name
+    },
     help="Seven papers on how deep networks learn, re-run.",
     no_args_is_help=False,
 )
