@@ -81,8 +81,10 @@ def with_right(
         path = arrays_path(chapter, profile, str(key), root)
         handles.append(Right(path, int(images), float(accuracy), str(digest)) if path.exists() else None)
     column = pd.Series(handles or [None] * len(records), records.index, dtype=object, name=COLUMN)
-    # a table from CSV has a block a column, and taking rows from it is slow; its copy has one a type
-    return pd.concat([records, column], axis=1).copy()
+    # rows are taken thousands of times: a table from CSV has a block a column, its copy one a type, and
+    # texts of pandas' own kind are slow to take and to list
+    texts = dict.fromkeys(records.select_dtypes("str").columns, object)
+    return pd.concat([records.astype(texts), column], axis=1).copy()
 
 
 def accuracy_by_image(run: Any) -> np.ndarray | None:
