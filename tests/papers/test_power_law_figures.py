@@ -1,7 +1,5 @@
 """Figures of chapter 3: what is drawn is what was given; what cannot be drawn is refused."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,6 @@ from filterwise.figures import curves, frames
 from filterwise.measure import power_law as fit_power_law
 from filterwise.papers.power_law import figures as power_law
 from filterwise.papers.power_law import width_figures as widths
-from filterwise.papers.power_law.fits import rounded
 
 
 @pytest.fixture
@@ -166,42 +163,9 @@ def test_boxes_have_the_sides_of_the_maps():
         (lambda t, f: widths.ratio_scan(t), "'ratio'"),
         (lambda t, f: widths.side_and_depth({"1": (0, 6)}), "at least 1"),
         (lambda t, f: curves.curves_table({}), "histories is empty"),
-        (lambda t, f: widths.explore_targets(f, {}, [0.1]), "macs has no"),
-        (lambda t, f: widths.explore_targets({}, {}, [0.1]), "at least one curve"),
         (lambda t, f: frames.explore_frames("n", [], str), "no position"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(table, fits, draw, message):
     with pytest.raises(ParameterError, match=message):
         draw(table, fits)
-
-
-def test_the_promise_is_the_line_solved_and_both_twins_say_it(fits):
-    twin = widths.explore_targets(fits, {name: lambda d1: 1000 * d1**2 for name in fits}, [0.2, 0.1])
-    wanted = rounded(fits["LeNet"].solve(0.2).value)
-    html = twin.html()
-    assert not re.search(r"https?://|\bsrc=|\bfetch\(", html)
-    assert f">{wanted}<" in html
-    slider, picture = twin.live().children
-    assert f">{wanted}</td>" in picture.value
-    slider.value = 1
-    assert f">{rounded(fits['LeNet'].solve(0.1).value)}</td>" in picture.value
-
-
-@pytest.mark.browser
-def test_the_slider_moves_the_table_in_the_page(chromium, tmp_path, fits):
-    twin = widths.explore_targets(fits, {name: lambda d1: 1000 * d1**2 for name in fits}, [0.2, 0.1])
-    page = tmp_path / "page.html"
-    page.write_text(
-        f"<!doctype html><html><meta charset='utf-8'><body>{twin.html()}</body></html>", encoding="utf-8"
-    )
-    chromium.get(page.as_uri())
-    read = "return document.querySelector('[data-fw=frame]').textContent"
-    first = chromium.execute_script(read)
-    chromium.execute_script(
-        "const e = document.querySelector('[data-fw=at]'); e.value = 1; e.dispatchEvent(new Event('input'));"
-    )
-    second = chromium.execute_script(read)
-    assert rounded(fits["LeNet"].solve(0.2).value) in first
-    assert rounded(fits["LeNet"].solve(0.1).value) in second
-    assert chromium.execute_script("return document.querySelector('output').textContent") == "0.1"

@@ -96,7 +96,6 @@ def test_the_fits_table_promises_a_width_and_refuses_what_is_no_error():
     table = fits.fit_table(found, 0.1)
     width = (0.6 / 0.1) ** (1 / 0.3)
     assert float(table.loc["d₁* for an error of 0.1", "LeNet"]) == pytest.approx(width, rel=0.05)
-    assert fits.promise(found, fits.operations(), 1e-9).loc["LeNet", "million MACs"] == "beyond"
     for target in (0.0, 1.0, -0.1):
         with pytest.raises(ParameterError, match="target"):
             fits.fit_table(found, target)

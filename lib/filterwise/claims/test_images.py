@@ -83,7 +83,7 @@ def with_right(
     column = pd.Series(handles or [None] * len(records), records.index, dtype=object, name=COLUMN)
     # rows are taken thousands of times: a table from CSV has a block a column, its copy one a type, and
     # texts of pandas' own kind are slow to take and to list
-    texts = dict.fromkeys(records.select_dtypes("str").columns, object)
+    texts: dict[Any, Any] = dict.fromkeys(records.select_dtypes("str").columns, object)
     return pd.concat([records.astype(texts), column], axis=1).copy()
 
 

@@ -170,24 +170,6 @@ def millions(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.10g}"
 
 
-def promise(
-    found: Mapping[str, PowerLaw], macs: Mapping[str, Callable[[int], int]], error: float
-) -> pd.DataFrame:
-    """Width and million multiply-accumulates that each line gives for an error, with 95 % intervals."""
-    rows = {}
-    for curve, fit in found.items():
-        ends = [float(number) for number in fit.solve(error)]
-        cost = [macs[curve](max(1, round(end))) / 1e6 if end <= LARGEST_WIDTH else None for end in ends]
-        costs = ["beyond" if each is None else millions(each) for each in cost]
-        rows[curve] = {
-            "d₁*": rounded(ends[0]),
-            "d₁*, 95 %": f"{rounded(ends[1])} to {rounded(ends[2])}",
-            "million MACs": costs[0],
-            "MACs, 95 %": f"{costs[1]} to {costs[2]}",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
-
-
 def held_out_table(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> pd.DataFrame:
     """Widths that no fit saw: the error measured, the line's with its interval, and their ratio."""
     rows = []

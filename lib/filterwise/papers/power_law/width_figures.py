@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +11,9 @@ import pandas as pd
 from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
-from filterwise.figures.frames import explore_frames
-from filterwise.figures.tables import mean_and_spread, need, seeds_a_point, shown
-from filterwise.figures.twin import Twin
-from filterwise.measure.fitting import PowerLaw
+from filterwise.figures.tables import mean_and_spread, need, seeds_a_point
 from filterwise.papers.power_law.cost_of_widths import CONSERVED_RATIO
 from filterwise.papers.power_law.figures import looks_of
-from filterwise.papers.power_law.fits import promise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,25 +175,3 @@ def _plain(ax: Axes) -> None:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-
-
-def explore_targets(
-    fits: Mapping[str, PowerLaw], macs: Mapping[str, Callable[[int], int]], errors: Sequence[float]
-) -> Twin:
-    """What width, and how many operations, the fitted lines promise for an error of the reader's choice.
-
-    Parameters
-    ----------
-    fits : curve -> its fit.
-    macs : curve -> multiply-accumulates of an image's forward pass at a width.
-    errors : positions of the slider, the first is shown at the start.
-
-    Raises ParameterError: no curve, no error, or a curve whose operations are not given.
-    """
-    if not fits or not errors:
-        raise ParameterError("fits and errors must hold at least one curve and one error")
-    for curve in fits:
-        if curve not in macs:
-            raise ParameterError(f"macs has no {curve!r}; it has {', '.join(map(repr, macs))}")
-    texts = [f"{error:g}" for error in errors]
-    return explore_frames("error", texts, lambda place: shown(promise(fits, macs, errors[place])).html)
