@@ -1,6 +1,7 @@
 """Verdicts on planted records: holds, fails, undecided, not measured."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -212,7 +213,8 @@ def test_bootstrap_of_many_seeds_agrees_with_t():
 
 
 def test_resampled_seeds_are_those_that_are_drawn():
-    """The mean over drawn seeds is the mean over the drawn runs; equal draws are evaluated once."""
+    """The mean over drawn seeds is the mean over the drawn runs; of three seeds all draws are taken, equal
+    ones evaluated once."""
     records = pd.DataFrame({"seed": [3, 3, 5, 8], "x": [1.0, 2.0, 4.0, 8.0]})
     asked = []
 
@@ -222,14 +224,36 @@ def test_resampled_seeds_are_those_that_are_drawn():
         often = {} if set(table["seed"]) == {8} else {"c": 1.0}  # 26 of 27
         return {"a": table["x"].mean()} | rare | often
 
-    draws = intervals.resampled(records, evaluate, np.random.default_rng(0), resamples=300)
-    drawn = np.sort(np.random.default_rng(0).integers(0, 3, size=(300, 3)), axis=1)
+    draws = intervals.resampled(records, evaluate, np.random.default_rng(0))
+    drawn = list(product(range(3), repeat=3))
     runs = [[1.0, 2.0], [4.0], [8.0]]
     expected = [np.mean(np.concatenate([runs[i] for i in draw])) for draw in drawn]
-    assert np.allclose(draws["a"], expected)
+    assert np.allclose(np.sort(draws["a"]), np.sort(expected))
     assert "b" not in draws  # where it exists the seed 8 was drawn, which is no random choice
     assert len(draws["c"]) == sum(set(draw) != {2} for draw in drawn)
     assert len(asked) == len(set(asked)) == 10  # multisets of three out of three
+
+
+def test_of_many_seeds_some_draws_are_taken_at_random():
+    records = pd.DataFrame({"seed": range(8), "x": np.arange(8.0)})
+
+    def evaluate(table):
+        return {"a": table["x"].mean()}
+
+    draws = intervals.resampled(records, evaluate, np.random.default_rng(0), resamples=300)
+    drawn = np.random.default_rng(0).integers(0, 8, size=(300, 8))
+    assert np.allclose(draws["a"], drawn.mean(axis=1))
+
+
+def test_of_a_few_seeds_the_interval_owes_nothing_to_chance():
+    records = pd.DataFrame({"seed": range(4), "x": [0.1, 0.4, 0.2, 0.7]})
+
+    def evaluate(table):
+        return {"a": table["x"].mean()}
+
+    one, other = (intervals.resampled(records, evaluate, np.random.default_rng(at))["a"] for at in (0, 1))
+    assert np.array_equal(one, other)
+    assert one.std() == pytest.approx(records["x"].std(ddof=0) / 2)  # the bootstrap's own standard error
 
 
 def test_an_interval_that_decided_is_the_one_that_is_shown(sfp):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from scipy import special
 
 RESAMPLES = 4000
 POOLED_RESAMPLES = 400
-IMAGE_RESAMPLES = 100
+IMAGE_RESAMPLES = 200
+#: Seeds up to which all draws of seeds are taken: 5 ** 5 = 3125, of which 126 differ.
+ALL_DRAWS = 5
 #: Share of resampled seeds on which a quantity may be undefined.
 UNDEFINED_DRAWS = 0.1
 
@@ -111,14 +114,19 @@ def resampled(
 ) -> dict[str, np.ndarray]:
     """A pooled quantity evaluated on resampled seeds: arm -> its values (draws that have the arm,).
 
-    Seeds (column ``seed``) are drawn with replacement; a seed drawn twice brings its runs twice. Few seeds
-    have few different draws, and each is evaluated once: ``known`` holds what ``evaluate`` (records -> arm ->
-    value) gave before for draws (numbers of seeds, ascending), and new ones are added. An arm whose quantity
-    does not exist on a tenth of the draws or more has no values: those that remain are no random ones.
+    Seeds (column ``seed``) are drawn with replacement; a seed drawn twice brings its runs twice. Of up to
+    :data:`ALL_DRAWS` seeds every draw is taken, so that chance has no part in the interval; of more,
+    ``resamples`` at random. Each that differs is evaluated once: ``known`` holds what ``evaluate`` (records
+    -> arm -> value) gave before for draws (numbers of seeds, ascending), and new ones are added. An arm
+    whose quantity does not exist on a tenth of the draws or more has no values: those that remain are no
+    random ones.
     """
     seeds = records["seed"].to_numpy()
     rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
-    drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
+    if len(rows) <= ALL_DRAWS:
+        drawn = np.sort(list(product(range(len(rows)), repeat=len(rows))), axis=1)
+    else:
+        drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
     known = {} if known is None else known
     found: dict[str, list[float]] = {}
     for draw in map(tuple, drawn.tolist()):
