@@ -1,4 +1,4 @@
-"""Binder and the container have the environment of `make book`: one list of requirements, one Python range."""
+"""Binder and the container have the environment of `make book`: one list of requirements, one Python."""
 
 import re
 import tomllib
