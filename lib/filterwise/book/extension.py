@@ -30,11 +30,14 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from filterwise.book.clear_pages import clear_body, clear_page
+from filterwise.book.light_pages import FORMULAS, lighten_assets, lighten_formulas, pictures_out, without_unused
 from filterwise.files import data_folder
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
 _MATHJAX = {
     "config": ["TeX-AMS-MML_HTMLorMML-full.js"],
+    **FORMULAS,
     "showMathMenu": False,
     "messageStyle": "none",
     "tex2jax": {"processClass": "tex2jax_process|mathjax_process|math|output_area"},
@@ -47,7 +50,7 @@ _MATHJAX = {
         # Its own source is the address about:blank, which a browser reports as a failed request.
         "styles": {"@font-face": {"font-family": "MathJax_Blank", "src": "local('MathJax_Blank')"}},
     },
-    "menuSettings": {"assistiveMML": True},
+    "menuSettings": {"assistiveMML": True, "inTabOrder": False},  # a formula does nothing when it is chosen
 }
 # Menus in other languages, a renderer without its fonts in the package, and a speech engine never loaded.
 _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
@@ -61,7 +64,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx; chapters that Sphinx itself executes show the twins that need no kernel."""
     os.environ.setdefault("FILTERWISE_STATIC", "1")
     app.connect("config-inited", _configure)
+    app.connect("html-page-context", _change_body)
     app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _finish_pages)
     app.connect("source-read", _fill_in)
     app.connect("env-updated", _number_chapters)
     app.connect("doctree-read", _note_anchors)
@@ -180,3 +185,25 @@ def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     target = Path(app.outdir) / "_static" / "mathjax"
     if not (target / "MathJax.js").is_file():
         shutil.copytree(source, target, ignore=_MATHJAX_LEFT_OUT, dirs_exist_ok=True)
+    script = target / "config" / _MATHJAX["config"][0]  # type: ignore[operator]
+    script.write_text(lighten_formulas(script.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _change_body(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    if context.get("body"):
+        to_root = "../" * name.count("/")
+        context["body"] = clear_body(pictures_out(context["body"], Path(app.outdir), to_root))
+
+
+def _finish_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Change what the theme writes around the articles, once all is written."""
+    if exception is not None or app.builder.format != "html":
+        return
+    folder = Path(app.outdir)
+    pages = [path for path in folder.rglob("*.html") if "_static" not in path.relative_to(folder).parts]
+    for path in pages:
+        before = path.read_text(encoding="utf-8")
+        after = clear_page(without_unused(before))
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+    lighten_assets(folder, pages)
