@@ -23,7 +23,10 @@ _PAGE: tuple[tuple[str, str], ...] = (
     (r'<i class="([^"]*\bfa-[^"]*)"(?! aria-hidden)', r'<i class="\1" aria-hidden="true"'),
     (r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1"),
     # Logo and search are in a landmark, as the lists of pages beside them.
-    (r'<div id="pst-primary-sidebar"(?! role)', '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"'),
+    (
+        r'<div id="pst-primary-sidebar"(?! role)',
+        '<div id="pst-primary-sidebar" role="complementary" aria-label="Book"',
+    ),
 )
 
 

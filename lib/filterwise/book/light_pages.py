@@ -97,7 +97,9 @@ def lighten_assets(folder: Path, pages: Iterable[Path]) -> None:
     for path in (*scripts, *static.rglob("*.css")):
         _edit(path, lambda text: _SOURCE_MAP.sub("\n", text))
     (static / "scripts" / "fontawesome.js").unlink(missing_ok=True)
-    texts += [path.read_text(encoding="utf-8") for path in static.rglob("*.js") if "mathjax" not in path.parts]
+    texts += [
+        path.read_text(encoding="utf-8") for path in static.rglob("*.js") if "mathjax" not in path.parts
+    ]
     used = {name for text in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", text)}
     _subset_icons(static, used)
 
@@ -107,9 +109,11 @@ def lighten_formulas(script: str) -> str:
 
     The script's list of its sections and the sections themselves, one a line, are in the same order.
     """
-    start, listed, rest = re.split(r"(MathJax\.Ajax\.Preloading\(\n.*?\n\);\n)", script, maxsplit=1, flags=re.S)
+    start, listed, rest = re.split(
+        r"(MathJax\.Ajax\.Preloading\(\n.*?\n\);\n)", script, maxsplit=1, flags=re.S
+    )
     names = re.findall(r'"\[MathJax\]/([^"]+)"', listed)
-    config, sections = rest.split("MathJax.InputJax.TeX=", 1)
+    sections = rest.split("MathJax.InputJax.TeX=", 1)[1]
     lines = ("MathJax.InputJax.TeX=" + sections).split("\n")
     bodies = [line for line in lines[: len(names)] if line]
     if len(bodies) < len(names) or "MathJax.Extension.AssistiveMML" not in bodies[len(names) - 2]:
@@ -117,6 +121,9 @@ def lighten_formulas(script: str) -> str:
     kept = [(name, body) for name, body in zip(names, bodies, strict=True) if name not in _FORMULAS_LEFT_OUT]
     end = re.findall(r"MathJax\.Ajax\.loadComplete\(\"\[MathJax\]/config/[^\"]+\"\);", rest)[-1:]
     listing = ",\n".join(f'  "[MathJax]/{name}"' for name, _ in kept)
+    start = start.replace(
+        "MathJax.Hub.Config({delayJaxRegistration: true});\n", ""
+    )  # until one of two is chosen
     head = f"{start}MathJax.Ajax.Preloading(\n{listing}\n);\n"
     return "\n".join([head, *(body for _, body in kept), *end, ""])
 
@@ -148,7 +155,7 @@ def _subset_icons(static: Path, used: set[str]) -> None:
     text = style.read_text(encoding="utf-8")
     text = re.sub(r'((?:\.fa-[\w-]+:before,?)+)\{content:"([^"]+)"\}', rule, text)
     text = re.sub(r"@font-face\{[^}]*fa-(?:regular|brands)-400[^}]*\}", "", text)
-    text = re.sub(r"src:url\([^)]*fa-solid-900\.[^}]*\}", f"src:url({_FONT}) format(\"woff\")}}", text)
+    text = re.sub(r"src:url\([^)]*fa-solid-900\.[^}]*\}", f'src:url({_FONT}) format("woff")}}', text)
     style.write_text(text, encoding="utf-8")
     _write_font(source, points, fonts / "fa-solid-900.woff")
     for path in (*fonts.glob("*.ttf"), *fonts.glob("*.woff2")):

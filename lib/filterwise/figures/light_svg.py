@@ -28,8 +28,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def lighter(svg: str) -> str:
     """The same picture: no comments, no groups without an effect, places to a hundredth of a point.
 
-    Styles that repeat become classes, names become short, and embedded images of up to 256 colours get a palette,
-    which loses nothing.
+    Styles that repeat become classes, names become short, and embedded images of up to 256 colours get a
+    palette, which loses nothing.
 
     >>> lighter('<svg>\\n<g>\\n<path d="M 1.23456 2 \\nL 3 4 \\n" style="stroke: #000000"/>\\n</g>\\n</svg>')
     '<svg><path d="M1.23 2L3 4" style="stroke:#000000"/></svg>'
