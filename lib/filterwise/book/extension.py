@@ -36,8 +36,9 @@ from filterwise.book.light_pages import (
 from filterwise.book.sharing import tags
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
+_FORMULAS_SCRIPT = "TeX-AMS-MML_HTMLorMML-full.js"
 _MATHJAX = {
-    "config": ["TeX-AMS-MML_HTMLorMML-full.js"],
+    "config": [_FORMULAS_SCRIPT],
     **FORMULAS,
     "showMathMenu": False,
     "messageStyle": "none",
@@ -124,8 +125,9 @@ def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     target = Path(app.outdir) / "_static" / "mathjax"
     if not (target / "MathJax.js").is_file():
         shutil.copytree(source, target, ignore=_MATHJAX_LEFT_OUT, dirs_exist_ok=True)
-    script = target / "config" / _MATHJAX["config"][0]  # type: ignore[operator]
-    script.write_text(lighten_formulas(script.read_text(encoding="utf-8")), encoding="utf-8")
+    script = Path("config") / _FORMULAS_SCRIPT
+    text = lighten_formulas((source / script).read_text(encoding="utf-8"))
+    (target / script).write_text(text, encoding="utf-8")
 
 
 def _change_body(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:

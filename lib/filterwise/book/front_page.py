@@ -128,7 +128,8 @@ def verdict_bar(found: Iterable[Finding]) -> str:
         if counts[verdict]:
             name = f"fw-{verdict.replace(' ', '-')}"
             parts.append(f'<span class="{name}" style="flex:{counts[verdict]}"></span>')
-            said = f"{counts[verdict]} {_SHORT.get(verdict, verdict)}"
+            short = _SHORT.get(verdict, verdict)
+            said = f"{counts[verdict]} {short.removesuffix('s') if counts[verdict] > 1 else short}"
             words.append(f'<span class="{name}">{SYMBOLS[verdict]} {said}</span>')
     return (
         f'<div class="fw-bar" aria-hidden="true">{"".join(parts)}</div>'

@@ -61,7 +61,9 @@ def _placed(found: re.Match[str]) -> str:
 
 def _without_bare_groups(text: str) -> str:
     """Take away each ``<g>`` without attributes, together with its end."""
-    parts, last, kept = [], 0, []
+    parts: list[str] = []
+    kept: list[bool] = []
+    last = 0
     for found in _TAG.finditer(text):
         parts.append(text[last : found.start()])
         last = found.end()

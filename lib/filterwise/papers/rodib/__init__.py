@@ -90,7 +90,7 @@ CHAPTER = Chapter(
             "weights ({scale}).",
         },
     ),
-    main_figure="fig-both-cifar",
+    main_figure="fig-inputs-cifar",
     bundles={
         "100 labels": ("R1", "R2", "R4", "R6"),
         "10 labels": ("R2", "R4", "R6"),
