@@ -14,7 +14,7 @@ import torch
 from filterwise.book import front_page
 from filterwise.book.assembly import Built
 from filterwise.book.sharing import LONGEST, description, tags
-from filterwise.claims import ledger
+from filterwise.claims import table_of
 from filterwise.measure import clip, clusters, noise
 from filterwise.papers.sfp.one_filter import LABELS, one_filter_played, played_layer, typical
 from filterwise.parameters import PROFILES
@@ -31,7 +31,7 @@ def content() -> dict[str, Any]:
 
 def test_the_sentence_counts_each_claim_once_at_its_largest_scale() -> None:
     best: dict[tuple[str, str], str] = {}
-    table = ledger()
+    table = table_of(front_page.judged())
     for profile in PROFILES:  # a later one overwrites, unless it is not measured
         for _, row in table[table["profile"] == profile].iterrows():
             name = (row["chapter"], row["claim"])
@@ -108,7 +108,7 @@ def test_each_chapter_has_a_card_with_picture_number_verdicts_and_minutes(book: 
     page = book.index.parent / "book" / "intro.html"
     each = re.findall(r'<li class="fw-card">.*?</li>', page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(each) == len(book.chapters)
-    table = ledger()
+    table = table_of(front_page.judged())
     for card in each:
         found = Cards(card)
         assert len(found.links) == len(found.pictures) == 1

@@ -149,7 +149,9 @@ def card(about: Chapter, notebook: Path, address: str) -> str:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     own = [finding for finding in judged() if finding.claim.chapter == about.name]
     picture = thumbnail(cells, about.main_figure)
-    shown = f'<div class="fw-thumb"><img src="{picture}" alt=""></div>' if picture else ""
+    said = f"The main figure of the chapter, small: {about.title}."
+    image = f'<img src="{picture}" alt="{escape(said)}">'
+    shown = f'<div class="fw-thumb">{image}</div>' if picture else ""
     finding = worded(about.card, _table(about.name), about.name) if about.card else ""
     number = about.name.split("-")[0]
     return (
