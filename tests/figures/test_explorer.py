@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from filterwise.figures import explore
+from filterwise.figures import explore, explorer
 from filterwise.figures.explorer import levels
 from filterwise.figures.twin import Twin, kernel_answers
 from filterwise.measure import clip, clusters, noise, permutation
@@ -35,6 +36,10 @@ def content(html: str) -> dict[str, Any]:
     return json.loads(found[1].replace("<\\/", "</"))
 
 
+def unpacked(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text), wbits=-15)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_one_byte_an_entry_clips_exactly_as_the_library(dtype: torch.dtype) -> None:
     M = matrices().to(dtype)
@@ -47,12 +52,12 @@ def test_the_page_holds_every_matrix_when_there_is_room_and_spaced_ones_when_not
     M = matrices(30)
     whole = content(explore({"features.1": M, "features.4": M}, NAMES).html())
     assert [layer["filters"] for layer in whole["layers"]] == [list(range(30))] * 2
-    data = np.frombuffer(base64.b64decode(whole["layers"][1]["data"]), dtype=np.uint8).reshape(30, 6, 6)
+    data = np.frombuffer(unpacked(whole["layers"][1]["data"]), dtype=np.uint8).reshape(30, 6, 6)
     np.testing.assert_array_equal(data, levels(M))
     few = content(explore({"features.1": M}, NAMES, most_bytes=36 * 4).html())["layers"][0]
     assert (few["filters"], few["of"]) == ([0, 10, 19, 29], 30)
     np.testing.assert_array_equal(
-        np.frombuffer(base64.b64decode(few["data"]), dtype=np.uint8).reshape(4, 6, 6),
+        np.frombuffer(unpacked(few["data"]), dtype=np.uint8).reshape(4, 6, 6),
         levels(M[[0, 10, 19, 29]]),
     )
 
@@ -203,3 +208,22 @@ def test_a_change_to_the_dark_page_redraws_in_its_colours(page: Any) -> None:
         time.sleep(0.05)
     page.execute_script("delete document.documentElement.dataset.theme")
     assert after != before
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("level", [0, 1, 9])
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+def test_the_page_unpacks_what_was_packed(chromium: Any, level: int, size: int) -> None:
+    generator = np.random.default_rng(size)
+    content = (generator.integers(0, 101, size) * generator.integers(0, 2, size)).astype(np.uint8).tobytes()
+    squeeze = zlib.compressobj(level=level, wbits=-15)
+    data = base64.b64encode(squeeze.compress(content) + squeeze.flush()).decode()
+    script = (Path(explorer.__file__).parent / "static" / "inflate.js").read_text(encoding="utf-8")
+    chromium.get("about:blank")
+    found = chromium.execute_script(
+        script + "\nconst bytes = Uint8Array.from(atob(arguments[0]), (sign) => sign.charCodeAt(0));"
+        "const found = [...window.filterwiseInflate.inflate(bytes)];"
+        "return btoa(found.map((one) => String.fromCharCode(one)).join(''))",
+        data,
+    )
+    assert base64.b64decode(found) == content

@@ -1,11 +1,7 @@
-"""The Sphinx extension of the book: local MathJax, numbered chapters, pages made from measured facts.
+"""The Sphinx extension of the book: local MathJax, numbered chapters, light and clear pages.
 
-A page that holds one of these lines has it replaced, before it is parsed, by Markdown:
-
-``<!-- filterwise:ledger -->``
-    the claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
-``<!-- filterwise:status -->``
-    when, how long and on what each chapter was executed.
+Pages are filled with measured facts by :mod:`filterwise.book.filled_pages`, made light by
+:mod:`filterwise.book.light_pages`, and mended for all readers by :mod:`filterwise.book.clear_pages`.
 
 In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
 
@@ -17,11 +13,9 @@ the file. A link to what is not there is a warning, and warnings fail the build.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +24,22 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from filterwise.files import data_folder
+from filterwise.book.clear_pages import clear_body, clear_page
+from filterwise.book.filled_pages import fill_in
+from filterwise.book.light_pages import (
+    FORMULAS,
+    lighten_assets,
+    lighten_formulas,
+    pictures_out,
+    without_unused,
+)
+from filterwise.book.sharing import tags
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
+_FORMULAS_SCRIPT = "TeX-AMS-MML_HTMLorMML-full.js"
 _MATHJAX = {
-    "config": ["TeX-AMS-MML_HTMLorMML-full.js"],
+    "config": [_FORMULAS_SCRIPT],
+    **FORMULAS,
     "showMathMenu": False,
     "messageStyle": "none",
     "tex2jax": {"processClass": "tex2jax_process|mathjax_process|math|output_area"},
@@ -47,12 +52,13 @@ _MATHJAX = {
         # Its own source is the address about:blank, which a browser reports as a failed request.
         "styles": {"@font-face": {"font-family": "MathJax_Blank", "src": "local('MathJax_Blank')"}},
     },
-    "menuSettings": {"assistiveMML": True},
+    "menuSettings": {"assistiveMML": True, "inTabOrder": False},  # a formula does nothing when it is chosen
 }
 # Menus in other languages, a renderer without its fonts in the package, and a speech engine never loaded.
 _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
     "localization", "SVG", "mathmaps", "mathjax-sre.js", "wgxpath.install.js"
 )
+_PICTURE = "page.png"  # of the book, for links elsewhere
 _FIGURE = re.compile(r'<figure class="fw-figure"[^>]*? id="(fig-[a-z0-9-]+)" data-number="([^"]*)"')
 _ENTRY = re.compile(r"^@\w+\{\s*([^,\s]+)", re.MULTILINE)
 
@@ -61,79 +67,13 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx; chapters that Sphinx itself executes show the twins that need no kernel."""
     os.environ.setdefault("FILTERWISE_STATIC", "1")
     app.connect("config-inited", _configure)
+    app.connect("html-page-context", _change_body)
     app.connect("build-finished", _copy_mathjax)
-    app.connect("source-read", _fill_in)
+    app.connect("build-finished", _finish_pages)
+    app.connect("source-read", fill_in)
     app.connect("env-updated", _number_chapters)
     app.connect("doctree-read", _note_anchors)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def _fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Replace the markers of a page, and read the page again when what it shows has changed."""
-    env = app.env
-    for marker, (files, markdown) in _FILLED_IN.items():
-        if f"<!-- filterwise:{marker} -->" in source[0]:
-            found = files(env)
-            for path in found:
-                env.note_dependency(str(path))
-            source[0] = source[0].replace(f"<!-- filterwise:{marker} -->", markdown(found))
-
-
-def _chapters(env: BuildEnvironment) -> list[Path]:
-    pages = [Path(env.doc2path(name)) for name in sorted(env.found_docs)]
-    return [page for page in pages if page.suffix == ".ipynb"]
-
-
-def status(chapters: Sequence[Path]) -> str:
-    """A table of the executed chapters and what they ran on.
-
-    Notebooks that :mod:`filterwise.book.executing` did not keep are listed as not timed.
-    """
-    if not chapters:
-        return "There is no chapter in this book yet."
-    rows = []
-    for path in chapters:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        link = f"[](/{path.parent.name}/{path.name})"
-        about = notebook["metadata"].get("filterwise")
-        if about is None:
-            rows.append((link, "", "executed by Jupyter Book, not timed", "", "", ""))
-            continue
-        date = about["date"][:16].replace("T", " ") + " UTC"
-        seconds = f"{about['seconds']:.0f} s"
-        versions = f"Python {about['python']}, torch {about['torch']}"
-        rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
-    return _markdown_table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def ledger_sources() -> list[Path]:
-    """The committed files that the ledger is computed from."""
-    return sorted([*data_folder("claims").glob("*.yml"), *data_folder("records").glob("*/*.csv")])
-
-
-def ledger() -> str:
-    """Every claim with the paper's number, what was measured, and the verdict for each profile.
-
-    The page that holds it has the title, so the ledger's own is left out.
-    """
-    from filterwise.claims import ledger_page
-    from filterwise.papers.chapter import chapter_of, folders
-
-    titles = {name: f"{name.split('-')[0]} {chapter_of(name).title}" for name in folders()}
-    lines = ledger_page(titles=titles).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("# "))
-
-
-# Marker -> the files that the text depends on, and the text.
-_FILLED_IN: dict[str, tuple[Callable[[BuildEnvironment], list[Path]], Callable[[list[Path]], str]]] = {
-    "ledger": (lambda env: ledger_sources(), lambda files: ledger()),
-    "status": (_chapters, status),
-}
 
 
 def _number_chapters(app: Sphinx, env: BuildEnvironment) -> None:
@@ -169,6 +109,11 @@ def _configure(app: Sphinx, config: Config) -> None:
     config.bibtex_cite_id = "{key}"
     config.mathjax_path = "mathjax/MathJax.js"
     config.mathjax2_config = _MATHJAX
+    static = Path(app.srcdir) / "book" / "_static"
+    if (static / "logo.svg").is_file():
+        config.html_favicon = "book/_static/favicon.svg"
+        images = {"image_light": "book/_static/logo.svg", "image_dark": "book/_static/logo-dark.svg"}
+        config.html_theme_options["logo"] = {**config.html_theme_options.get("logo", {}), **images}
 
 
 def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
@@ -180,3 +125,33 @@ def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
     target = Path(app.outdir) / "_static" / "mathjax"
     if not (target / "MathJax.js").is_file():
         shutil.copytree(source, target, ignore=_MATHJAX_LEFT_OUT, dirs_exist_ok=True)
+    script = Path("config") / _FORMULAS_SCRIPT
+    text = lighten_formulas((source / script).read_text(encoding="utf-8"))
+    (target / script).write_text(text, encoding="utf-8")
+
+
+def _change_body(app: Sphinx, name: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    if context.get("body"):
+        to_root = "../" * name.count("/")
+        context["body"] = clear_body(pictures_out(context["body"], Path(app.outdir), to_root))
+        picture = (
+            f"{to_root}_static/{_PICTURE}"
+            if (Path(app.srcdir) / "book" / "_static" / _PICTURE).is_file()
+            else ""
+        )
+        head = tags(context.get("title", ""), context["body"], app.config.project, picture)
+        context["metatags"] = context.get("metatags", "") + head
+
+
+def _finish_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Change what the theme writes around the articles, once all is written."""
+    if exception is not None or app.builder.format != "html":
+        return
+    folder = Path(app.outdir)
+    pages = [path for path in folder.rglob("*.html") if "_static" not in path.relative_to(folder).parts]
+    for path in pages:
+        before = path.read_text(encoding="utf-8")
+        after = clear_page(without_unused(before))
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+    lighten_assets(folder, pages)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from filterwise.figures.light_svg import lighter
 from filterwise.figures.style import PARAMETERS, Look
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class BookFigure(Figure):
 
 
 def _address(figure: BookFigure) -> str:
-    """An address that holds the figure, without comments and indents, places to a hundredth of a point."""
-    unseen = r"<!--.*?-->|<!DOCTYPE.*?>|<metadata>.*?</metadata>|(?<=\n)\s+| id=\"\w+_\d+\""
-    text = re.sub(unseen, "", figure.svg(), flags=re.DOTALL)
-    text = re.sub(r"(?<=[ \"])-?\d+\.\d{3,}(?=[ \n\"])", lambda found: f"{float(found[0]):.2f}", text)
+    """An address that holds the figure, as :func:`filterwise.figures.light_svg.lighter` writes it."""
+    text = lighter(figure.svg())
     return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode()}"
 
 

@@ -168,7 +168,8 @@ def shown(table: pd.DataFrame, digits: int | Mapping[str, int] = 3, index: bool 
     rows = []
     for place, label in enumerate(table.index):
         labels = (label if isinstance(label, tuple) else (label,)) if index else ()
-        cells = [f'<th scope="row">{escape(_text(part, 3))}</th>' for part in labels]
+        words = [escape(_text(part, 3)) for part in labels]
+        cells = [f'<th scope="row">{text}</th>' if text else "<td></td>" for text in words]
         for column, numeric in zip(texts, number, strict=True):
             cells.append(f"<td{'' if numeric else _TEXT}>{escape(column[place])}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")

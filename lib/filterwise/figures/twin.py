@@ -72,7 +72,8 @@ def page_html(
         ``window.filterwise<Kind>`` with ``start(name, content)`` and may use ``window.filterwisePixels``; the
         style adds to that of ``controls.css``, with ``--fw-accent`` for the colour of controls.
     content : plain values.
-    matrices : whether it shows label matrices; ``window.filterwiseMatrices`` is then there as well.
+    matrices : whether it shows label matrices; ``window.filterwiseMatrices`` and
+        ``window.filterwiseInflate`` are then there as well.
     """
     text = json.dumps(content).replace("</", "<\\/")
     name = hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -80,7 +81,7 @@ def page_html(
     html, css, js = ((static / f"{kind}.{end}").read_text(encoding="utf-8") for end in ("html", "css", "js"))
     shared = resources.files("filterwise.figures") / "static"
     controls = (shared / "controls.css").read_text(encoding="utf-8")
-    scripts = ["pixels.js", "matrices.js"] if matrices else ["pixels.js"]
+    scripts = ["pixels.js", "inflate.js", "matrices.js"] if matrices else ["pixels.js"]
     js = "\n".join([*((shared / one).read_text(encoding="utf-8") for one in scripts), js])
     return (
         f'<div class="fw-twin fw-{kind}" data-fw-{kind}="{name}">\n<style>\n{controls}{css}</style>\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,8 @@ class Sentence:
     text : the sentence; or verdict (``holds``, ``fails``, ``undecided``) -> sentence. In it may stand
         ``{scale}``, and of a claim ``{S1.verdict}`` (such as "is undecided"), ``{S1.ours}``,
         ``{S1.control}``, both also as numbers without their names, ``{S1.values}`` and
-        ``{S1.control_value}``, ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
+        ``{S1.control_value}``, and of several arms from the least to the greatest, ``{S1.span}`` and
+        ``{S1.control_span}``; ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
     profiles : where to look, best first; the first at which the claim is measured is used.
     """
 
@@ -53,6 +54,9 @@ class Chapter:
         ``time``; a row that is missing could not be read.
     unread : what could not be read, as a sentence.
     found : the headline.
+    card : the one sentence, with a number, that stands on the first page of the book.
+    main_figure : anchor of the figure that stands there, such as ``fig-noise``.
+    played : makes the HTML of a figure for the first page; one chapter has one.
     bundles : name of a bundle of jobs at the papers' full width -> ids of the claims that it decides.
     undecided : id of a claim that no bundle of ``short`` decides -> why.
     """
@@ -64,6 +68,9 @@ class Chapter:
     paper_scale: Mapping[str, str] = field(default_factory=dict)
     unread: str = ""
     found: tuple[Sentence, ...] = ()
+    card: Sentence | None = None
+    main_figure: str = ""
+    played: Callable[[], str] | None = None
     bundles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     undecided: Mapping[str, str] = field(default_factory=dict)
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from string import Formatter
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from filterwise import claims
 from filterwise.claims.ledger_grid import SCALES
-from filterwise.errors import ParameterError
 from filterwise.figures.book_figure import BookFigure
 from filterwise.figures.captions import NotYet, Shown, captioned, marked_up
 from filterwise.figures.pictures import picture_strip
 from filterwise.figures.tables import NothingToShow, counted, seeds_named, shown
 from filterwise.figures.twin import Twin
 from filterwise.papers.chapter import Chapter, chapter_of
+from filterwise.papers.headline import worded
 from filterwise.runs.records import load_records
 
 if TYPE_CHECKING:
@@ -28,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Rows of the at-a-glance table, as :attr:`Chapter.paper_scale` names them.
 SCALE = ("network", "images", "epochs", "seeds", "hardware", "time")
-_NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
-_VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
 
 class Page:
@@ -177,21 +172,11 @@ class Page:
         table = self.ledger()
         said, open_claims = [], []
         for sentence in self.chapter.found:
-            if sentence.claim not in set(table["claim"]):
-                raise ParameterError(
-                    f"found: {self.chapter.name} has no claim {sentence.claim!r}; "
-                    f"it has {', '.join(dict.fromkeys(table['claim']))}"
-                )
-            measured = table[(table["claim"] == sentence.claim) & (table["verdict"] != "not measured")]
-            profile = next((name for name in sentence.profiles if name in set(measured["profile"])), None)
-            if profile is None:
+            text = worded(sentence, table, self.chapter.name)
+            if text:
+                said.append(text)
+            else:
                 open_claims.append(sentence.claim)
-                continue
-            rows = {row["claim"]: row for _, row in table[table["profile"] == profile].iterrows()}
-            text = sentence.text
-            if not isinstance(text, str):
-                text = text[str(rows[sentence.claim]["verdict"])]
-            said.append(_filled(text, rows, profile))
         if open_claims:
             said.append(f"Not measured yet: {', '.join(open_claims)}.")
         link = '<a href="#claims-of-this-chapter">claim by claim</a>'
@@ -235,28 +220,6 @@ class Page:
 
 def _slug(ds: ImageSet) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in f"{ds.name}-{ds.split}".lower())
-
-
-def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
-    """A sentence with the ledger's words for ``{S1.verdict}`` and its like."""
-    given: dict[str, Any] = {"scale": f"at the scale “{SCALES[profile]}”"}
-    for _, field, _, _ in Formatter().parse(text):
-        claim = (field or "").split(".")[0]
-        if claim and claim != "scale":
-            if claim not in rows:
-                raise ParameterError(f"found: {text!r} speaks of {claim!r}, which has no row at {profile}")
-            row = rows[claim]
-            verdict = str(row["verdict"])
-            given[claim] = SimpleNamespace(
-                verdict=_VERBS.get(verdict, verdict),
-                ours=row["ours"] or "no number",
-                values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
-                control=row["control"] or "no control",
-                control_value=str(row["control"]).split(":")[0].replace("-", "−") or "no control",
-                paper=row["paper"],
-                seeds=counted(int(row["n"]), "seed"),
-            )
-    return text.format(**given)
 
 
 def _scale(records: pd.DataFrame) -> dict[str, str]:

@@ -1,10 +1,11 @@
-// The matrix explorer without a kernel. Matrices come as one byte an entry: how many of the thresholds
+// The matrix explorer without a kernel. Matrices come deflated, one byte an entry: how many of the thresholds
 // 0, 0.01, ..., 0.99 the entry exceeds. An entry is a 1 at threshold k/100 exactly when its byte is above k.
 // Row = input label, column = output label, as everywhere in this book.
 window.filterwiseExplorer = window.filterwiseExplorer || (function () {
   "use strict";
 
   const { decode } = window.filterwisePixels;
+  const { inflate } = window.filterwiseInflate;
   const { clusters, permutation, classify, colors, keepDrawn, draw: drawMatrix } = window.filterwiseMatrices;
 
   const KINDS = ["", "in a cluster", "internal noise", "external noise"];
@@ -38,7 +39,7 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
     root.dataset.fwStarted = "yes";
     const part = (name) => root.querySelector('[data-fw="' + name + '"]');
     const labels = content.labels.length;
-    const layers = content.layers.map((layer) => ({ ...layer, bytes: decode(layer.data) }));
+    const layers = content.layers.map((layer) => ({ ...layer, bytes: inflate(decode(layer.data)) }));
     const state = { labels, names: content.labels };
     const layer = part("layer"), filter = part("filter"), threshold = part("threshold"), reorder = part("reorder");
     layer.max = layers.length - 1;

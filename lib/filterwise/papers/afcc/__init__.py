@@ -98,6 +98,18 @@ CHAPTER = Chapter(
     unread="Accuracies and dilution layer by layer, which other techniques it was compared with, the length "
     "of the short retraining.",
     found=_FOUND,
+    card=Sentence(
+        "F1",
+        {
+            "holds": "Most connections can go: {F1.span} of accuracy is lost ({F1.control_value} "
+            "with as many random ones; {scale}).",
+            "fails": "Without connections between filters that share no label {F1.span} of accuracy "
+            "is lost, {F1.control_value} with as many random ones ({scale}).",
+            "undecided": "Whether connections between filters that share no label can go is undecided: "
+            "{F1.span} of accuracy is lost ({scale}).",
+        },
+    ),
+    main_figure="fig-main",
     bundles={
         "masks": ("F5", "F6"),
         "retrained": ("F1", "F3"),

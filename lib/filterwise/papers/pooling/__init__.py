@@ -68,6 +68,18 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    card=Sentence(
+        "P2",
+        {
+            "holds": "A shallow network that pools late beats VGG-16 by {P2.span} of accuracy "
+            "({P2.control_value} with as many operations; {scale}).",
+            "fails": "A shallow network that pools late does *not* beat VGG-16: {P2.span} of "
+            "accuracy ({scale}).",
+            "undecided": "Whether a shallow network that pools late beats VGG-16 is undecided: {P2.span}"
+            " of accuracy ({scale}).",
+        },
+    ),
+    main_figure="fig-compute-cifar",
     bundles={
         "late pooling": ("P2", "P9"),
         "orders": ("P7", "P8"),

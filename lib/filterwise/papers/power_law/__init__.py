@@ -84,6 +84,17 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    card=Sentence(
+        "L1",
+        {
+            "holds": "LeNet's error falls as the power {L1.span} of its width ({scale}).",
+            "fails": "LeNet's error falls with its width (a fitted power of {L1.span}), but *not* as"
+            " a power law by our criterion ({scale}).",
+            "undecided": "Whether LeNet's error falls as a power of its width is undecided (fitted power"
+            " {L1.span}; {scale}).",
+        },
+    ),
+    main_figure="fig-width-cifar",
     bundles={"widths": ("L1", "L2", "L3", "L4", "L7"), "variants": ("L5",), "ratios": ("L6",)},
     undecided={"L8": "no network is trained on CIFAR-100's own images, which the claim names"},
 )

@@ -78,6 +78,19 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    card=Sentence(
+        "R4",
+        {
+            "holds": "With many delays one output unit names labels more accurately than with one, "
+            "by {R4.span} ({scale}).",
+            "fails": "That one output unit with many delays names labels much more accurately than "
+            "with one does *not* hold: {R4.span} ({scale}).",
+            "undecided": "Whether one output unit names labels better with many delays is undecided: "
+            "{R4.span} of accuracy, {R4.control_span} against one delay with as many "
+            "weights ({scale}).",
+        },
+    ),
+    main_figure="fig-inputs-cifar",
     bundles={
         "100 labels": ("R1", "R2", "R4", "R6"),
         "10 labels": ("R2", "R4", "R6"),

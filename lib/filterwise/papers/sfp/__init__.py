@@ -88,6 +88,13 @@ _FOUND = (
     ),
 )
 
+
+def _played() -> str:
+    from filterwise.papers.sfp.one_filter import one_filter_played
+
+    return one_filter_played()
+
+
 CHAPTER = Chapter(
     name="4-sfp",
     title="Single-filter performance",
@@ -104,6 +111,19 @@ CHAPTER = Chapter(
     unread="The papers' tables (accuracy, clusters, noise and signal-to-noise ratio layer by layer), the "
     "formula of the ratio, the learning rates, the number of repeats.",
     found=_FOUND,
+    card=Sentence(
+        "S4",
+        {
+            "holds": "From the first layer to the last a filter's noise falls to {S4.span} of what "
+            "it was ({scale}).",
+            "fails": "From the first layer to the last a filter's noise falls to {S4.span} of what "
+            "it was: less than claimed in some networks ({scale}).",
+            "undecided": "Whether a filter's noise falls as far as claimed is undecided: to {S4.span} of"
+            " what it was ({scale}).",
+        },
+    ),
+    main_figure="fig-cifar",
+    played=_played,
     bundles={
         "10 labels": ("S1", "S2", "S3", "S4"),
         "late pooling": ("S8",),

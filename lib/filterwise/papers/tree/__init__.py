@@ -55,5 +55,17 @@ CHAPTER = Chapter(
             },
         ),
     ),
+    card=Sentence(
+        "T2",
+        {
+            "holds": "With every picture seen once, a tree is {T2.span} more accurate than LeNet-5 "
+            "({T2.control_span} against LeNets of as many operations; {scale}).",
+            "fails": "With every picture seen once, not every tree is more accurate than LeNet-5: "
+            "{T2.span} ({scale}).",
+            "undecided": "Whether a tree is more accurate than LeNet-5 with every picture seen once is "
+            "undecided: {T2.span} ({scale}).",
+        },
+    ),
+    main_figure="fig-routes",
     bundles={"offline": ("T1", "T3", "T4", "T5", "T6"), "online": ("T2", "T6")},
 )

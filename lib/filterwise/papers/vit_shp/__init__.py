@@ -93,6 +93,18 @@ CHAPTER = Chapter(
     "ratios, the rule and the amount of the pruning, committee gains, times, and the training recipe; "
     "abstracts and the opening of a review were read.",
     found=_FOUND,
+    card=Sentence(
+        "V6",
+        {
+            "holds": "Heads share the labels out: as experts they are {V6.span} beyond random groups"
+            " of nodes ({scale}).",
+            "fails": "Heads do *not* share the labels out: as experts they are {V6.span} beyond "
+            "random groups of nodes, where noise alone gives about 0 ({scale}).",
+            "undecided": "Whether heads share the labels out is undecided: {V6.span} beyond random "
+            "groups of nodes ({scale}).",
+        },
+    ),
+    main_figure="fig-gap",
     bundles={
         "heads": ("V1", "V2", "V3", "V6", "V7", "V8", "V10", "H5"),
         "many heads": ("H1", "H2", "H3", "H4", "H5", "H6"),

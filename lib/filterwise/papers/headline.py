@@ -1,0 +1,82 @@
+"""Sentences whose words and numbers follow the ledger."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from filterwise.claims.ledger_grid import SCALES
+from filterwise.errors import ParameterError
+from filterwise.figures.tables import counted
+from filterwise.papers.chapter import Sentence
+
+_NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
+_VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
+
+
+def worded(sentence: Sentence, table: pd.DataFrame, chapter: str) -> str:
+    """A sentence at the first of its profiles at which its claim is measured; empty where it is at none.
+
+    Parameters
+    ----------
+    sentence : one of the chapter's.
+    table : the chapter's ledger.
+    chapter : its name, for messages.
+
+    Raises ParameterError: it speaks of a claim that the chapter does not have, or not at that profile.
+    """
+    if sentence.claim not in set(table["claim"]):
+        known = ", ".join(dict.fromkeys(table["claim"]))
+        raise ParameterError(f"found: {chapter} has no claim {sentence.claim!r}; it has {known}")
+    measured = table[(table["claim"] == sentence.claim) & (table["verdict"] != "not measured")]
+    profile = next((name for name in sentence.profiles if name in set(measured["profile"])), None)
+    if profile is None:
+        return ""
+    rows = {row["claim"]: row for _, row in table[table["profile"] == profile].iterrows()}
+    text = sentence.text
+    if not isinstance(text, str):
+        text = text[str(rows[sentence.claim]["verdict"])]
+    return _filled(text, rows, profile)
+
+
+def span(values: str) -> str:
+    """The least and the greatest mean of several arms, or the one number of one arm.
+
+    >>> span("0.30 ± 0.01; -0.05 ± 0.02; 0.10"), span("0.02 ± 0.01")
+    ('−0.05 to 0.30', '0.02 ± 0.01')
+    """
+    plain = [part.strip().replace("−", "-") for part in values.split(";")]
+    means = [part.split()[0] for part in plain if part.split()]
+    if len(means) < 2:
+        return values.replace("-", "−")
+    low, *_, high = sorted(means, key=lambda text: float(text.replace(",", "")))
+    return f"{low} to {high}".replace("-", "−")
+
+
+def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
+    """A sentence with the ledger's words for ``{S1.verdict}`` and its like."""
+    given: dict[str, Any] = {"scale": f"at the scale “{SCALES[profile]}”"}
+    for _, field, _, _ in Formatter().parse(text):
+        claim = (field or "").split(".")[0]
+        if claim and claim != "scale":
+            if claim not in rows:
+                raise ParameterError(f"found: {text!r} speaks of {claim!r}, which has no row at {profile}")
+            row = rows[claim]
+            verdict = str(row["verdict"])
+            given[claim] = SimpleNamespace(
+                verdict=_VERBS.get(verdict, verdict),
+                ours=row["ours"] or "no number",
+                values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
+                span=span(_NAMED.sub("", str(row["ours"]))) or "no number",
+                control=row["control"] or "no control",
+                control_value=str(row["control"]).split(":")[0].replace("-", "−") or "no control",
+                control_span=span(str(row["control"]).split(":")[0]) or "no control",
+                paper=row["paper"],
+                seeds=counted(int(row["n"]), "seed"),
+            )
+    return text.format(**given)
