@@ -6,6 +6,8 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
     the claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
 ``<!-- filterwise:status -->``
     when, how long and on what each chapter was executed.
+``<!-- filterwise:api-measure -->``
+    the public names of a sub-package with their docstrings, see :mod:`filterwise.book.reference`.
 
 In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
 
@@ -30,6 +32,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from filterwise.book import reference
 from filterwise.files import data_folder
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
@@ -65,6 +68,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", _fill_in)
     app.connect("env-updated", _number_chapters)
     app.connect("doctree-read", _note_anchors)
+    reference.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -129,11 +133,19 @@ def ledger() -> str:
     return "\n".join(line for line in lines if not line.startswith("# "))
 
 
+_Filling = tuple[Callable[[BuildEnvironment], list[Path]], Callable[[list[Path]], str]]
 # Marker -> the files that the text depends on, and the text.
-_FILLED_IN: dict[str, tuple[Callable[[BuildEnvironment], list[Path]], Callable[[list[Path]], str]]] = {
+_FILLED_IN: dict[str, _Filling] = {
     "ledger": (lambda env: ledger_sources(), lambda files: ledger()),
     "status": (_chapters, status),
 }
+
+
+def _reference_of(package: str) -> _Filling:
+    return lambda env: reference.sources(package), lambda files: reference.page(package)
+
+
+_FILLED_IN |= {f"api-{package}": _reference_of(package) for package in reference.PACKAGES}
 
 
 def _number_chapters(app: Sphinx, env: BuildEnvironment) -> None:

@@ -33,6 +33,10 @@ POOLED = ("arm", "n", "value", "control", "data", "device")
 Rows = list[dict[Any, Any]]
 Function = Callable[..., Rows]
 
+#: The quantities of all chapters, by name; :func:`quantity` registers one.
+#:
+#: >>> "share_of_images" in quantities.names()
+#: False
 quantities = Registry("quantity", "filterwise.papers.*.quantities")
 
 

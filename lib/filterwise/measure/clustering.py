@@ -90,7 +90,7 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
 
     Equals :func:`clusters` filter by filter. Visiting the labels once and putting each into the first
     cluster that takes it gives the same clusters as finishing them one after the other, and this one loop
-    over at most max |D| labels runs over all filters together. Returns int32 (F, K): the number of each
+    over at most ``max |D|`` labels runs over all filters together. Returns int32 (F, K): the number of each
     label's cluster in the order found, -1 for none.
     """
     array = as_bool("B", B, ndim=(3,))
@@ -151,7 +151,7 @@ def permutation(found: Iterable[Sequence[int]], labels: int) -> list[int]:
 def noise(B: object, found: Iterable[Sequence[int]] | None = None) -> Noise:
     """Ones of one clipped matrix inside and outside the clusters' blocks.
 
-    s = sum of |c|^2; n = all other ones; n_in = those in columns (output labels) that belong to some
+    s = sum of ``|c|^2``; n = all other ones; n_in = those in columns (output labels) that belong to some
     cluster, so a 1 between two clusters counts here; n_out = n - n_in, in columns of no cluster.
 
     >>> noise(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0]]))

@@ -120,7 +120,7 @@ class NodalConnections(Connections):
                 self.sets[place] = self.sets[place] & top_labels(fields[place])
 
     def sizes(self) -> dict[str, float]:
-        """Mean number of labels |T_k| of each place's nodes."""
+        """Mean number of labels ``|T_k|`` of each place's nodes."""
         return {
             place: float(sets.sum(dim=1).double().mean())
             for place, sets in self.sets.items()
