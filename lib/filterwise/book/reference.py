@@ -17,9 +17,11 @@ from types import ModuleType
 from typing import Any
 
 from docutils import nodes
+from numpy.typing import ArrayLike
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util.typing import stringify_annotation
 
 import filterwise
 from filterwise import errors
@@ -28,6 +30,8 @@ from filterwise.book.docstrings import for_napoleon
 #: The sub-packages that have a page; chapters are what ``papers`` has.
 PACKAGES = tuple(name for name in filterwise.__all__ if name != "papers")
 _LONGEST_VALUE = 400  # characters
+# On a phone a long dotted name breaks where it must, instead of making the page wider.
+_WRAP = "<style>dl.py, dl.py code { overflow-wrap: anywhere; }</style>"
 
 
 def connect(app: Sphinx) -> None:
@@ -63,7 +67,7 @@ def sources(package: str) -> list[Path]:
 def page(package: str) -> str:
     """A package's names as MyST markdown: all in a list, then a section a module."""
     names = public(package)
-    lines = ["## All names", ""]
+    lines = ["```{raw} html", _WRAP, "```", "", "## All names", ""]
     listed = sorted(names, key=str.lower)
     lines += [f"- {{py:obj}}`~filterwise.{package}.{one}`: {_first(package, one)}" for one in listed]
     for module in dict.fromkeys(names.values()):
@@ -145,7 +149,7 @@ def example(package: str, name: str) -> bool:
 def _sentence(text: str) -> str:
     """The first sentence of a text, which may run over lines."""
     paragraph = " ".join(text.split("\n\n")[0].split())
-    return re.split(r"(?<=[.:])\s(?=[A-Z`:])", paragraph)[0]
+    return re.split(r"(?<=\.)\s(?=[A-Z`:])", paragraph)[0]
 
 
 def _first(package: str, name: str) -> str:
@@ -175,6 +179,7 @@ def _signature(
     for constant, held in vars(module).items() if module else ():
         if constant.isupper() and len(repr(held)) > 40:
             signature = signature.replace(repr(held), constant)
+    signature = signature.replace(stringify_annotation(ArrayLike, "smart"), "ArrayLike")
     signature = re.sub(r"Recipe\(epochs=[^()]*(?:\([^()]*\)[^()]*)*\)", "Recipe(...)", signature)
     return signature.replace("<factory>", "..."), answer
 
