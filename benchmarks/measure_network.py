@@ -69,7 +69,7 @@ def working_in(folder: Path) -> Iterator[None]:
 
 
 def prepare(folder: Path, epochs: int, images: int, seed: int = 0) -> None:
-    """``mine.pt`` and ``pictures`` in a folder: a trained network, and pictures that it did not learn from."""
+    """``mine.pt`` and ``pictures`` in a folder: a trained network, and pictures that it has not seen."""
     torch.manual_seed(seed)
     learned = fw.data.load("mnist5k", split="train")
     if images:

@@ -1,4 +1,4 @@
-"""The Python blocks of the pages for users run as they stand there, and the errors that they quote are said."""
+"""The Python blocks of the pages for users run as they stand there; the errors that they quote are said."""
 
 from __future__ import annotations
 

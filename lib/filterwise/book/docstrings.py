@@ -75,4 +75,4 @@ def _fields(paragraph: Sequence[str]) -> Iterator[str]:
         for one in _NEXT_ERROR.split(rest):
             named = _NAMED.match(one)
             assert named is not None  # each part begins with the name of an error
-            yield f":raises {named[1]}: {named[2].strip()}".rstrip()
+            yield f":raises {named[1]}: {named[2].strip().removeprefix('.')}".rstrip()

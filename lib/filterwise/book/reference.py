@@ -99,7 +99,7 @@ def _directive(package: str, name: str, module: ModuleType) -> Iterator[str]:
     if 0 < len(written) <= _LONGEST_VALUE:
         yield f"   :value: {written}"
     yield ""
-    yield from (f"   {line}".rstrip() for line in for_napoleon(_comment(module, name)))
+    yield from (f"   {line}".rstrip() for line in for_napoleon(comment(module, name)))
 
 
 def _written(module: ModuleType) -> dict[str, str]:
@@ -113,7 +113,7 @@ def _written(module: ModuleType) -> dict[str, str]:
     return found
 
 
-def _comment(module: ModuleType, name: str) -> list[str]:
+def comment(module: ModuleType, name: str) -> list[str]:
     """The lines of the comment ``#:`` above a constant."""
     from sphinx.pycode import ModuleAnalyzer
 
@@ -128,7 +128,7 @@ def summary(package: str, name: str) -> str:
     if inspect.isclass(thing) or inspect.isroutine(thing):
         return _sentence(inspect.getdoc(thing) or "")
     module = importlib.import_module(public(package)[name])
-    return _sentence("\n".join(_comment(module, name)))
+    return _sentence("\n".join(comment(module, name)))
 
 
 def example(package: str, name: str) -> bool:
@@ -142,7 +142,7 @@ def example(package: str, name: str) -> bool:
         docs = [inspect.getdoc(thing) or ""]
     else:
         module = importlib.import_module(public(package)[name])
-        docs = ["\n".join(_comment(module, name))]
+        docs = ["\n".join(comment(module, name))]
     return any(">>>" in text for text in docs)
 
 
