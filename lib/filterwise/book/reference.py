@@ -31,7 +31,7 @@ from filterwise.book.docstrings import for_napoleon
 PACKAGES = tuple(name for name in filterwise.__all__ if name != "papers")
 _LONGEST_VALUE = 400  # characters
 # On a phone a long dotted name breaks where it must, instead of making the page wider.
-_WRAP = "<style>dl.py, dl.py code { overflow-wrap: anywhere; }</style>"
+_WRAP = "<style>dl.py { overflow-wrap: anywhere; } dl.py span.pre { white-space: normal; }</style>"
 
 
 def connect(app: Sphinx) -> None:
@@ -209,7 +209,7 @@ def _resolve(
         return None
     target = node["reftarget"].removesuffix("()")
     place = _homes().get(target)
-    objects = env.domains["py"].objects  # type: ignore[attr-defined]
+    objects = env.domains["py"].objects
     if place in objects:
         entry = objects[place]
         uri = app.builder.get_relative_uri(node["refdoc"], entry.docname)
