@@ -102,7 +102,7 @@ def test_pages_for_users_are_light(book: Built, root: Path) -> None:
 def test_a_recipe_as_a_default_does_not_fill_the_page(book: Built) -> None:
     text = (book.index.parent / "book" / "api" / "measure.html").read_text(encoding="utf-8")
     plain = re.sub(r"<[^>]+>", "", text)
-    signature = plain[plain.index("probe_heads(") :][:900]
+    signature = plain[plain.index("probe_heads(\n") :][:900]
     assert "HEAD_RECIPE" in signature
     assert "nesterov=True" not in signature
 

@@ -31,7 +31,7 @@ from filterwise.book.docstrings import for_napoleon
 PACKAGES = tuple(name for name in filterwise.__all__ if name != "papers")
 _LONGEST_VALUE = 400  # characters
 # On a phone a long dotted name breaks where it must, instead of making the page wider.
-_WRAP = "<style>dl.py { overflow-wrap: anywhere; } dl.py span.pre { white-space: normal; }</style>"
+_WRAP = "<style>dl.py, dl.py code { overflow-wrap: anywhere } dl.py span.pre { white-space: normal }</style>"
 
 
 def connect(app: Sphinx) -> None:
