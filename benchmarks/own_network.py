@@ -1,4 +1,4 @@
-"""The ten lines of the book's page "Use it on your own network", on a ResNet-18 that is trained first.
+"""The ten lines of the book's page "Prune your own network", on a ResNet-18 that is trained first.
 
 Trains torchvision's ResNet-18 on the digits that come with the installation, in a plain loop as its owner
 would, runs the page's first Python block as it stands there, and prints the page's tables: accuracy,
@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import filterwise as fw
 from filterwise import _torchvision
 
-PAGE = Path(__file__).resolve().parents[1] / "book" / "your-network.md"
+PAGE = Path(__file__).resolve().parents[1] / "book" / "prune-your-network.md"
 MEAN, SPREAD = 0.13, 0.31  # of the digits' pixels
 
 

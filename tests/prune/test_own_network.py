@@ -52,7 +52,7 @@ def loader(pair: tuple[Tensor, Tensor]) -> DataLoader:
 @pytest.mark.slow
 def test_the_pages_lines_run(root: Path, resnet: nn.Module, pair: tuple[Tensor, Tensor]) -> None:
     pytest.importorskip("torch_pruning")
-    page = (root / "book" / "your-network.md").read_text(encoding="utf-8")
+    page = (root / "book" / "prune-your-network.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     lines = [line for line in blocks[0].splitlines() if line and not line.startswith("import")]
     assert len(lines) <= 10

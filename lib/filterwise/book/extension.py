@@ -1,6 +1,7 @@
 """The Sphinx extension of the book: local MathJax, numbered chapters, light and clear pages.
 
-Pages are filled with measured facts by :mod:`filterwise.book.filled_pages`, made light by
+Pages are filled with measured facts by :mod:`filterwise.book.filled_pages`, with the library's reference by
+:mod:`filterwise.book.reference`, made light by
 :mod:`filterwise.book.light_pages`, and mended for all readers by :mod:`filterwise.book.clear_pages`.
 
 In the side bar a chapter has the number of its file, ``chapters/4-sfp.ipynb`` the 4; its own title has none.
@@ -24,6 +25,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from filterwise.book import reference
 from filterwise.book.clear_pages import clear_body, clear_page
 from filterwise.book.filled_pages import fill_in
 from filterwise.book.light_pages import (
@@ -73,6 +75,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", fill_in)
     app.connect("env-updated", _number_chapters)
     app.connect("doctree-read", _note_anchors)
+    reference.connect(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 

@@ -9,6 +9,10 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
 ``<!-- filterwise:claimed -->``, ``<!-- filterwise:played -->``, ``<!-- filterwise:cards -->``
     what was claimed and what holds, a figure to play, and a card a chapter, as
     :mod:`filterwise.book.front_page` makes them.
+``<!-- filterwise:held -->``
+    what held and what did not, chapter by chapter, as :mod:`filterwise.book.five_minutes` tells it.
+``<!-- filterwise:api-measure -->``
+    the public names of a sub-package with their docstrings, see :mod:`filterwise.book.reference`.
 """
 
 from __future__ import annotations
@@ -20,9 +24,11 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from filterwise.book import front_page
+from filterwise.book import five_minutes, front_page, reference
 from filterwise.files import data_folder
 
+#: Of a marker: the executed chapters -> the files that its text is made from.
+MadeFrom = Callable[[Sequence[Path]], Sequence[Path]]
 #: What a marker stands for: the page's name and the executed chapters -> Markdown.
 Filled = Callable[[str, Sequence[Path]], str]
 
@@ -31,10 +37,10 @@ def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
     """Replace the markers of a page, and read the page again when what it shows has changed."""
     env = app.env
     chapters = _chapters(env)
-    for marker, (from_ledger, from_chapters, markdown) in _FILLED_IN.items():
+    for marker, (made_from, markdown) in _FILLED_IN.items():
         line = f"<!-- filterwise:{marker} -->"
         if line in source[0]:
-            for path in [*(ledger_sources() if from_ledger else ()), *(chapters if from_chapters else ())]:
+            for path in made_from(chapters):
                 env.note_dependency(str(path))
             source[0] = source[0].replace(line, markdown(docname, chapters))
 
@@ -95,11 +101,22 @@ def _cards(docname: str, chapters: Sequence[Path]) -> str:
     return front_page.raw(front_page.cards(where))
 
 
-# Marker -> whether the text depends on claims and records, whether on the chapters, and the text.
-_FILLED_IN: dict[str, tuple[bool, bool, Filled]] = {
-    "ledger": (True, False, lambda page, chapters: ledger()),
-    "status": (False, True, lambda page, chapters: status(chapters)),
-    "claimed": (True, False, lambda page, chapters: front_page.claimed("ledger.md")),
-    "played": (True, False, lambda page, chapters: front_page.raw(front_page.played())),
-    "cards": (True, True, _cards),
+def _reference_of(package: str) -> tuple[MadeFrom, Filled]:
+    return lambda chapters: reference.sources(package), lambda page, chapters: reference.page(package)
+
+
+_FILLED_IN: dict[str, tuple[MadeFrom, Filled]] = {
+    "ledger": (lambda chapters: ledger_sources(), lambda page, chapters: ledger()),
+    "status": (lambda chapters: chapters, lambda page, chapters: status(chapters)),
+    "claimed": (lambda chapters: ledger_sources(), lambda page, chapters: front_page.claimed("ledger.md")),
+    "played": (
+        lambda chapters: ledger_sources(),
+        lambda page, chapters: front_page.raw(front_page.played()),
+    ),
+    "cards": (lambda chapters: [*ledger_sources(), *chapters], _cards),
+    "held": (
+        lambda chapters: ledger_sources(),
+        lambda page, chapters: five_minutes.held("ledger", "../" * page.count("/")),
+    ),
+    **{f"api-{package}": _reference_of(package) for package in reference.PACKAGES},
 }

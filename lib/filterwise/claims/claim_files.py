@@ -25,12 +25,20 @@ _CLASSES = {
 
 
 def claims_folder() -> Path:
-    """The folder of the committed claim files, ``data/claims`` of the repository."""
+    """The folder of the committed claim files, ``data/claims`` of the repository.
+
+    >>> claims_folder().name
+    'claims'
+    """
     return data_folder("claims")
 
 
 def chapters(folder: Path | str | None = None) -> tuple[str, ...]:
-    """The chapters that have a claim file."""
+    """The chapters that have a claim file.
+
+    >>> "4-sfp" in chapters()
+    True
+    """
     return tuple(sorted(path.stem for path in Path(folder or claims_folder()).glob("*.yml")))
 
 
@@ -61,7 +69,11 @@ def load(chapter: str | None = None, folder: Path | str | None = None) -> tuple[
 
 
 def load_file(path: Path | str) -> tuple[Claim, ...]:
-    """The claims of one file; errors are those of :func:`load`."""
+    """The claims of one file; errors are those of :func:`load`.
+
+    >>> load_file(claims_folder() / "4-sfp.yml")[0].id
+    'S1'
+    """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise ParameterError(f"{path.name}: not a regular file; claims in YAML are expected")

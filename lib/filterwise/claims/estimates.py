@@ -27,6 +27,11 @@ class Estimate:
 
     ``by_seeds`` and ``by_images`` are half the intervals that seeds alone and test images alone give; not a
     number where the test images were not counted.
+
+    >>> from filterwise.claims.ledger_table import findings
+    >>> found = [one for finding in findings("4-sfp", "cifar") for one in finding.estimates()]
+    >>> found[0].n > 0
+    True
     """
 
     quantity: str

@@ -18,6 +18,10 @@ def entries(found: Iterable[Finding]) -> list[dict[str, Any]]:
     source, where); ``scope`` (profile, data, device, n seeds); ``criterion`` (text, rule, note); and
     ``measured``, for each quantity and arm its value, spread, interval, seeds, control, and the half-widths
     that seeds alone and test images alone give.
+
+    >>> from filterwise.claims.ledger_table import findings
+    >>> entries(findings("4-sfp", "quick"))[0]["claim"]
+    'S1'
     """
     return [_entry(finding) for finding in found]
 

@@ -63,7 +63,12 @@ def counts(table: pd.DataFrame) -> str:
 
 
 def chapter_grid(found: Iterable[Finding]) -> str:
-    """A grid: a row a claim, a column a scale; ``found`` are one chapter's findings."""
+    """A grid: a row a claim, a column a scale; ``found`` are one chapter's findings.
+
+    >>> from filterwise.claims.ledger_table import findings
+    >>> "fw-grid" in chapter_grid(findings("4-sfp", "quick"))
+    True
+    """
     return f'<div class="fw-ledger">{grid(_sorted(found))}</div>'
 
 
@@ -196,7 +201,11 @@ def ledger_page(
     records_folder: Path | str | None = None,
     titles: Mapping[str, str] | None = None,
 ) -> str:
-    """The book's ledger page: MyST markdown; ``titles`` says how the chapters are called."""
+    """The book's ledger page: MyST markdown; ``titles`` says how the chapters are called.
+
+    >>> ledger_page().splitlines()[0]
+    '# Ledger of claims'
+    """
     found = _sorted(findings(claims_folder=claims_folder, records_folder=records_folder))
     names = sorted({finding.claim.chapter for finding in found})
     found.sort(key=lambda finding: finding.claim.chapter)  # stable: claims stay in their order

@@ -45,6 +45,9 @@ def findings(
         on which other claims are judged
 
     Raises ParameterError: unknown chapter or profile, or a broken claim file.
+
+    >>> [finding.claim.id for finding in findings("4-sfp", "quick")][:3]
+    ['S1', 'S2', 'S3']
     """
     if profile is not None:
         check_choice("profile", profile, PROFILES)
@@ -84,7 +87,11 @@ def ledger(
 
 
 def table_of(found: Iterable[Finding]) -> pd.DataFrame:
-    """Findings as the ledger's table."""
+    """Findings as the ledger's table.
+
+    >>> table_of(findings("4-sfp", "quick"))["chapter"].unique().tolist()
+    ['4-sfp']
+    """
     return pd.DataFrame([_row(finding) for finding in found], columns=list(COLUMNS))
 
 

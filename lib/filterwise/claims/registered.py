@@ -33,12 +33,20 @@ POOLED = ("arm", "n", "value", "control", "data", "device")
 Rows = list[dict[Any, Any]]
 Function = Callable[..., Rows]
 
+#: The quantities of all chapters, by name; :func:`quantity` registers one.
+#:
+#: >>> "tree_gain" in quantities.names()
+#: True
 quantities = Registry("quantity", "filterwise.papers.*.quantities")
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A registered function of the records, ``function(records, **options)`` -> rows."""
+    """A registered function of the records, ``function(records, **options)`` -> rows.
+
+    >>> quantity_of("tree_gain").unit
+    ''
+    """
 
     name: str
     function: Function
@@ -63,7 +71,12 @@ def quantity(
     digits: int = 3,
     images: bool = False,
 ) -> Callable[[Function], Function]:
-    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`."""
+    """Register a function as the quantity ``name``; the words are those of :class:`Quantity`.
+
+    >>> from filterwise.claims.registered import quantities
+    >>> "tree_gain" in quantities.names()
+    True
+    """
     return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits, images=images)
 
 
@@ -94,6 +107,11 @@ def measure(name: str, records: pd.DataFrame, options: Mapping[str, Any] | None 
     """A quantity of records (a row per run, one chapter and profile), without rows that are not a number.
 
     Returns columns ``arm, seed, value, control, data, device`` or, pooled, with ``n`` for ``seed``.
+
+    >>> from filterwise.runs import load_records
+    >>> options = {"network": "tree3 15/80", "regime": "online"}
+    >>> list(measure("tree_gain", load_records("2-tree", "cifar"), options))[:3]
+    ['arm', 'seed', 'value']
     """
     columns = POOLED if quantity_of(name).pooled else PER_SEED
     return pd.DataFrame(rows_found(name, records, options or {}), columns=columns)

@@ -159,7 +159,11 @@ class Condition(_Entry):
 
 @dataclass(frozen=True)
 class Criterion(_Entry):
-    """What would count as reproducing a claim."""
+    """What would count as reproducing a claim.
+
+    >>> Criterion("Reported.", (Condition("tree_gain", ">", bound=0),)).conditions_for("cifar")[0].bound
+    0
+    """
 
     text: str  # the pass rule in words
     conditions: tuple[Condition, ...] = ()  # empty for a report only
@@ -179,7 +183,13 @@ class Criterion(_Entry):
 
 @dataclass(frozen=True)
 class Claim(_Entry):
-    """One claim of a paper, with what would count as reproducing it."""
+    """One claim of a paper, with what would count as reproducing it.
+
+    >>> from filterwise.claims.claim_files import load
+    >>> claim = load("4-sfp")[0]
+    >>> claim.id, claim.chapter, claim.seeds > 0
+    ('S1', '4-sfp', True)
+    """
 
     id: str  # unique in the book
     statement: str

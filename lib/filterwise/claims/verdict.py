@@ -23,7 +23,12 @@ NO_RECORD = "No record yet."
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found for one claim at one profile."""
+    """What was found for one claim at one profile.
+
+    >>> from filterwise.claims.claim_files import load
+    >>> Finding(load("4-sfp")[0], "quick", "not measured", "no record").estimates()
+    []
+    """
 
     claim: Claim
     profile: str
@@ -50,6 +55,10 @@ def find(
     """Judge one claim on one profile's records (one row per run; may be empty).
 
     ``generator`` is for the bootstrap.
+
+    >>> from filterwise.claims.claim_files import load
+    >>> find(load("4-sfp")[0], pd.DataFrame(), "quick", np.random.default_rng(0)).verdict
+    'not measured'
     """
     rule = claim.criterion.rule
     headline_rule = rule if rule.kind == "interval" else Rule()

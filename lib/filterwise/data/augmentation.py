@@ -40,6 +40,10 @@ def draw(images_count: int, generator: torch.Generator, flip: bool = True, shift
 
     The numbers are drawn on the generator's own device, so a CPU generator gives the same augmentation
     whatever the device of the images.
+
+    >>> drawn = draw(3, torch.Generator().manual_seed(0), shift=1)
+    >>> drawn.flips.shape, drawn.shifts.shape, bool((drawn.shifts.abs() <= 1).all())
+    (torch.Size([3]), torch.Size([2, 3]), True)
     """
     check_count("shift", shift, 0)
     device = generator.device

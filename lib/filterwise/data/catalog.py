@@ -19,6 +19,10 @@ class SetInfo:
     ``shape`` is (C, H, W); ``counts`` are the full numbers of images by split; ``lossless`` is true where the
     original pixels are not JPEG, so that a JPEG copy must say so in its title; ``mirror`` where a mirrored
     image keeps its label; ``options`` are the keyword options of `load`, with their defaults.
+
+    >>> info = describe("cifar10")
+    >>> info.labels, info.shape, info.counts["train"], info.lossless
+    (10, (3, 32, 32), 50000, True)
     """
 
     name: str
@@ -78,7 +82,11 @@ CATALOG: dict[str, SetInfo] = {info.name: info for info in _SETS}
 
 
 def names() -> tuple[str, ...]:
-    """The names that `load` knows."""
+    """The names that `load` knows.
+
+    >>> "cifar10" in names(), "mnist5k" in names()
+    (True, True)
+    """
     return tuple(CATALOG)
 
 

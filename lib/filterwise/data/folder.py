@@ -37,6 +37,14 @@ class FolderSet(Selectable):
     label_names : names of the label folders
     size, shorter_side : every image is resized to ``shorter_side``, then the centre cropped to size x size
     digest : over files' names and sizes, labels and the two sizes; not over their bytes
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "cat").mkdir()
+    ...     Image.new("RGB", (40, 30)).save(Path(folder, "cat", "1.png"))
+    ...     [images.shape for images, _ in load_folder(folder, size=8).batches(50)]
+    [torch.Size([1, 3, 8, 8])]
     """
 
     folder: Path
@@ -106,6 +114,16 @@ def load_folder(
     Raises DataError: the folder is missing, has no label folders, one of them has no image, or an image is no
     regular file;
     ParameterError: ``size`` is below 1 or ``shorter_side`` below ``size``.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for label in ("cat", "dog"):
+    ...         Path(folder, label).mkdir()
+    ...         Image.new("RGB", (40, 30)).save(Path(folder, label, "1.png"))
+    ...     pictures = load_folder(folder, size=8, name="pets")
+    ...     pictures.label_names, pictures.labels.tolist(), pictures.in_memory().shape
+    (('cat', 'dog'), [0, 1], (3, 8, 8))
     """
     check_at_least("size", size, 1)
     shorter = shorter_side_for(size) if shorter_side is None else shorter_side

@@ -95,6 +95,10 @@ def fetch(name: str, cache: Place = None, mirror: str | None = None) -> list[Ima
 
     Raises ParameterError: the set is unknown or cannot be downloaded; DataError: the download fails or is not
     what was expected.
+
+    >>> fetch("mnist5k")
+    Traceback (most recent call last):
+    filterwise.errors.ParameterError: name='mnist5k' is not known; choose from 'cifar10', ...
     """
     info = describe(name)
     check_choice("name", name, [known.name for known in CATALOG.values() if known.downloadable])

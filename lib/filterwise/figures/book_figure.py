@@ -33,6 +33,15 @@ class BookFigure(Figure):
 
     Shown are two layouts of the same numbers, one for a page and one for a phone with the panels below each
     other; the browser takes the one that fits. Functions that are :func:`drawn` give figures with both.
+
+    >>> @drawn
+    ... def line():
+    ...     figure, (ax,) = panels()
+    ...     ax.plot([1, 2], [3, 4])
+    ...     figure.alt = "A line from 3 to 4."
+    ...     return figure
+    >>> line().html().startswith("<picture><source")
+    True
     """
 
     #: What a reader who does not see the figure is told.
@@ -82,7 +91,12 @@ def _address(figure: BookFigure) -> str:
 
 @contextmanager
 def context() -> Iterator[None]:
-    """Matplotlib's settings of the book, for the length of a ``with`` block."""
+    """Matplotlib's settings of the book, for the length of a ``with`` block.
+
+    >>> with context():
+    ...     mpl.rcParams["svg.fonttype"]
+    'path'
+    """
     with mpl.rc_context(PARAMETERS):  # type: ignore[arg-type]
         yield
 
@@ -141,6 +155,10 @@ def panels(
     height, extra, width : inches of a row of panels, of what stands above or below them, and of the figure.
     phone : columns on a phone; 0 keeps the rows as they are, for small pictures that are compared in a row.
     shared : ``sharex``, ``sharey`` of ``Figure.subplots``.
+
+    >>> figure, axes = panels(2, columns=2)
+    >>> len(axes), float(figure.get_figwidth())
+    (2, 7.2)
     """
     _only_svg()
     columns = min(columns, count)
@@ -159,7 +177,15 @@ def panels(
 
 
 def points(ax: Axes, x: Any, found: pd.DataFrame, look: Look, label: str = "", **options: Any) -> None:
-    """Means with bars of one standard deviation, of a table with the columns ``mean`` and ``spread``."""
+    """Means with bars of one standard deviation, of a table with the columns ``mean`` and ``spread``.
+
+    >>> from pandas import DataFrame
+    >>> from filterwise.figures.style import look
+    >>> figure, (ax,) = panels()
+    >>> points(ax, [1, 2], DataFrame({"mean": [0.5, 0.6], "spread": [0.1, 0.1]}), look("vgg6"), "VGG-6")
+    >>> len(ax.lines) > 0
+    True
+    """
     drawing = {"color": look.color, "marker": look.marker, "capsize": 2.5, "label": label, **options}
     ax.errorbar(x, found["mean"], found["spread"], **drawing)
 

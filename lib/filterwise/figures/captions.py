@@ -73,6 +73,9 @@ def captioned(
     alt : description for who does not see it; the caption's words if not given.
 
     Raises ParameterError: there is no caption, or the name cannot be an anchor.
+
+    >>> captioned(Shown("<b>3</b>", "3"), "*Three.*", name="fig-three", number="Figure 1").html[:42]
+    '<figure class="fw-figure" style="margin:0 '
     """
     if not caption.strip():
         raise ParameterError("caption is empty; say what there is to see")

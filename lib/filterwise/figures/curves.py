@@ -22,6 +22,11 @@ def learning_curves(table: pd.DataFrame) -> BookFigure:
     Parameters
     ----------
     table : one row an epoch; columns ``run`` (a name), ``epoch`` (from 1), ``train_error``, ``test_error``.
+
+    >>> errors = {"train_error": [0.5, 0.3], "test_error": [0.6, 0.4]}
+    >>> table = pd.DataFrame({"run": "a", "epoch": [1, 2], **errors})
+    >>> learning_curves(table).alt
+    'Training and test error against the share of training that has passed.'
     """
     need(table, "run", "epoch", "train_error", "test_error")
     names = list(dict.fromkeys(table["run"]))

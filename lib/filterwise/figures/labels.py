@@ -25,6 +25,9 @@ def cluster_sizes(sizes: Mapping[str, Sequence[int]]) -> BookFigure:
     sizes : name (a network, or a layer) -> number of labels of every cluster of every filter, pooled.
 
     Raises ParameterError: no entry, an entry without clusters, a size below 1.
+
+    >>> cluster_sizes({"layer 1": [1, 1, 2], "layer 2": [1]}).alt
+    'Share of clusters of each size for layer 1, layer 2.'
     """
     if not sizes:
         raise ParameterError("sizes is empty; give at least one entry")
@@ -61,6 +64,9 @@ def coverage(
     label_names : K names, drawn beside the points up to 20 labels.
 
     Raises ParameterError: lengths differ, or there are fewer than 2 labels.
+
+    >>> coverage([3, 5, 4], [0.7, 0.9, 0.8], ["cat", "dog", "ship"]).alt
+    'Number of filters that stand for a label: histogram, and against the accuracy on the label.'
     """
     x, y = np.asarray(filters, dtype=float), np.asarray(accuracy, dtype=float)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
@@ -99,6 +105,10 @@ def threshold_robustness(
         columns ``threshold``, ``layer`` and ``quantities``.
     quantities : columns to draw, two pictures a row.
     chosen : the threshold used elsewhere, marked by a line.
+
+    >>> table = pd.DataFrame({"threshold": [0.2, 0.3, 0.4], "layer": "features.1", "N_c": [2.0, 2.5, 3.0]})
+    >>> threshold_robustness(table, ["N_c"]).alt
+    'N_c against the clipping threshold, one line per layer.'
     """
     need(table, "threshold", "layer", *quantities)
     layers = sorted(table["layer"].unique(), key=layer_number)
@@ -128,6 +138,10 @@ def error_against_labels(table: pd.DataFrame) -> BookFigure:
         readings of "error" are compared, ``reading``.
 
     Raises ParameterError: a column is missing, there are no rows, or fewer than 3 values of K.
+
+    >>> table = pd.DataFrame({"labels": [3, 5, 10], "error": [0.1, 0.2, 0.3]})
+    >>> error_against_labels(table).alt
+    'Error against the number of labels with fitted lines: error.'
     """
     need(table, "labels", "error")
     if table["labels"].nunique() < 3:

@@ -47,6 +47,11 @@ def probe_accuracy(
         ``accuracy``. A column ``network_accuracy`` (the whole network's) is drawn as a dashed line.
     accuracy : the column with the heads' accuracy, 0 to 1.
     chance : accuracy of guessing, drawn as a dotted line.
+
+    >>> table = pd.DataFrame({"network": ["vgg6"] * 2, "seed": [0, 0], "number": [1, 2]})
+    >>> table["probe_accuracy"] = [0.4, 0.7]
+    >>> probe_accuracy(table, chance=0.1).alt
+    'Accuracy of a linear head against the layer, for vgg6.'
     """
     figure, (ax,) = panels()
     _lines(ax, table, accuracy)
@@ -75,6 +80,10 @@ def layer_quantities(
     table : one row per network, seed and layer; columns ``network``, ``number`` or ``layer``, and
         ``quantities``.
     quantities : columns to draw, two pictures a row.
+
+    >>> table = pd.DataFrame({"network": ["vgg6"] * 2, "seed": [0, 0], "number": [1, 2], "n": [9.0, 4.0]})
+    >>> layer_quantities(table, ["n"]).alt
+    'n against the layer, for vgg6.'
     """
     if not quantities:
         raise ParameterError("quantities is empty; give at least one column")
@@ -107,6 +116,9 @@ def commonest_share(
     bins : bars between 0 and 1.
 
     Raises ParameterError: no layer, or shares outside [0, 1].
+
+    >>> commonest_share({"layer 1": [0.3, 0.9], "layer 2": [0.2, 0.4]}, chance=0.1).alt
+    'Histograms over filters of the share of the commonest answer, 2 layers.'
     """
     if not shares:
         raise ParameterError("shares is empty; give at least one layer")

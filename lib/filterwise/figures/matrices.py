@@ -70,6 +70,10 @@ def filter_matrices(
 
     Raises ParameterError: no matrix, a matrix that is not square, names that do not fit, a threshold outside
     [0, 1).
+
+    >>> import torch
+    >>> filter_matrices({"layer 3, filter 17": torch.eye(3)}, ["cat", "dog", "ship"]).alt
+    'Matrices of 1 filters: fields, clipped at 0.3, and reordered by cluster.'
     """
     if not fields:
         raise ParameterError("fields is empty; give at least one matrix")

@@ -31,6 +31,10 @@ def picture_strip(images: Tensor, names: Sequence[str]) -> BookFigure:
     names : n names, such as labels.
 
     Raises ParameterError: there is no image, or not a name for each.
+
+    >>> import torch
+    >>> picture_strip(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), ["cat", "dog"]).alt
+    'Pictures of cat, dog.'
     """
     if len(images) == 0 or len(names) != len(images):
         raise ParameterError(f"{len(images)} images and {len(names)} names; they must be as many, and some")

@@ -16,7 +16,12 @@ from filterwise.runs.layer_columns import split
 
 
 class NothingToShow(ParameterError):
-    """A table has no rows, or lacks a column that is asked for; a page then says what is to be recorded."""
+    """A table has no rows, or lacks a column that is asked for; a page then says what is to be recorded.
+
+    >>> need(pd.DataFrame({"seed": [0]}), "layer")
+    Traceback (most recent call last):
+    filterwise.figures.tables.NothingToShow: table has no column 'layer'; it has seed
+    """
 
 
 _TEXT = ' class="fw-text"'

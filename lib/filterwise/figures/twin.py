@@ -35,6 +35,9 @@ class Twin:
     ----------
     live : makes the widget; called only where a kernel answers.
     html : makes the twin, HTML that needs neither kernel nor connection.
+
+    >>> Twin(lambda: None, lambda: "<p>drawn once</p>").html()
+    '<p>drawn once</p>'
     """
 
     def __init__(self, live: Callable[[], Any], html: Callable[[], str]) -> None:

@@ -16,7 +16,11 @@ CHUNK_BYTES = 2**26
 
 
 class Noise(NamedTuple):
-    """Ones of one clipped matrix: inside the clusters' blocks (s) and outside (n = n_in + n_out)."""
+    """Ones of one clipped matrix: inside the clusters' blocks (s) and outside (n = n_in + n_out).
+
+    >>> noise(np.array([[1, 1], [0, 0]])).n_out
+    1
+    """
 
     s: int
     n: int
@@ -90,8 +94,11 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
 
     Equals :func:`clusters` filter by filter. Visiting the labels once and putting each into the first
     cluster that takes it gives the same clusters as finishing them one after the other, and this one loop
-    over at most max |D| labels runs over all filters together. Returns int32 (F, K): the number of each
+    over at most ``max |D|`` labels runs over all filters together. Returns int32 (F, K): the number of each
     label's cluster in the order found, -1 for none.
+
+    >>> assign_clusters(np.array([[[1, 0, 1], [0, 1, 0], [1, 0, 1]]], dtype=bool)).tolist()
+    [[0, 1, 0]]
     """
     array = as_bool("B", B, ndim=(3,))
     filters, labels, _ = array.shape
@@ -122,7 +129,11 @@ def assign_clusters(B: object, order: Sequence[int] | NDArray[np.int64] | None =
 
 
 def cluster_sizes(assigned: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Labels in each cluster, (F, most clusters of a filter), 0 where a filter has fewer."""
+    """Labels in each cluster, (F, most clusters of a filter), 0 where a filter has fewer.
+
+    >>> cluster_sizes(np.array([[0, 1, 0], [-1, -1, 0]])).tolist()
+    [[2, 1], [1, 0]]
+    """
     most = int(assigned.max(initial=-1)) + 1
     sizes = np.zeros((len(assigned), most), dtype=np.int64)
     filters, labels = np.nonzero(assigned >= 0)
@@ -151,7 +162,7 @@ def permutation(found: Iterable[Sequence[int]], labels: int) -> list[int]:
 def noise(B: object, found: Iterable[Sequence[int]] | None = None) -> Noise:
     """Ones of one clipped matrix inside and outside the clusters' blocks.
 
-    s = sum of |c|^2; n = all other ones; n_in = those in columns (output labels) that belong to some
+    s = sum of ``|c|^2``; n = all other ones; n_in = those in columns (output labels) that belong to some
     cluster, so a 1 between two clusters counts here; n_out = n - n_in, in columns of no cluster.
 
     >>> noise(np.array([[1, 0, 1], [0, 1, 0], [1, 0, 0]]))

@@ -146,7 +146,7 @@ def committee_answers(logits: Tensor | Sequence[Tensor], rule: str = "softmax") 
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """Expected calibration error, sum over bins b of n_b / N |accuracy_b - confidence_b|.
+    """Expected calibration error, sum over bins b of ``n_b / N |accuracy_b - confidence_b|``.
 
     How far a network's largest probability is from how often it is right. The n_b images whose largest
     probability lies in (b / bins, (b + 1) / bins] make bin b: bins of equal width, 15 unless told otherwise;

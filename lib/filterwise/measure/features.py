@@ -22,6 +22,10 @@ class Features:
 
     ``values``: by layer (N, F, P), float16 or float32, on the device they were computed on; ``labels``: int64
     (N,), on the same device; ``label_names``: the K names.
+
+    >>> found = Features({"fc": torch.zeros(3, 4, 1)}, torch.tensor([0, 1, 0]), ("a", "b"))
+    >>> found.values["fc"].shape, found.labels.shape
+    (torch.Size([3, 4, 1]), torch.Size([3]))
     """
 
     values: dict[str, Tensor]
@@ -84,6 +88,13 @@ def frozen_features(
 
     Raises ParameterError: features beyond ``memory``; an unknown layer or dtype; activations that are not
     finite in ``dtype``; DataError: a set without images.
+
+    >>> import filterwise as fw
+    >>> ds = fw.data.load("parts", labels=3, n=6)
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> found = frozen_features(net, "features.2", ds, device="cpu")
+    >>> found.values["features.2"].shape, found.labels.shape
+    (torch.Size([6, 8, 16]), torch.Size([6]))
     """
     check_choice("dtype", dtype, _DTYPES)
     kind = _DTYPES[dtype]

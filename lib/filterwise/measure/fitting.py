@@ -19,7 +19,13 @@ OWN_SPREAD = 3
 
 
 class Estimate(NamedTuple):
-    """A value with the ends of its 95 % interval; arrays where several were asked for."""
+    """A value with the ends of its 95 % interval; arrays where several were asked for.
+
+    >>> fit = power_law([1, 4, 16, 64], [0.8, 0.4, 0.2, 0.1], sigma=0.004)
+    >>> foreseen = fit.predict(256)
+    >>> bool(foreseen.low < foreseen.value < foreseen.high)
+    True
+    """
 
     value: float | Array
     low: float | Array
@@ -42,6 +48,10 @@ class PowerLaw:
     aic : Akaike's criterion (lower is better) of ``power``, ``plateau``, ``quadratic`` (in log-log) and
         ``logarithm`` (y = a - b log x)
     points : number of different x
+
+    >>> fit = power_law([1, 4, 16, 64], [0.8, 0.4, 0.2, 0.1], sigma=0.004)
+    >>> round(fit.exponent, 2), round(float(fit.predict(256).value), 3), fit.curved
+    (0.5, 0.05, False)
     """
 
     exponent: float

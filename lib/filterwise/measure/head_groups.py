@@ -31,12 +31,19 @@ def own_groups(d: int, heads: int) -> Tensor:
     """The heads' own nodes, int64 (H, d/H): head h owns h d/H to (h + 1) d/H - 1.
 
     Raises ParameterError: heads that do not divide d.
+
+    >>> own_groups(6, 2).tolist()
+    [[0, 1, 2], [3, 4, 5]]
     """
     return torch.arange(d).view(check_heads(heads, d, "d"), -1)
 
 
 def random_groups(d: int, heads: int, generator: torch.Generator) -> Tensor:
-    """The same nodes dealt at random to as many groups of equal size, int64 (H, d/H)."""
+    """The same nodes dealt at random to as many groups of equal size, int64 (H, d/H).
+
+    >>> sorted(random_groups(6, 2, torch.Generator().manual_seed(0)).flatten().tolist())
+    [0, 1, 2, 3, 4, 5]
+    """
     check_heads(heads, d, "d")
     return torch.randperm(d, generator=generator).view(heads, -1)
 
@@ -45,13 +52,28 @@ def group_fields(reading: Reading, groups: Tensor) -> Tensor:
     """SHP matrices of groups of nodes (H, n): (H, K, K), row = label of the input.
 
     M_h[i, j] = sum over the nodes k of the group of mu[i, k] W[j, k].
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> group_fields(reading, own_groups(4, 2)).tolist()
+    [[[1.5, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 3.0]]]
     """
     weight = reading.weight[:, groups.flatten()]
     return label_fields(reading.mu[:, groups], weight)
 
 
 def group_accuracies(reading: Reading, groups: Tensor) -> Tensor:
-    """A_h(l): accuracy on the inputs of label l with all nodes outside the group silenced. (H, K)"""
+    """A_h(l): accuracy on the inputs of label l with all nodes outside the group silenced. (H, K)
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> group_accuracies(reading, own_groups(4, 2)).tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
     count, labels = len(groups), len(reading.weight)
     weight = reading.weight[:, groups].permute(1, 2, 0)  # (H, n, K)
     right = torch.zeros(count, labels, dtype=torch.int64)
@@ -72,6 +94,13 @@ def node_sets(reading: Reading, threshold: float = 0.3) -> Tensor:
     """T_k of every node, bool (d, K): labels j with M_k[j, j] > theta max M_k, without making M_k.
 
     max M_k is the larger of the products of the largest, and of the smallest, mu[:, k] and W[:, k].
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> node_sets(reading).tolist()
+    [[True, False], [True, False], [False, True], [False, False]]
     """
     clip(torch.ones(1, 1), threshold)  # refuses a threshold
     mu, weight = reading.mu, reading.weight
@@ -87,6 +116,13 @@ def belonging(reading: Reading, groups: Tensor, by: str = "accuracy", threshold:
 
     The owner of a label is the group with the largest value. F_h(l) is the group's diagonal field M_h[l, l].
     Raises ParameterError: an unknown quantity, with the near miss.
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> belonging(reading, own_groups(4, 2), by="field").tolist()
+    [[1.5, 0.0], [0.0, 3.0]]
     """
     check_choice("by", by, QUANTITIES)
     if by == "accuracy":
@@ -97,12 +133,20 @@ def belonging(reading: Reading, groups: Tensor, by: str = "accuracy", threshold:
 
 
 def specialisation(values: Tensor) -> float:
-    """gap = mean over labels of the best group's value minus the mean over all groups. values (H, K)"""
+    """gap = mean over labels of the best group's value minus the mean over all groups. values (H, K)
+
+    >>> round(specialisation(torch.tensor([[0.9, 0.1], [0.3, 0.7]])), 3)
+    0.3
+    """
     return float(values.amax(dim=0).double().mean() - values.double().mean())
 
 
 def owners(values: Tensor) -> Tensor:
-    """The group with the largest value for each label, the first of equal ones: int64 (K,)."""
+    """The group with the largest value for each label, the first of equal ones: int64 (K,).
+
+    >>> owners(torch.tensor([[0.9, 0.1], [0.2, 0.8]])).tolist()
+    [0, 1]
+    """
     return values.argmax(dim=0)
 
 
@@ -113,6 +157,15 @@ def against_random(
 
     ``of``: groups (H, n) -> number. Returns ``value``, ``null`` and ``null_sd`` (mean and deviation over the
     draws) and ``z`` = (value - null) / null_sd, not a number where the draws do not differ.
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> gap = lambda groups: specialisation(group_accuracies(reading, groups))
+    >>> found = against_random(gap, reading, heads=2, draws=20)
+    >>> found["value"], found["value"] >= found["null"]
+    (0.25, True)
     """
     if check_count("draws", draws) < 2:
         raise ParameterError(f"draws={draws!r} give no spread; at least 2 are needed")
@@ -136,6 +189,10 @@ def head_summary(M: Tensor, threshold: float = 0.3) -> dict[str, float]:
     N_c, C_s, n, n_in, SNR_label and SNR_block as of filters; ``unit_share`` u, the share of clusters with one
     label; ``coverage`` and ``least_coverage``, mean over labels and smallest number of heads that have the
     label in T_h; ``rank_one``, share of the squared norm in the first singular value, mean over heads.
+
+    >>> found = head_summary(torch.stack([torch.eye(3), torch.ones(3, 3)]))
+    >>> found["N_c"], found["unit_share"], found["coverage"]
+    (2.0, 0.75, 2.0)
     """
     clipped = clip(M, threshold)
     summary = layer_summary(clipped)
@@ -159,6 +216,13 @@ def summary_against_random(
     """:func:`head_summary` of the heads beside random groups of their nodes.
 
     Returns one row a quantity: ``value``, ``null``, ``null_sd``, ``z``; see :func:`against_random`.
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> summary_against_random(reading, heads=2, draws=5).loc["N_c", "value"].item()
+    1.0
     """
     check_count("draws", draws, 2)
     d = reading.weight.shape[1]

@@ -87,6 +87,13 @@ def measuring(net: nn.Module, device: torch.device | None = None) -> Iterator[nn
 
     Afterwards each module's mode, the network's device and the number of threads are what they were. The sum
     of a float32 matrix product hangs on how many threads share it: one thread gives one set of numbers.
+
+    >>> net = nn.Dropout()
+    >>> with measuring(net):
+    ...     net.training, torch.is_grad_enabled(), torch.get_num_threads()
+    (False, False, 1)
+    >>> net.training
+    True
     """
     first = next(net.parameters(), None)
     home = torch.device("cpu") if first is None else first.device

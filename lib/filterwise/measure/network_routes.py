@@ -30,6 +30,12 @@ class RouteMaps:
     winners : int64 (N,), label of the largest logit
     activation, gradient : (N, F, h, w), activations of that layer and d logit / d activation
     input_gradient : (N, C, H, W), d logit / d image; the routes end where it is not 0
+
+    >>> from filterwise import models
+    >>> net = models.build("vgg", size=8, stages=((4, 1), (8, 1)))
+    >>> found = route_maps(net, torch.rand(5, 3, 8, 8), device="cpu")
+    >>> found.layer, found.winners.shape, found.input_gradient.shape
+    ('features.2', torch.Size([5]), torch.Size([5, 3, 8, 8]))
     """
 
     layer: str
@@ -89,6 +95,11 @@ def gradient_sparsity(
     Returns columns ``layer``; ``active``, the share of units with an activation; ``gradient``, the share that
     the pools above pass a gradient to; ``routes``, the share with both, where the gradient goes on.
     Raises ParameterError if there are no images, or not one label for each.
+
+    >>> from filterwise import models
+    >>> net = models.build("vgg", labels=3, channels=1, size=8, stages=((4, 1), (8, 1)))
+    >>> gradient_sparsity(net, torch.rand(6, 1, 8, 8), torch.arange(6) % 3, device="cpu")["layer"].tolist()
+    ['features.1', 'features.2']
     """
     check_at_least("batch", batch, 1)
     if len(images) == 0 or labels.shape != (len(images),):

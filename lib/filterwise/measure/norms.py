@@ -38,5 +38,11 @@ def refit_norms(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Modul
         Its first ``images`` are used, without augmentation.
 
     Returns the copy, on the CPU, in evaluation mode.
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> fitted = refit_norms(net, fw.data.load("parts", labels=3, n=30))
+    >>> bool((fitted.features[0].bn.running_mean != net.features[0].bn.running_mean).any())
+    True
     """
     return fit_norms(copy.deepcopy(net).cpu(), scale(train.images[:images].cpu()))

@@ -23,6 +23,10 @@ def encoder_numbers(net: nn.Module) -> list[int]:
     """The numbers m of a network's encoders; where convolutions replace the first ones they begin later.
 
     Raises ParameterError: the network has no such encoders.
+
+    >>> from filterwise import models
+    >>> encoder_numbers(models.build("cct", labels=10, depth=3, d=32))
+    [1, 2, 3]
     """
     if not isinstance(net, CCT):
         raise ParameterError(f"{type(net).__name__} has no encoders; a network such as 'cct7_3x1' has")

@@ -37,6 +37,9 @@ class Place:
     """A tensor of a network: what a module reads ("input") or returns ("output").
 
     ``filters``: F, where maps were flattened filter by filter to vectors of F * P; None: as the shape says.
+
+    >>> print(Place("layer4.1.conv1", "input"))
+    input of layer4.1.conv1
     """
 
     module: str
@@ -56,6 +59,10 @@ class Probe:
 
     ``weight``: W (K, F, P), without a bias; ``mean``: class means (K, F, P) of held-out inputs; ``accuracy``:
     of the head on these; ``train_inputs``, ``held_out_inputs``: how many were used for what.
+
+    >>> probe = Probe(Place("fc"), torch.eye(2)[:, :, None], torch.eye(2)[:, :, None], 1.0, 70, 30)
+    >>> probe.fields().tolist()
+    [[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]]
     """
 
     place: Place

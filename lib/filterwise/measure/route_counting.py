@@ -35,6 +35,10 @@ class Routes:
     mask : bool (..., s, s), the routes: where ``weights`` is not zero
     count : int64 (...), number of routes
     spread : (...), root mean square distance of the routes from their centre, in pixels
+
+    >>> found = routes(torch.rand(5, 8, 8), "AP2-MP4")
+    >>> found.output.shape, found.count.tolist()
+    (torch.Size([5]), [4, 4, 4, 4, 4])
     """
 
     output: Tensor
@@ -78,7 +82,11 @@ def routes(x: Tensor, order: str) -> Routes:
 
 
 def spread(mask: Tensor) -> Tensor:
-    """Root mean square distance of the ones of a mask (N, h, w) from their centre, in pixels (N,)."""
+    """Root mean square distance of the ones of a mask (N, h, w) from their centre, in pixels (N,).
+
+    >>> spread(torch.ones(1, 2, 2, dtype=torch.bool)).tolist()
+    [0.7071067811865476]
+    """
     ones = mask.to(torch.float64)
     rows, columns = (torch.arange(n, dtype=torch.float64, device=mask.device) for n in mask.shape[-2:])
     total = ones.sum((-2, -1)).clamp(min=1)
@@ -113,6 +121,9 @@ def route_table(
     All orders see the same maps. Returns columns ``order``, ``mean_output``, ``routes``, ``spread`` (pixels),
     ``mean_output_se`` and ``spread_se``, the standard errors.
     Raises ParameterError on an unknown order or one that does not pool ``size`` to one; fewer than 2 draws.
+
+    >>> route_table(("MP8", "AP8"), draws=20)[["order", "routes"]].values.tolist()
+    [['MP8', 1.0], ['AP8', 64.0]]
     """
     check_at_least("draws", draws, 2)
     check_at_least("size", size, 2)

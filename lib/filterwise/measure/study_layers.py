@@ -48,6 +48,13 @@ class SfpStudy:
     preferred : by layer (F,), each filter's share of its commonest answer
     heads : by layer, the trained heads; ``weight`` (K, F, P)
     threshold : theta of the table
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> train, test = (fw.data.load("parts", s, labels=3, n=60) for s in ("train", "test"))
+    >>> found = study(net, train, test, recipe=Recipe(epochs=1), device="cpu")
+    >>> found.matrices["features.2"].shape, found.coverage["features.2"].shape, len(found.table)
+    (torch.Size([8, 3, 3]), torch.Size([3, 3]), 2)
     """
 
     table: pd.DataFrame
@@ -166,5 +173,10 @@ def untrained(net: nn.Module, train: ImageSet, images: int = 2000) -> nn.Module:
     Without this step the activations of an untrained network shrink layer by layer in evaluation mode, and
     its probe heads would lag for a reason that has nothing to do with training. The first ``images`` of
     ``train`` are used, in one batch.
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("vgg", labels=3, channels=1, size=16, stages=((4, 1), (8, 1)))
+    >>> untrained(net, fw.data.load("parts", labels=3, n=30)).layer_names
+    ('features.1', 'features.2')
     """
     return refit_norms(net, train, images)

@@ -176,6 +176,11 @@ def maximal_errors(table: pd.DataFrame) -> pd.DataFrame:
     ``hardest_error``, the same without the luck of the test images: the set with the largest error on every
     second image, its error on the others, mean of both ways round; (b) ``largest_label_error``, the largest
     error of one label inside a K-label problem, mean over the sets.
+
+    >>> rows = {"labels": [2, 2], "error": [0.2, 0.4], "error_even": [0.2, 0.5], "error_odd": [0.2, 0.3]}
+    >>> table = pd.DataFrame({**rows, "largest_label_error": [0.3, 0.5]})
+    >>> maximal_errors(table).round(2).iloc[0].to_dict()
+    {'draws': 2.0, 'mean_error': 0.3, 'largest_error': 0.4, 'hardest_error': 0.4, 'largest_label_error': 0.4}
     """
     groups = table.groupby("labels")
     return pd.DataFrame(

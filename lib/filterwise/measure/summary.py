@@ -89,6 +89,9 @@ def filter_table(M: object, threshold: float = 0.3, order: Sequence[int] | None 
     Columns: ``N_c`` clusters, ``D`` ones on the diagonal (= labels in clusters), ``s`` ones inside the
     blocks, ``n`` ones outside, ``n_in`` those in columns of some cluster, ``n_out`` the others, ``largest``
     the size of the largest cluster.
+
+    >>> filter_table(np.tile(np.eye(3, dtype=bool), (2, 1, 1)))[["N_c", "D", "n"]].values.tolist()
+    [[3, 3, 0], [3, 3, 0]]
     """
     return _counted(_clipped(M, threshold), order)[0]
 
@@ -125,6 +128,11 @@ def layer_summary_of(
     """:func:`layer_summary`, :func:`filter_table` and S (K, K) without ever holding all F matrices.
 
     For K = 1,000 labels the matrices of 512 filters are 2 GB; here they come and go in chunks of filters.
+
+    >>> import torch
+    >>> summary, filters, S = layer_summary_of(torch.eye(3)[:, None, :], torch.eye(3))
+    >>> float(summary["N_c"]), len(filters), S.tolist()
+    (3.0, 1, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])
     """
     parts = [_counted(_clipped(M, threshold), None) for _, M in field_chunks(mean, head_weight)]
     tables, sizes, coverage = zip(*parts, strict=True)
@@ -137,6 +145,9 @@ def order_sweep(M: object, threshold: float = 0.3, shuffles: int = 10, seed: int
 
     ``D``, ``SNR_label`` and the total number of ones cannot change; ``N_c``, ``C_s``, and the split of the
     ones into blocks and noise can. ``M``: fields (F, K, K), or clipped matrices, bool.
+
+    >>> order_sweep(np.tile(np.eye(4, dtype=bool), (2, 1, 1)), shuffles=2)["N_c"].tolist()
+    [4.0, 4.0, 4.0]
     """
     check_at_least("shuffles", shuffles, 0)
     clipped, generator = _clipped(M, threshold), np.random.default_rng(seed)

@@ -47,6 +47,10 @@ class TokenHead:
     gain, offset : of the layer norm, (d,)
     score : w of the sequence pool, (d,)
     weight : W, float32 (K, d), no bias
+
+    >>> head = TokenHead("encoders.1", torch.ones(4), torch.zeros(4), torch.zeros(4), torch.zeros(10, 4))
+    >>> head.pooled(torch.rand(2, 7, 4)).shape
+    torch.Size([2, 4])
     """
 
     place: str
@@ -87,6 +91,13 @@ class Reading:
     z : pooled nodes of every image, float32 (N, d), on the CPU
     labels : (N,); ``mu``: class means of z, (K, d)
     accuracy : share of the images that it labels correctly; ``per_label``: (K,), the same within each label
+
+    >>> from filterwise.measure.token_heads import TokenHead
+    >>> z, labels = torch.tensor([[2.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 3, 0]]), torch.tensor([0, 0, 1])
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 4), weight=torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 1]]))
+    >>> reading = Reading(head, z, labels, torch.tensor([[1.0, 0.5, 0, 0], [0, 0, 3, 0]]), 1.0, torch.ones(2))
+    >>> reading.node_fields().shape, reading.head_fields(2).shape
+    (torch.Size([4, 2, 2]), torch.Size([2, 2, 2]))
     """
 
     head: TokenHead
@@ -221,6 +232,13 @@ def read_tokens(
 
     Returns readings by place. Raises ParameterError: unknown places, or H that does not divide the nodes;
     DataError: a label without images.
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("cct", 3, channels=1, size=16, depth=1, d=8, tokenizer_layers=2)
+    >>> head = TokenHead("encoders.1", *torch.ones(3, 8), weight=torch.ones(3, 8))
+    >>> test = fw.data.load("parts", "test", labels=3, n=30)
+    >>> read_tokens(net, {"encoders.1": head}, test)["encoders.1"].mu.shape
+    torch.Size([3, 8])
     """
     label_counts(test)
     groups = check_count("before_pool", before_pool, 0) or 1
@@ -265,6 +283,13 @@ def read_places(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> dict[str, Reading]:
-    """:func:`train_token_heads` on ``train``, then :func:`read_tokens` on ``test``."""
+    """:func:`train_token_heads` on ``train``, then :func:`read_tokens` on ``test``.
+
+    >>> import filterwise as fw
+    >>> net = fw.models.build("cct", 3, channels=1, size=16, depth=1, d=8, tokenizer_layers=2)
+    >>> train, test = (fw.data.load("parts", split, labels=3, n=30) for split in ("train", "test"))
+    >>> read_places(net, ["encoders.1"], train, test, TOKEN_RECIPE.replace(epochs=1))["encoders.1"].z.shape
+    torch.Size([30, 8])
+    """
     check_same_labels(train, test)
     return read_tokens(net, train_token_heads(net, places, train, recipe, seed, device), test, device)

@@ -45,6 +45,10 @@ class FilterNet(nn.Module):
 
     ``classifier`` reads the last block's maps flattened filter by filter: (N, F * P). ``layer_names``: the
     measurable layers, bottom to top.
+
+    >>> net = FilterNet([Block(3, 4, pool=nn.MaxPool2d(4))], nn.Sequential(nn.Linear(4 * 2 * 2, 10)))
+    >>> net.layer_names, net(torch.zeros(1, 3, 8, 8)).shape
+    (('features.1',), torch.Size([1, 10]))
     """
 
     def __init__(self, blocks: list[Block], classifier: nn.Sequential) -> None:

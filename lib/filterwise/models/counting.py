@@ -39,7 +39,11 @@ def layer_names(net: nn.Module) -> list[str]:
 
 
 def parameter_count(net: nn.Module) -> int:
-    """Number of weights that a network learns, biases and batch-norm parameters included."""
+    """Number of weights that a network learns, biases and batch-norm parameters included.
+
+    >>> parameter_count(nn.Linear(10, 2))
+    22
+    """
     return sum(parameter.numel() for parameter in net.parameters())
 
 

@@ -31,6 +31,11 @@ class Lines:
     weight : W (M, nodes, inputs), line by line.
     bias : b (nodes,), of each node; or (instants, nodes), of each node at each instant, first instant first.
     activation : phi; None for the output unit, which emits its sum.
+
+    >>> import torch
+    >>> two = Lines([0.0, 1.5], torch.ones(2, 1, 1))
+    >>> {time: value.item() for time, value in propagate(torch.ones(1, 1), [two]).items()}
+    {0.0: 1.0, 1.5: 1.0}
     """
 
     delays: Sequence[float]

@@ -11,7 +11,15 @@ from torch import nn
 
 @contextlib.contextmanager
 def evaluation_mode(net: nn.Module) -> Iterator[nn.Module]:
-    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards."""
+    """``net`` in evaluation mode and without gradients; every module's own mode comes back afterwards.
+
+    >>> net = nn.Dropout()
+    >>> with evaluation_mode(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
+    """
     modes = [(module, module.training) for module in net.modules()]
     net.eval()
     try:

@@ -19,7 +19,11 @@ PLANS: dict[str, int | None] = {"V": None, "L3": 3, "L2": 2, "L1": 1, "L0": 0}
 
 
 class Pool(NamedTuple):
-    """One pooling step: ``kind`` "MP" or "AP", ``size`` the side of the window and its stride."""
+    """One pooling step: ``kind`` "MP" or "AP", ``size`` the side of the window and its stride.
+
+    >>> parse_order("AP2-MP4") == (Pool("AP", 2), Pool("MP", 4))
+    True
+    """
 
     kind: str
     size: int
@@ -74,7 +78,12 @@ def orders(total: int) -> list[str]:
 
 
 def pool_series(order: str | tuple[Pool, ...]) -> nn.Module:
-    """The operators of an order, first step first; they have no weights. (N, F, s, s) -> (N, F, s/t, s/t)."""
+    """The operators of an order, first step first; they have no weights. (N, F, s, s) -> (N, F, s/t, s/t).
+
+    >>> import torch
+    >>> pool_series("AP2-MP4")(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 1, 1])
+    """
     steps = parse_order(order) if isinstance(order, str) else order
     operators = [nn.MaxPool2d(size) if kind == "MP" else nn.AvgPool2d(size) for kind, size in steps]
     if len(operators) == 1:

@@ -261,6 +261,12 @@ def jittered(net: TimedNet, share: float, generator: torch.Generator) -> TimedNe
     generator : draws which lines, and where to.
 
     Raises ParameterError: a share outside [0, 1], or a layer with one delay, which has no wrong one.
+
+    >>> from filterwise import models
+    >>> net = models.build("rodib", labels=4, delays=2, width=0.1)
+    >>> other = jittered(net, 0.5, torch.Generator().manual_seed(0))
+    >>> len(list(other.parameters())) == len(list(net.parameters()))
+    True
     """
     if not 0 <= share <= 1:
         raise refused("share", share, "it must be from 0 to 1")

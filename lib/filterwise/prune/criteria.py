@@ -20,6 +20,11 @@ from filterwise.errors import ParameterError, check_count
 from filterwise.prune.filter_labels import check_sets
 from filterwise.registry import Registry
 
+#: Criteria by name: classes with one call, weight -> scores. Those of one's own register with
+#: ``@criteria("name")``; ``criteria.names()`` lists all. Import it from ``filterwise.prune.criteria``.
+#:
+#: >>> "magnitude" in criteria.names()
+#: True
 criteria = Registry("criterion", "filterwise.prune.*", "filterwise.papers.*.edits")
 
 

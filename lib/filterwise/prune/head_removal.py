@@ -170,6 +170,11 @@ def head_scores(
         For "random".
 
     Raises ParameterError: an unknown criterion, or one without what it needs.
+
+    >>> from filterwise import models
+    >>> net = models.build("cct", labels=10, depth=2, d=32, heads=4)
+    >>> {encoder: scores.shape for encoder, scores in head_scores(net, "magnitude").items()}
+    {'encoders.1': torch.Size([4]), 'encoders.2': torch.Size([4])}
     """
     check_choice("criterion", criterion, HEAD_CRITERIA)
     known = attentions(net)

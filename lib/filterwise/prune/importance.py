@@ -45,6 +45,14 @@ def channel_scores(pruned: Pruned, by: str = "connections") -> dict[str, Tensor]
     Returns nothing for the layer of the labels' outputs, whose channels cannot go.
 
     Raises ParameterError: another ``by``.
+
+    >>> from filterwise import models
+    >>> from filterwise.prune.on_networks import afcc
+    >>> net = models.build("vgg", labels=2, channels=1, size=8, stages=((4, 1), (6, 1)))
+    >>> inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> pruned = afcc(net, ["features.2"], (inputs, torch.arange(60) % 2), amount=0.5)
+    >>> {layer: scores.shape for layer, scores in channel_scores(pruned).items()}
+    {'features.2.conv': torch.Size([6])}
     """
     check_choice("by", by, ("connections", "fields"))
     found = {}
@@ -88,6 +96,14 @@ class ChannelImportance:
 
         importance = ChannelImportance(net, channel_scores(pruned, by="fields"))
         tp.BasePruner(net, example, importance=importance, pruning_ratio=0.5, ignored_layers=[net.fc]).step()
+
+    >>> import torch_pruning
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    >>> importance = ChannelImportance(net, {"0": torch.tensor([0.1, 0.9, 0.2, 0.8])})
+    >>> example, options = torch.zeros(1, 3, 8, 8), {"pruning_ratio": 0.5, "ignored_layers": [net[2]]}
+    >>> torch_pruning.BasePruner(net, example, importance, **options).step()
+    >>> net[0].out_channels
+    2
     """
 
     def __init__(self, net: nn.Module, scores: Mapping[str, Tensor]) -> None:
@@ -136,6 +152,11 @@ def remove_by_magnitude(
 
     Raises TorchPruningMissing; ParameterError: unknown layers, a network with masks, or a number that cannot
     be reached by removing these layers' channels.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 1))
+    >>> smaller = remove_by_magnitude(net, ["0", "2"], kept_weights=400, shape=(3, 8, 8))
+    >>> smaller.parameters_left < smaller.parameters
+    True
     """
     package = torch_pruning()
     if masks_of(net):

@@ -45,6 +45,13 @@ class Pruned:
     probes : the heads, by place
     threshold, criterion, amount : as asked for
     train_inputs, held_out_inputs : how many the heads learned from, and how many were averaged
+
+    >>> from filterwise import models
+    >>> net = models.build("vgg", labels=2, channels=1, size=8, stages=((4, 1), (6, 1)))
+    >>> inputs = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> found = afcc(net, ["features.2"], (inputs, torch.arange(60) % 2), amount=0.5)
+    >>> found.table["dilution"].tolist(), found.train_inputs, found.held_out_inputs
+    ([0.5], 42, 18)
     """
 
     table: pd.DataFrame

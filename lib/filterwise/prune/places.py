@@ -32,6 +32,11 @@ class LayerPlaces:
 
     ``layer``: the module that has the weights; ``below``: of its input channels; ``above``: of its output
     channels, or None for the layer that gives the labels' outputs, each of which stands for its own label.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 1))
+    >>> found = places_of(net, ["2"])["2"]
+    >>> print(found.below, "|", found.above)
+    input of 2 | input of 4
     """
 
     layer: str

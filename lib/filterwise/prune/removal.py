@@ -55,6 +55,12 @@ class Removal:
     convolution or linear layer, ``inputs``, ``outputs``, ``weights`` and the same ``_left``; ``parameters``,
     ``parameters_left``: of the whole network; ``constant``: channels that are cut off below but had to stay,
     by the layer that gives them.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.ReLU(), nn.Conv2d(2, 3, 1, bias=False))
+    >>> net[2].weight.data[:, 1] = 0  # nobody reads channel 1
+    >>> found = remove_dead(net, (1, 4, 4))
+    >>> found.parameters, found.parameters_left
+    (8, 4)
     """
 
     net: nn.Module = field(repr=False)

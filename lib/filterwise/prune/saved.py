@@ -66,6 +66,11 @@ def totals(
 
     Keys ``parameters_left``, ``macs_left`` (shares) and ``network_dilution`` (removed weights / all weights
     of convolutions and linear layers).
+
+    >>> from filterwise.prune.masks import apply
+    >>> net = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.Flatten(), nn.Linear(8, 2, bias=False))
+    >>> totals(apply(net, {"2": torch.arange(16).view(2, 8) < 8}), (2, 2, 2))["parameters_left"]
+    0.6
     """
     table = savings(net, shape)
     whole, of = (table, net) if dense is None else (savings(dense, shape), dense)

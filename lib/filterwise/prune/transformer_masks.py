@@ -62,7 +62,12 @@ def joined_nodes(
 
 
 def measured_places(between: Mapping[str, Between]) -> tuple[str, ...]:
-    """Every place around some layers once, in their order; the outputs are not measured."""
+    """Every place around some layers once, in their order; the outputs are not measured.
+
+    >>> from filterwise import models
+    >>> measured_places(joined_nodes(models.build("cct", labels=10, depth=2, d=32)))
+    ('encoders.2.norm2', 'encoders.2.ff.gelu', 'encoders.2')
+    """
     both = (place for one in between.values() for place in (one.below, one.above))
     return tuple(dict.fromkeys(place for place in both if place != OUTPUTS))
 
@@ -120,7 +125,7 @@ class NodalConnections(Connections):
                 self.sets[place] = self.sets[place] & top_labels(fields[place])
 
     def sizes(self) -> dict[str, float]:
-        """Mean number of labels |T_k| of each place's nodes."""
+        """Mean number of labels ``|T_k|`` of each place's nodes."""
         return {
             place: float(sets.sum(dim=1).double().mean())
             for place, sets in self.sets.items()

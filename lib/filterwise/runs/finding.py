@@ -31,7 +31,16 @@ _clock = time.time
 
 
 class Paused(RunError):
-    """The deadline came before the last epoch; the next call goes on from the checkpoint."""
+    """The deadline came before the last epoch; the next call goes on from the checkpoint.
+
+    >>> import tempfile
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result(run, folder, device="cpu", deadline=0)
+    Traceback (most recent call last):
+    filterwise.runs.finding.Paused: no time left to begin
+    """
 
 
 def device_type(device: str) -> str:

@@ -23,6 +23,9 @@ from filterwise.training.device import threads
 
 #: Functions ``measure(*results, **options) -> (row, arrays)``: quantities (per layer: ``"quantity@layer"``)
 #: and small arrays for figures. They should compute on ``result.device``.
+#:
+#: >>> "sfp.layers" in measurements.names()
+#: True
 measurements = Registry("measurement", "filterwise.papers.*.measure")
 _ROW = "__row__"
 
@@ -48,6 +51,15 @@ def measured(
 
     Raises ParameterError for a name that is not registered; RunError if the measurement gives what is no
     plain row; FolderError if the folder of runs cannot be written to.
+
+    >>> import tempfile
+    >>> from filterwise.runs import Run, result
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = measured([result(run, folder, device="cpu")], "tree.network", {"exact": False})
+    >>> found.row, found.arrays
+    ({}, {})
     """
     function = measurements.get(name).function
     chosen, code = options(f"{name} options", given), code_digest(function)

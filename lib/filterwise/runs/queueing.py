@@ -65,6 +65,15 @@ def pending(
 
     A job is done if the records have a row of its ``spec_key``, on whatever device it was made; with
     ``stale`` its code must be the same, too. Without its data it is blocked. One job's error is that job's.
+
+    >>> import tempfile
+    >>> from filterwise.runs.specification import Run
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> job = Job("LeNet-5, seed 0", run, "tree.network", {"exact": False})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [each.status for each in pending("2-tree", "quick", [job], root=folder, out=folder, device="cpu")]
+    ['missing']
     """
     check_jobs(queue)
     table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)

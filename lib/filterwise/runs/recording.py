@@ -94,6 +94,15 @@ def record(
     anything is trained, if the folder of runs or of records is full or cannot be written to. Errors of single
     jobs are in the answer. What was measured and could not be written, as the folder of records filled up
     meanwhile, stays beside its run, and the next call writes it.
+
+    >>> import tempfile
+    >>> from filterwise.runs.specification import Run
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> job = Job("LeNet-5, seed 0", run, "tree.network", {"exact": False})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     record("2-tree", "quick", [job], "1m", device="cpu", root=folder, out=folder).done
+    ['LeNet-5, seed 0']
     """
     deadline = _clock() + parse_budget(budget)
     if bundle is not None:

@@ -68,6 +68,9 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
         The folder of records; else the environment variable ``FILTERWISE_RECORDS``, else ``data/records``.
 
     Raises RunError if a file is there but is not a table of records.
+
+    >>> load_records("4-sfp", "cifar")["profile"].unique().tolist()
+    ['cifar']
     """
     tables = []
     for each in (profile,) if profile is not None else PROFILES:
@@ -163,6 +166,13 @@ def write_record(
 
     Raises RunError if the row misses one of :data:`COLUMNS`; FolderError if the folder is full, or cannot be
     written to.
+
+    >>> import tempfile
+    >>> filled = dict.fromkeys(COLUMNS, 0) | {"name": "one", "spec_key": "0123456789abcdef"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_record("2-tree", "quick", filled, {"right": np.ones(3)}, folder)
+    ...     load_records("2-tree", "quick", folder)["name"].tolist()
+    ['one']
     """
     missing = [column for column in COLUMNS if column not in row]
     if missing:
@@ -198,6 +208,10 @@ def arrays(
     """The arrays of a record.
 
     Raises RunError if there are none, where the message says which records have some, or the file is damaged.
+
+    >>> row = load_records("4-sfp", "cifar").iloc[0]
+    >>> "right" in arrays("4-sfp", "cifar", row["spec_key"])
+    True
     """
     path = arrays_path(chapter, profile, spec_key, root)
     if not path.is_file():

@@ -25,6 +25,17 @@ def row(job: Job, results: Sequence[Result], found: Measured) -> dict[str, Any]:
     """A record's row: the job, how its runs were made, what they reached, and what was measured.
 
     Raises RunError if the measurement, or ``job.about``, gives a column of every record.
+
+    >>> import tempfile
+    >>> from filterwise.runs import Job, Run, measured, result
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> job = Job("LeNet-5, seed 0", run, "tree.network", {"exact": False})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     results = [result(run, folder, device="cpu")]
+    ...     found = row(job, results, measured(results, job.measure, job.options))
+    >>> found["name"], found["test_images"]
+    ('LeNet-5, seed 0', 50)
     """
     first, made = results[0], results[0].provenance
     own = {**dict(job.about), **found.row}

@@ -34,6 +34,11 @@ class Keys:
 
     ``key`` of its stored result covers the specification, the data, the numerics and the code; ``spec_key``
     the specification and the content of the data; ``settings`` the specification alone, and so needs no data.
+
+    >>> from filterwise.training.recipe import Recipe
+    >>> keys = Run("lenet5", "parts", Recipe(epochs=1)).keys(device="cpu")
+    >>> len(keys.key), keys.settings == Run("lenet5", "parts", Recipe(epochs=1)).settings
+    (32, True)
     """
 
     key: str

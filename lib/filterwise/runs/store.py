@@ -41,7 +41,11 @@ FILES = ("run.json", "history.csv", "result.json", "weights.safetensors")
 
 def runs_root(root: str | Path | None = None) -> Path:
     """Where runs are stored: ``root``, else the environment variable ``FILTERWISE_RUNS``, else
-    ``data/runs``."""
+    ``data/runs``.
+
+    >>> runs_root("somewhere").name
+    'somewhere'
+    """
     return files.data_folder("runs", root)
 
 
@@ -52,6 +56,15 @@ class Result:
     ``metrics`` are numbers of the last epoch (``accuracy``, ``loss``, ...) and of the network (``macs``,
     ``parameters``); ``provenance`` says on what they were made; ``right`` (test images,) is which test images
     the network names rightly. ``device`` is where measurements on it should run; it is not stored.
+
+    >>> import tempfile
+    >>> from filterwise.runs import Run, result
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = result(run, folder, device="cpu")
+    ...     len(found.right), found.metrics["epochs"], found.network().layer_names
+    (50, 1, ('features.1', 'features.2'))
     """
 
     run: Run

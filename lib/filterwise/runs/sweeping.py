@@ -44,7 +44,12 @@ CIRCUMSTANCES = ("device", "torch", "seconds", "status", "error")
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended with an error."""
+    """A run that ended with an error.
+
+    >>> from filterwise.training.recipe import Recipe
+    >>> Failure(Run("lenet5", "parts", Recipe(epochs=1)), "no disk space left", "").error
+    'no disk space left'
+    """
 
     run: Run
     error: str
@@ -53,7 +58,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """``table``: one row a run, in the order given. ``failures``: what went wrong, and where."""
+    """``table``: one row a run, in the order given. ``failures``: what went wrong, and where.
+
+    >>> import tempfile
+    >>> from filterwise.training.recipe import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     answer = sweep([run], jobs=1, root=folder, device="cpu", progress=False).check()
+    >>> answer.table["status"].tolist(), answer.failures
+    (['run'], ())
+    """
 
     table: pd.DataFrame
     failures: tuple[Failure, ...] = ()
@@ -113,8 +127,8 @@ def sweep(
     progress
         Show a bar with the time left.
 
-    Returns a run that fails does not stop the others; it is in ``failures`` and has an ``error`` in the
-    table.
+    Returns the table and the failures: a run that fails does not stop the others; it is in ``failures`` and
+    has an ``error`` in the table.
 
     Raises ParameterError if there are no runs, or one of the numbers is too small; FolderError if the folder
     of runs is full or cannot be written to.
@@ -170,7 +184,15 @@ def queue(
     device: str = "auto",
 ) -> pd.DataFrame:
     """What a sweep would do: one row a run with its ``status`` (stored, resumes, missing, failed), estimated
-    seconds, and the ``error`` of one that cannot even be looked at."""
+    seconds, and the ``error`` of one that cannot even be looked at.
+
+    >>> import tempfile
+    >>> from filterwise.training import Recipe
+    >>> run = Run("lenet5", "parts", Recipe(epochs=1), data_options={"n": 100, "n_test": 50})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     queue([run], root=folder, device="cpu")["status"].tolist()
+    ['missing']
+    """
     listed = _checked(runs)
     folder = store.runs_root(root)
     rows = []

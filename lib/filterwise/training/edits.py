@@ -24,6 +24,10 @@ edits = Registry("edit", "filterwise.training.edits", "filterwise.prune.*", "fil
 class Given:
     """What an edit may look at: training images, the run's seed, where to compute, and the result that the
     network comes from (None for a new one).
+
+    >>> from filterwise.data import load
+    >>> Given(load("parts", labels=3, n=6), seed=0).device
+    'cpu'
     """
 
     train: ImageSet

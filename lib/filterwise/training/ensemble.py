@@ -73,6 +73,13 @@ def fit_many(
     dropout, whose draws cannot be kept apart, the recipe asks for AdamW or for augmentation that batches
     share, or what `fit` refuses; RunError: the checkpoints are of other trainings, other numerics or
     different epochs: begin anew, in other folders.
+
+    >>> from filterwise import data, models
+    >>> train = data.load("parts", labels=3, n=12)
+    >>> build = lambda seed: models.build("vgg", 3, channels=1, size=16, stages=((2, 1), (2, 1)), seed=seed)
+    >>> histories = fit_many(build, train, None, Recipe(epochs=1, batch=6), (0, 1), "cpu", progress=False)
+    >>> [history.numerics.engine for history in histories]
+    ['stacked-2', 'stacked-2']
     """
     check_count("evaluate_every", evaluate_every, 1)
     check_count("checkpoint_every", checkpoint_every, 1)

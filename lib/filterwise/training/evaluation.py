@@ -31,6 +31,14 @@ class Evaluation:
         with several labels counts for each
     right : bool (n,), which images are answered right; on the CPU
     n : images
+
+    >>> from filterwise.data import ImageSet
+    >>> ds = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 0, 1]), ("a", "b"))
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    >>> _ = net[1].weight.data.zero_(), net[1].bias.data.copy_(torch.tensor([1.0, 0.0]))
+    >>> found = evaluate(net, ds, device="cpu")
+    >>> found.accuracy, found.per_label.tolist(), found.right.tolist()
+    (0.75, [1.0, 0.0], [True, True, True, False])
     """
 
     loss: float
@@ -48,6 +56,11 @@ def logits(
     Returns float32 (N, K) on the device; ``net`` is moved there and otherwise left as it was.
     Raises ParameterError: device or batch are not allowed, or the network does not take such images or
     answers with something else than one tensor.
+
+    >>> from filterwise.data import ImageSet
+    >>> ds = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b"))
+    >>> logits(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), ds, device="cpu").shape
+    torch.Size([4, 2])
     """
     check_count("batch", batch)
     where = pick_device(device)

@@ -22,7 +22,11 @@ _TOGETHER = 2000
 
 
 def epoch_seed(seed: int, epoch: int, purpose: int = 0) -> int:
-    """Seed of one epoch's draws, a function of run seed and epoch alone: any epoch can be begun anew."""
+    """Seed of one epoch's draws, a function of run seed and epoch alone: any epoch can be begun anew.
+
+    >>> epoch_seed(0, epoch=1) == epoch_seed(0, epoch=2)
+    False
+    """
     high, low = np.random.SeedSequence([seed, epoch, purpose]).generate_state(2, np.uint32)
     # 63 bits: the generators of all devices take them
     return int(high) << 31 | int(low) >> 1
@@ -43,6 +47,12 @@ class Feed:
     memory_format : of the batches
     outputs : K, the network's; mixup and cutmix need it
     reuse : give every batch in the same memory, overwritten by the next; for those who keep no batch
+
+    >>> from filterwise.training.recipe import Recipe
+    >>> images, labels = torch.zeros(5, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 0, 1, 0])
+    >>> feed = Feed(images, labels, Recipe(batch=2), seed=0)
+    >>> [len(part) for _, part in feed.epoch(0)]
+    [2, 2, 1]
     """
 
     def __init__(

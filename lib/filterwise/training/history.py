@@ -28,6 +28,12 @@ class History:
         evaluated; ``seconds`` and ``cpu_seconds`` of training alone
     numerics : the form that it was computed in
     diverged : why the training broke off, for a member of `fit_many`; the table then ends before that epoch
+
+    >>> import torch
+    >>> rows = [{"epoch": 1, "test_accuracy": 0.5}, {"epoch": 2, "test_accuracy": 0.4}]
+    >>> history = history_of(rows, Numerics(torch.device("cpu")))
+    >>> history.final["test_accuracy"], history.best["test_accuracy"]
+    (0.4, 0.5)
     """
 
     table: pd.DataFrame

@@ -216,6 +216,10 @@ def _pieces(pieces: object) -> tuple[tuple[int, float], ...]:
     return checked
 
 
+#: The recipes that papers and chapters use, by name; read-only, ``replace`` makes variants.
+#:
+#: >>> RECIPES["group"].replace(epochs=30).epochs
+#: 30
 RECIPES: Mapping[str, Recipe] = MappingProxyType({
     # whole VGG networks: eta 0.01, mu 0.95, alpha 1e-3, x0.6 every 20 of 300 epochs
     "group": Recipe(),
