@@ -18,7 +18,10 @@ def figure() -> BookFigure:
     made, (left, right) = panels(2, columns=2)
     left.errorbar([1, 2, 3], [0.12345, 0.2, 0.3], [0.01, 0.02, 0.03], marker="o", label="one (−1)")
     left.legend()
-    right.imshow(np.arange(9).reshape(3, 3), interpolation="none")
+    image = right.imshow(np.arange(9).reshape(3, 3), interpolation="none")
+    made.colorbar(image, ax=right, ticks=[])
+    right.fill_between([0, 1], [0, 1], alpha=0.3)
+    right.fill_between([], [])  # leaves an empty group
     made.alt = "Two panels."
     return made
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 _UNSEEN = re.compile(
     r"<!--.*?-->|<!DOCTYPE.*?>|<\?xml.*?\?>|<metadata>.*?</metadata>|(?<=[>\n])\s+"
-    r"| id=\"(?:[a-z]+_\d+|matplotlib\.axis_\d+)\"| version=\"1\.1\"",
+    r"| id=\"(?:[A-Za-z]+_\d+|matplotlib\.axis_\d+)\"| version=\"1\.1\"",
     re.DOTALL,
 )
 # The ground of a figure or panel that has none: drawn with neither filling nor line.
@@ -19,7 +19,7 @@ _STYLE = re.compile(r' style="([^"]*)"')
 # Scales are left as they are: glyphs are thousands of units wide before they are scaled.
 _LONG = re.compile(r'scale\([^)]*\)|(?<=[ "(])-?\d+\.\d+(?=[ \n"),])')
 _SET = re.compile(r'<use xlink:href="#([^"]+)" transform="translate\(([-\d.]+)(?:[ ,]+([-\d.]+))?\)"/>')
-_TAG = re.compile(r"<(/?)g( [^>]*)?>")
+_TAG = re.compile(r"<(/?)g( [^>]*?)?(/?)>")
 _PNG = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
 _MOST_COLORS = 256
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -67,6 +67,8 @@ def _without_bare_groups(text: str) -> str:
     for found in _TAG.finditer(text):
         parts.append(text[last : found.start()])
         last = found.end()
+        if found[3]:
+            continue  # an empty group draws nothing
         if found[1]:
             parts.append("</g>" if kept.pop() else "")
         else:
