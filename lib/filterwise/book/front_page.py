@@ -63,8 +63,7 @@ def claimed(ledger_page: str) -> str:
     found = at_largest_scale(judged())
     counts = Counter(finding.verdict for finding in found)
     scales = Counter(finding.profile for finding in found if finding.verdict != "not measured")
-    chapters = [name for name in folders() if name in {finding.claim.chapter for finding in found}]
-    papers = sum(len(chapter_of(name).papers) for name in chapters)
+    chapters = len({finding.claim.chapter for finding in found})
     parts = [
         f"**{counts['holds']} hold**",
         f"**{counts['fails']} fail**",
@@ -82,7 +81,7 @@ def claimed(ledger_page: str) -> str:
     said = ", ".join(parts[:-1]) + " and " + parts[-1]
     extra = f"; {' and '.join(rest)}" if rest else ""
     return (
-        f"Of {len(found)} claims from {papers} papers, measured again here with seeds, spread and controls, "
+        f"Of {len(found)} claims in {chapters} chapters, measured again here with seeds, spread and controls, "
         f"{said}{extra}: each at the largest scale reached so far, which for {small} of "
         f"{sum(scales.values())} is smaller than the paper's own ([claim by claim]({ledger_page}))."
     )

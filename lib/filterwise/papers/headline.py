@@ -47,11 +47,11 @@ def worded(sentence: Sentence, table: pd.DataFrame, chapter: str) -> str:
 def span(values: str) -> str:
     """The least and the greatest mean of several arms, or the one number of one arm.
 
-    >>> span("0.30 ± 0.01; -0.05 ± 0.02; 0.10"), span("0.02 ± 0.01")
-    ('−0.05 to 0.30', '0.02 ± 0.01')
+    >>> span("0.30 ± 0.01; -0.05 ± 0.02; 0.10"), span("0.02 ± 0.01"), span("not measured; not measured")
+    ('−0.05 to 0.30', '0.02 ± 0.01', 'not measured; not measured')
     """
     plain = [part.strip().replace("−", "-") for part in values.split(";")]
-    means = [part.split()[0] for part in plain if part.split()]
+    means = [part.split()[0] for part in plain if part and part[0] in "-0123456789"]  # not "not measured"
     if len(means) < 2:
         return values.replace("-", "−")
     low, *_, high = sorted(means, key=lambda text: float(text.replace(",", "")))
