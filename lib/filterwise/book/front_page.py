@@ -81,7 +81,7 @@ def claimed(ledger_page: str) -> str:
     said = ", ".join(parts[:-1]) + " and " + parts[-1]
     extra = f"; {' and '.join(rest)}" if rest else ""
     return (
-        f"Of {len(found)} claims in {chapters} chapters, measured again here with seeds, spread and controls, "
+        f"Of {len(found)} claims in {chapters} chapters, measured here with seeds, spread and controls, "
         f"{said}{extra}: each at the largest scale reached so far, which for {small} of "
         f"{sum(scales.values())} is smaller than the paper's own ([claim by claim]({ledger_page}))."
     )
