@@ -45,6 +45,7 @@ def test_every_path_is_there_with_the_same_numbers_to_a_hundredth() -> None:
 
 def test_it_is_whole_and_every_name_and_class_that_is_used_is_there() -> None:
     text = lighter(figure().svg())
+    assert re.search(r"<g[^>]*/>", figure().svg())  # an empty group, which must not be taken for an open one
     ET.fromstring(text)
     names = set(re.findall(r' id="([^"]+)"', text))
     assert set(re.findall(r'(?:href="|url\()#([^")]+)', text)) <= names
