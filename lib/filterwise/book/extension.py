@@ -72,6 +72,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", _change_body)
     app.connect("build-finished", _copy_mathjax)
     app.connect("build-finished", _finish_pages)
+    app.connect("builder-inited", _make_static_folder)
     app.connect("source-read", fill_in)
     app.connect("env-updated", _number_chapters)
     app.connect("doctree-read", _note_anchors)
@@ -117,6 +118,12 @@ def _configure(app: Sphinx, config: Config) -> None:
         config.html_favicon = "book/_static/favicon.svg"
         images = {"image_light": "book/_static/logo.svg", "image_dark": "book/_static/logo-dark.svg"}
         config.html_theme_options["logo"] = {**config.html_theme_options.get("logo", {}), **images}
+
+
+def _make_static_folder(app: Sphinx) -> None:
+    """The theme copies the logo even when a build has failed; without the folder it would become a file."""
+    if app.builder.format == "html":
+        (Path(app.outdir) / "_static").mkdir(parents=True, exist_ok=True)
 
 
 def _copy_mathjax(app: Sphinx, exception: Exception | None) -> None:
