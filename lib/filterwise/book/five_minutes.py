@@ -8,6 +8,7 @@ from html import escape
 from filterwise.book.front_page import at_largest_scale, claimed, judged, raw
 from filterwise.claims.ledger_grid import SCALES, anchor
 from filterwise.claims.ledger_table import shown, table_of
+from filterwise.claims.registered import quantity_of
 from filterwise.claims.verdict import Finding
 from filterwise.figures.captions import marked_up
 from filterwise.figures.tables import counted
@@ -32,6 +33,7 @@ def held(ledger_page: str, up: str) -> str:
         own = [finding for finding in judged() if finding.claim.chapter == name]
         table = table_of(own)
         said = " ".join(filter(None, (worded(each, table, name) for each in about.found)))
+        said = said.replace("this page", "the chapter's page")
         papers = " and ".join(about.papers.values())
         parts += [
             f"## {about.title}",
@@ -62,8 +64,10 @@ def _line(finding: Finding, ledger_page: str) -> str:
     """One claim: its words, its number, scale and seeds, and the way to the card that says why."""
     numbers = "; ".join(shown(each, len(finding.headline) > 1) for each in finding.headline[:2])
     seeds = counted(min((each.n for each in finding.headline or finding.parts), default=0), "seed")
+    says = quantity_of(finding.claim.quantity).says.rstrip(".")
+    what = f"{says[:1].lower()}{says[1:]}: {numbers}".replace(" -", " −") if numbers else "by several rules"
     return (
-        f"{escape(finding.claim.plain)}: {escape(numbers or 'by a rule of several parts')} "
+        f"<strong>{escape(finding.claim.plain)}</strong>: {escape(what)} "
         f"(“{SCALES[finding.profile]}”, {seeds}; "
         f'<a href="{ledger_page}#{escape(anchor(finding))}">why</a>)'
     )

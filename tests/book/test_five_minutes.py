@@ -1,0 +1,49 @@
+"""The page of five minutes names every claim once, under its verdict, and leads to the card that says why."""
+
+import re
+from html import unescape
+
+import pytest
+
+from filterwise.book import five_minutes
+from filterwise.book.front_page import at_largest_scale, judged
+from filterwise.claims import ledger_page
+from filterwise.papers.chapter import chapter_of, folders
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return five_minutes.held("ledger", "../")
+
+
+def test_every_claim_stands_under_its_verdict_of_the_largest_scale(page):
+    for name in folders():
+        begin = page.index(f"## {chapter_of(name).title}")
+        part = unescape(page[begin:].split("\n## ")[0])
+        places = {
+            title: part.find(f"<strong>{title}")
+            for title in ("Held", "Did not hold", "Undecided:", "Reported")
+        }
+        for finding in at_largest_scale(each for each in judged() if each.claim.chapter == name):
+            at = part.index(finding.claim.plain)
+            if finding.verdict == "holds":
+                assert places["Held"] < at
+                assert at < places["Did not hold"] or places["Did not hold"] < 0
+            elif finding.verdict == "fails":
+                assert -1 < places["Did not hold"] < at
+            elif finding.verdict == "undecided":
+                assert -1 < places["Undecided:"] < at
+
+
+def test_every_number_leads_to_its_card(page):
+    links = re.findall(r'href="ledger\.html#([^"]+)"', page)
+    decided = [each for each in at_largest_scale(judged()) if each.verdict in ("holds", "fails")]
+    assert len(links) == len(set(links)) == len(decided)
+    cards = ledger_page()
+    for link in links:
+        assert f'id="{link}"' in cards
+
+
+def test_no_sentence_speaks_of_the_page_that_it_was_written_for(page):
+    assert "this page" not in page
+    assert "nan" not in re.findall(r"\w+", page)
