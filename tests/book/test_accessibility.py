@@ -90,6 +90,9 @@ def test_repairs_name_what_is_seen_and_change_nothing_twice() -> None:
     assert "<td></td>" in mended
     assert 'aria-label="table 1"' in mended
     assert clear_body(mended) == mended
+    signature = '<dl>\n<dd><em class="sig-param">x</em>, </dd>\n<dd><em class="sig-param">y</em></dd>\n</dl>'
+    assert clear_body(signature).count("<span>") == 2
+    assert "<dd>" not in clear_body(signature)
     page = '<div id="pst-primary-sidebar" class="bd-sidebar"><i class="fa-solid fa-bars"></i></div>'
     assert clear_page(clear_page(page)) == clear_page(page)
     assert 'role="complementary"' in clear_page(page)

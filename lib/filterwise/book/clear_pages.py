@@ -18,10 +18,13 @@ _BODY: tuple[tuple[str, str], ...] = (
     (r'<div role="list" class="citation-list">', '<div class="citation-list">'),
     (r' role="doc-biblioentry"', ""),
 )
+# Parameters of a function, a line each: definitions of nothing, within the term that they belong to.
+_PARAMETERS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*?</dd>\n)+)</dl>', re.DOTALL)
 _PAGE: tuple[tuple[str, str], ...] = (
     # Icons stand beside words or in buttons that have a name.
     (r'<i class="([^"]*\bfa-[^"]*)"(?! aria-hidden)', r'<i class="\1" aria-hidden="true"'),
     (r'(<button class="btn search-button-field[^>]*?) aria-label="Search"', r"\1"),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Show the pages below">'),
     # Logo and search are in a landmark, as the lists of pages beside them.
     (
         r'<div id="pst-primary-sidebar"(?! role)',
@@ -38,6 +41,10 @@ def clear_body(body: str) -> str:
     """
     for pattern, instead in _BODY:
         body = re.sub(pattern, instead, body)
+    body = _PARAMETERS.sub(
+        lambda found: re.sub(r"<(/?)dd>", r"<\1span>", f'<span class="fw-parameters">\n{found[1]}</span>'),
+        body,
+    )
     return re.sub(r'aria-label="table"', _counter(), body)
 
 

@@ -101,7 +101,7 @@ window.filterwisePaint = window.filterwisePaint || (function () {
         const chip = document.createElement("button");
         chip.type = "button";
         chip.textContent = kind + "2";
-        chip.setAttribute("aria-label", (kind === "MP" ? "max" : "average") + " pool, step " + (place + 1) +
+        chip.setAttribute("aria-label", kind + "2, " + (kind === "MP" ? "max" : "average") + " pool, step " + (place + 1) +
           " of " + kinds.length + "; Enter changes it, arrows move it");
         let dragged = false;
         chip.addEventListener("click", () => {
