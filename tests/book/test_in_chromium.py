@@ -64,7 +64,8 @@ def test_no_request_leaves_the_page_or_fails_and_the_console_is_silent(
 def test_pictures_are_seen_and_formulas_are_set(chromium: Any, book: Built, name: str) -> None:
     visit(chromium, book, name)
     pictures = chromium.execute_script(
-        "return [...document.images].map((i) =>"
+        "const seen = (i) => !i.matches('html[data-theme=light] .only-dark');"
+        "return [...document.images].filter(seen).map((i) =>"
         " [i.src, i.complete, i.naturalWidth, i.getBoundingClientRect().width])"
     )
     assert [
