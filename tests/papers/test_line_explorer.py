@@ -57,6 +57,7 @@ def test_a_line_is_what_was_measured_and_the_widest_sets_the_pace(table, lines):
     assert other.widest == 48
     assert content(line_explorer.explore_lines({"a": other}, [0.1]).html())["lines"][0]["heldOut"][0][0] == 48
     assert line_explorer.lines_of(table, {"LeNet": line.fit}, {}) == {}
+    assert line_explorer.lines_of(pd.DataFrame(), {}, {"LeNet": cost}) == {}
 
 
 def test_the_summary_is_the_line_solved(lines):

@@ -66,8 +66,10 @@ def lines_of(
     Parameters
     ----------
     table : one row a run; columns ``curve``, ``d1``, ``error``, ``held_out``, ``macs``, and ``seconds`` (of
-        the training) where they are known.
+        the training) where they are known; without rows there are no lines.
     """
+    if table.empty:
+        return {}
     need(table, "curve", "d1", "error", "held_out", "macs")
     lines = {}
     for curve, runs in table.groupby("curve", sort=False):
