@@ -169,6 +169,13 @@ def test_a_row_whose_arrays_are_not_those_that_were_written_is_named_and_not_use
     assert sorted(names(table)) == ["run 0", "run 1", "run 2"]
 
 
+def test_of_an_edited_row_no_file_is_looked_for(tmp_path: Path) -> None:
+    table = write_record("4-sfp", "quick", row(1), {"right": np.arange(50)}, tmp_path)
+    table.write_bytes(table.read_bytes().replace(spec_key(1).encode(), b"\0" * 32))
+    with pytest.warns(row_digests.EditedRow, match="changed after being written, and not used: row 1"):
+        assert names(table) == []
+
+
 def test_a_table_that_is_gone_is_named_where_its_arrays_are_left(tmp_path: Path) -> None:
     table = write_record("4-sfp", "quick", row(1), {"right": np.arange(50)}, tmp_path)
     table.unlink()

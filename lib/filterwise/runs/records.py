@@ -105,11 +105,12 @@ def _checked(path: Path) -> pd.DataFrame:
         how = "filterwise.runs.row_digests.seal() gives them one"
         warnings.warn(f"{path}: rows without a digest: {old}; {how}", stacklevel=4)
     given = table[row_digests.ARRAYS].fillna("") if row_digests.ARRAYS in table else [""] * len(table)
+    # of an edited row not even the name of its file is to be trusted
     other = [
-        bool(digest) and row_digests.file_digest(arrays_beside(path, key)) != digest
-        for key, digest in zip(table["spec_key"], given, strict=True)
+        bool(fits and digest) and row_digests.file_digest(arrays_beside(path, key)) != digest
+        for fits, key, digest in zip(found, table["spec_key"], given, strict=True)
     ]
-    if places := [place for place, is_other in enumerate(other) if is_other and found[place] is not False]:
+    if places := [place for place, is_other in enumerate(other) if is_other]:
         words = f"{path}: not used, as their arrays were changed or are gone: {_named(table, places)}"
         warnings.warn(words, row_digests.EditedRow, stacklevel=4)
     whole = [fits is not False and not is_other for fits, is_other in zip(found, other, strict=True)]
