@@ -93,8 +93,12 @@ def sealed(text: str, texts: Collection[str] = (), last: int | None = None) -> s
     place = head.index(COLUMN)
     for line in lines if last is None else lines[-last:]:
         line[place] = line[place] or row_digest(dict(zip(head, line, strict=True)), texts)
+    return _csv_text([head, *lines])
+
+
+def _csv_text(lines: list[list[str]]) -> str:
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
+    csv.writer(out, lineterminator="\n").writerows(lines)
     return out.getvalue()
 
 
@@ -119,9 +123,7 @@ def with_arrays(text: str, digests: Callable[[str], str], texts: Collection[str]
             line[head.index(ARRAYS)] = found
             if COLUMN in head:
                 line[head.index(COLUMN)] = ""
-    out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="\n").writerows([head, *lines])
-    return out.getvalue()
+    return _csv_text([head, *lines])
 
 
 def seal(root: str | os.PathLike[str] | None = None) -> list[str]:
