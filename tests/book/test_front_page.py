@@ -155,6 +155,14 @@ def test_the_figure_steps_by_key_and_shows_what_the_library_counted(front: Any) 
         "return [...document.querySelectorAll('.fw-played .fw-name')].map((one) => one.textContent)"
     )
     assert names == list(LABELS)
+    matrix = front.find_element(By.CSS_SELECTOR, ".fw-played .fw-matrix")
+    matrix.send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_UP, Keys.ARROW_UP)
+    value = layers[-1]["levels"][1] / 100  # the first key enters, the map ends at its edge
+    told = f"Pictures of “{LABELS[0]}” raise “{LABELS[1]}” to {value:.2f} of the filter's largest"
+    assert front.execute_script(SEEN, "cell").startswith(told)
+    slider.send_keys(Keys.ARROW_LEFT)  # what is read stays that of the layer shown
+    value = layers[-2]["levels"][1] / 100
+    assert f"to {value:.2f} of" in front.execute_script(SEEN, "cell")
 
 
 @pytest.mark.browser

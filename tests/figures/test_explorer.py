@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from filterwise.data.imageset import ImageSet
+from filterwise.errors import ParameterError
 from filterwise.figures import explore, explorer
-from filterwise.figures.explorer import levels
+from filterwise.figures.explorer import FIRES_ON_NONE, levels
 from filterwise.figures.twin import Twin, kernel_answers
-from filterwise.measure import clip, clusters, noise, permutation
+from filterwise.measure import StrongestImages, clip, clusters, noise, permutation
 
 NAMES = ["plane", "car", "bird", "</script>", "deer", "dog"]
 
@@ -62,8 +64,49 @@ def test_the_page_holds_every_matrix_when_there_is_room_and_spaced_ones_when_not
     )
 
 
+def strongest(filters: int = 30, count: int = 3) -> StrongestImages:
+    """Pictures of noise; filter f fires on f, f + 1, ..., the last filter on none."""
+    generator = torch.Generator().manual_seed(9)
+    images = torch.randint(0, 256, (40, 3, 6, 4), generator=generator, dtype=torch.uint8)
+    ds = ImageSet(images, torch.arange(40) % 6, tuple(NAMES))
+    places = torch.arange(filters)[:, None] + torch.arange(count)
+    means = torch.ones(filters, count)
+    means[-1] = 0
+    layers = ("features.1", "features.3")
+    return StrongestImages(ds, dict.fromkeys(layers, places), dict.fromkeys(layers, means))
+
+
+def test_the_page_starts_where_it_is_told_and_keeps_that_filter() -> None:
+    fields = {"features.1": matrices(30), "features.3": matrices(30, seed=1)}
+    told = content(explore(fields, NAMES, most_bytes=2 * 36 * 4, start=("features.3", 7)).html())
+    assert [layer["filters"] for layer in told["layers"]] == [[0, 10, 19, 29], [0, 7, 10, 19, 29]]
+    assert told["start"] == {"layer": 1, "filter": 1}
+    assert content(explore(fields, NAMES).html())["start"] == {"layer": 0, "filter": 0}
+    with pytest.raises(ParameterError, match=r"features\.3"):
+        explore(fields, NAMES, start=("features.2", 0))
+    with pytest.raises(ParameterError, match=r"filter 30 of 'features\.3' is not among its 30"):
+        explore(fields, NAMES, start=("features.3", 30))
+
+
+def test_the_page_holds_each_picture_once_and_room_is_made_for_it() -> None:
+    fields, found = {"features.1": matrices(), "features.3": matrices(seed=1)}, strongest()
+    told = content(explore(fields, NAMES, strongest=found).html())
+    pictures = told["pictures"]
+    data = np.frombuffer(unpacked(pictures["data"]), dtype=np.uint8).reshape(-1, *pictures["shape"])
+    assert len(data) == len(pictures["labels"]) == 31
+    for layer in told["layers"]:
+        assert layer["fires"][-1] == []
+        for number, fires in zip(layer["filters"][:-1], layer["fires"][:-1], strict=True):
+            np.testing.assert_array_equal(data[fires], found.ds.images[number : number + 3])
+            assert [pictures["labels"][one] for one in fires] == [NAMES[(number + at) % 6] for at in range(3)]
+    few = content(explore(fields, NAMES, most_bytes=2 * 4 * (36 + 3 * 72), strongest=found).html())
+    assert [layer["filters"] for layer in few["layers"]] == [[0, 10, 19, 29]] * 2
+    with pytest.raises(ParameterError, match=r"no pictures for the 30 filters of 'features\.2'"):
+        explore({"features.2": matrices()}, NAMES, strongest=found)
+
+
 def test_the_twin_asks_for_nothing_outside_itself() -> None:
-    html = explore({"features.1": matrices()}, NAMES).html()
+    html = explore({"features.1": matrices()}, NAMES, strongest=strongest()).html()
     assert not re.search(r"https?://|//cdn|@import|\bsrc=|\bfetch\(|XMLHttpRequest", html)
     assert html.count("</script>") == 1  # a label's name does not end the script
 
@@ -102,10 +145,23 @@ def test_live_widgets_draw_the_filter_that_the_sliders_name() -> None:
     assert chosen.max == 8
 
 
+def test_live_widgets_show_the_pictures_of_the_filter_and_say_where_there_is_none() -> None:
+    twin = explore({"features.1": matrices()}, NAMES, start=("features.1", 27), strongest=strongest())
+    _, chosen, _, _, fires = twin.live().children
+    assert chosen.value == 27
+    first = fires.value
+    chosen.value = 28
+    assert "<svg" in first
+    assert fires.value not in (first, FIRES_ON_NONE)
+    chosen.value = 29
+    assert fires.value == FIRES_ON_NONE
+
+
 @pytest.fixture(scope="module")
 def page(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     path: Path = tmp_path_factory.mktemp("explorer") / "page.html"
-    html = explore({"features.1": matrices(), "features.3": matrices(seed=1)}, NAMES).html()
+    fields = {"features.1": matrices(), "features.3": matrices(seed=1)}
+    html = explore(fields, NAMES, strongest=strongest()).html()
     path.write_text(
         f"<!doctype html><html><meta charset='utf-8'><body>{html}</body></html>", encoding="utf-8"
     )
@@ -195,6 +251,62 @@ def test_arrow_keys_move_a_slider_and_every_control_has_a_name(page: Any) -> Non
     assert slider.get_attribute("aria-valuetext") == "0.41"
     unnamed = "return [...document.querySelectorAll('input')].filter((e) => !e.labels.length).length"
     assert page.execute_script(unnamed) == 0
+
+
+READ = "return document.querySelector('[data-fw=cell]').textContent"
+
+
+@pytest.mark.browser
+def test_an_entry_is_read_by_pointer_and_by_keys_alike(page: Any) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    value_of(page, "layer", 0)
+    value_of(page, "filter", 5)
+    value_of(page, "threshold", 30)
+    M = matrices()[5]
+    if not page.execute_script("return document.querySelector('[data-fw=reorder]').checked"):
+        page.execute_script("document.querySelector('[data-fw=reorder]').click()")
+    shown = permutation(clusters(clip(M, 0.3)), 6)
+    canvas = page.find_element(By.CSS_SELECTOR, "canvas[data-fw=canvas]")
+    canvas.send_keys(Keys.ARROW_UP, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    row, column = shown[1], shown[2]
+    value = levels(M[None])[0][row, column] / 100
+    said = page.execute_script(READ)
+    assert said.startswith(
+        f"input {NAMES[row]}, output {NAMES[column]}: {f'{value:.2f}' if value else 'none'} of"
+    )
+    outlined = page.execute_script("return document.querySelector('canvas').toDataURL()")
+    canvas.send_keys(Keys.ARROW_UP)
+    assert page.execute_script("return document.querySelector('canvas').toDataURL()") != outlined
+    size = canvas.size["width"]
+    away = ActionChains(page).move_to_element_with_offset(canvas, size // 2 - 6, size // 2 - 6)
+    away.perform()
+    last = page.execute_script(READ)
+    assert last.startswith(f"input {NAMES[shown[5]]}, output {NAMES[shown[5]]}: ")
+    canvas.send_keys(Keys.ARROW_LEFT)
+    assert page.execute_script(READ).startswith(f"input {NAMES[shown[5]]}, output {NAMES[shown[4]]}: ")
+
+
+@pytest.mark.browser
+def test_the_page_paints_the_pictures_that_the_filter_fires_on(page: Any) -> None:
+    value_of(page, "layer", 1)
+    value_of(page, "filter", 4)
+    shown = page.execute_script(
+        "return [...document.querySelectorAll('[data-fw=pictures] figure')].map((one) => {"
+        "const canvas = one.querySelector('canvas');"
+        "const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
+        "return [one.textContent, canvas.width, canvas.height, [...pixels]]; })"
+    )
+    ds = strongest().ds
+    for at, (name, width, height, pixels) in zip((4, 5, 6), shown, strict=True):
+        assert (name, width, height) == (NAMES[at % 6], 4, 6)
+        painted = np.array(pixels, dtype=np.uint8).reshape(6, 4, 4)[..., :3]
+        np.testing.assert_array_equal(painted, ds.images[at].permute(1, 2, 0))
+    value_of(page, "filter", 29)
+    told = page.execute_script("return document.querySelector('[data-fw=fires]').textContent.trim()")
+    assert told == FIRES_ON_NONE
 
 
 @pytest.mark.browser

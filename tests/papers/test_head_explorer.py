@@ -302,6 +302,25 @@ def test_keys_move_the_sliders_and_every_control_has_a_name(opened):
 
 
 @pytest.mark.browser
+def test_keys_read_an_entry_on_both_sides(opened, view):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    page, control = opened
+    for name, value in (("encoder", 0), ("head", 3), ("threshold", 30), ("how", "clusters first")):
+        control(name, value)
+    canvas = page.find_element(By.CSS_SELECTOR, "canvas[data-fw=random]")
+    canvas.send_keys(Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+    M = {side: view.fields(1, 3, side) for side in SIDES}
+    order = permutation(clusters(clip(M["random"], 0.3)), K)
+    i, j = order[2], order[1]
+    own, random = (float(M[side][i, j] / M[side].max()) for side in SIDES)
+    said = page.execute_script("return document.querySelector('[data-fw=cell]').textContent")
+    assert said.startswith(f"Input {NAMES[i]}, output {NAMES[j]}: head {own:.2f} of the largest, ")
+    assert f"; random group {random:.2f} of the largest, " in said
+
+
+@pytest.mark.browser
 def test_a_dark_page_has_its_own_colours(opened):
     page, _ = opened
     page.execute_script("document.documentElement.dataset.theme = 'dark'")

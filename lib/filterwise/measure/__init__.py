@@ -50,6 +50,7 @@ __getattr__, __dir__, __all__ = attach(
         "network_routes": ["RouteMaps", "gradient_sparsity", "route_maps"],
         "route_counting": ["REFERENCE_ORDERS", "Routes", "order_gap", "route_table", "routes", "spread"],
         "study_layers": ["SfpStudy", "study", "untrained"],
+        "strongest": ["StrongestImages", "strongest_images"],
         "subsets": ["error_against_labels", "maximal_errors"],
         "token_heads": [
             "TOKEN_RECIPE",

@@ -4,9 +4,10 @@
 window.filterwiseExplorer = window.filterwiseExplorer || (function () {
   "use strict";
 
-  const { decode } = window.filterwisePixels;
+  const { decode, paintImage } = window.filterwisePixels;
   const { inflate } = window.filterwiseInflate;
-  const { clusters, permutation, classify, colors, keepDrawn, draw: drawMatrix } = window.filterwiseMatrices;
+  const { clusters, permutation, classify, colors, keepDrawn, readable, draw: drawMatrix } =
+    window.filterwiseMatrices;
 
   const KINDS = ["", "in a cluster", "internal noise", "external noise"];
 
@@ -26,6 +27,7 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
       // What stays below the threshold is shown as a shade of ink, so that a slider move surprises no one.
       look: (at) => [palette[kinds[at]], kinds[at] ? 1 : 0.05 + 0.3 * bytes[at] / 100],
       boxed: reorder ? found : [],
+      cursor: state.cursor,
     });
   }
 
@@ -42,8 +44,13 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
     const layers = content.layers.map((layer) => ({ ...layer, bytes: inflate(decode(layer.data)) }));
     const state = { labels, names: content.labels };
     const layer = part("layer"), filter = part("filter"), threshold = part("threshold"), reorder = part("reorder");
+    const pictures = content.pictures && { ...content.pictures, bytes: inflate(decode(content.pictures.data)) };
     layer.max = layers.length - 1;
+    layer.value = content.start.layer;
+    filter.max = layers[content.start.layer].filters.length - 1;
+    filter.value = content.start.filter;
     threshold.value = content.threshold;
+    part("fires").hidden = !pictures;
 
     function update() {
       const chosen = layers[Number(layer.value)];
@@ -60,7 +67,24 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
       filter.setAttribute("aria-valuetext", "filter " + chosen.filters[at]);
       threshold.setAttribute("aria-valuetext", part("threshold-value").textContent);
       report();
-      draw(part("canvas"), state);
+      if (pictures) showPictures(chosen.fires[at]);
+      if (state.cursor) read(...state.cursor);
+      else draw(part("canvas"), state);
+    }
+
+    function showPictures(numbers) {
+      const [channels, height, width] = pictures.shape, size = channels * height * width;
+      part("fires-on").textContent = numbers.length ? "It fires most on these pictures:" :
+        "It fires on none of the pictures.";
+      part("pictures").replaceChildren(...numbers.map((number) => {
+        const figure = document.createElement("figure"), canvas = document.createElement("canvas");
+        const name = document.createElement("figcaption");
+        paintImage(canvas, pictures.bytes.subarray(number * size, (number + 1) * size), channels, width);
+        canvas.setAttribute("aria-hidden", "true");
+        name.textContent = pictures.labels[number];
+        figure.append(canvas, name);
+        return figure;
+      }));
     }
 
     function report() {
@@ -81,12 +105,10 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
       }));
     }
 
-    function point(event) {
-      const { room, cell, shown } = state.geometry;
-      const box = part("canvas").getBoundingClientRect();
-      const column = Math.floor((event.clientX - box.left - room) / cell);
-      const row = Math.floor((event.clientY - box.top - room) / cell);
-      if (row < 0 || column < 0 || row >= labels || column >= labels) return;
+    function read(row, column) {
+      state.cursor = [row, column];
+      draw(part("canvas"), state);
+      const { shown } = state.geometry;
       const at = shown[row] * labels + shown[column];
       part("cell").textContent = "input " + state.names[shown[row]] + ", output " + state.names[shown[column]] +
         ": " + (state.bytes[at] ? (state.bytes[at] / 100).toFixed(2) : "none") + " of the maximum, " +
@@ -94,7 +116,7 @@ window.filterwiseExplorer = window.filterwiseExplorer || (function () {
     }
 
     [layer, filter, threshold, reorder].forEach((control) => control.addEventListener("input", update));
-    part("canvas").addEventListener("pointermove", point);
+    readable(part("canvas"), labels, () => state.geometry, read);
     keepDrawn([part("canvas")], () => draw(part("canvas"), state));
     update();
   }

@@ -64,8 +64,9 @@ window.filterwiseMatrices = window.filterwiseMatrices || (function () {
   }
 
   // Labels in the order `shown`; `look(at)` gives colour and opacity of the entry at = row * labels + column of
-  // the matrix; clusters, where given, are boxed from the first label shown on. Returns where the entries lie.
-  function draw(canvas, { names, shown, look, boxed }) {
+  // the matrix; clusters, where given, are boxed from the first label shown on; the entry at the place `cursor`,
+  // [row, column], is outlined. Returns where the entries lie.
+  function draw(canvas, { names, shown, look, boxed, cursor }) {
     const labels = names.length;
     const side = canvas.clientWidth || 400;
     const ratio = window.devicePixelRatio || 1;
@@ -95,6 +96,10 @@ window.filterwiseMatrices = window.filterwiseMatrices || (function () {
       const at = room + start * cell - 0.5;
       context.strokeRect(at, at, members.length * cell, members.length * cell);
       start += members.length;
+    }
+    if (cursor) {
+      context.lineWidth = 2;
+      context.strokeRect(room + cursor[1] * cell - 1.5, room + cursor[0] * cell - 1.5, cell + 2, cell + 2);
     }
     axis(context, { names, shown, size, room, cell, side, ink });
     return { room, cell, shown };
@@ -143,5 +148,35 @@ window.filterwiseMatrices = window.filterwiseMatrices || (function () {
     themes.observe(document.body, watched);
   }
 
-  return { clusters, permutation, classify, draw, colors, keepDrawn };
+  // The entry under the pointer, and the one that the arrow keys move to, row by row and column by column as
+  // drawn. `geometry()` is what `draw` returned; `say(row, column)` reads the entry of these places.
+  function readable(canvas, labels, geometry, say) {
+    let [row, column] = [0, 0];
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "application");
+    canvas.setAttribute("aria-roledescription", "matrix to read");
+
+    function at(place) {
+      return Math.min(labels - 1, Math.max(0, place));
+    }
+
+    canvas.addEventListener("pointermove", (event) => {
+      const { room, cell } = geometry(), box = canvas.getBoundingClientRect();
+      const across = Math.floor((event.clientX - box.left - room) / cell);
+      const down = Math.floor((event.clientY - box.top - room) / cell);
+      if (at(across) !== across || at(down) !== down) return;
+      [row, column] = [down, across];
+      say(row, column);
+    });
+    canvas.addEventListener("keydown", (event) => {
+      const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      [row, column] = [at(row + step[0]), at(column + step[1])];
+      say(row, column);
+    });
+    canvas.addEventListener("focus", () => say(row, column));
+  }
+
+  return { clusters, permutation, classify, draw, colors, keepDrawn, readable };
 })();

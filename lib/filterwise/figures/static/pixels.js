@@ -6,13 +6,13 @@ window.filterwisePixels = window.filterwisePixels || (function () {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   }
 
-  // Bytes (channels, side, side) as one pixel a place; one channel is grey.
-  function paintImage(canvas, bytes, channels) {
+  // Bytes (channels, height, width) as one pixel a place, square if no width is given; one channel is grey.
+  function paintImage(canvas, bytes, channels, width) {
     const places = bytes.length / channels;
-    const side = Math.round(Math.sqrt(places));
-    canvas.width = canvas.height = side;
+    canvas.width = width || Math.round(Math.sqrt(places));
+    canvas.height = places / canvas.width;
     const context = canvas.getContext("2d");
-    const image = context.createImageData(side, side);
+    const image = context.createImageData(canvas.width, canvas.height);
     for (let at = 0; at < places; at++) {
       const value = (c) => bytes[(channels === 1 ? 0 : c) * places + at];
       image.data.set([value(0), value(1), value(2), 255], 4 * at);

@@ -26,8 +26,9 @@ QUANTITIES = ("N_c", "C_s", "n", "SNR_block")
 #: What the untrained control is compared in.
 COMPARED = ("probe_accuracy", "N_c", "n", "SNR_block")
 ONE_FILTER = (
-    "*One filter's answers.* Blocks on the diagonal are its clusters, the labels it raises together; all "
-    "other ones are noise."
+    "*One filter's answers, and the pictures it fires on.* Blocks on the diagonal are its clusters, the "
+    "labels it raises together; all other ones are noise. Try: go from the last layer to the first and watch "
+    "the blocks drown; point at an entry, or go there by the arrow keys, to read it."
 )
 READ_BY_EYE = "*Three filters of ten labels:* a column is an output, its ones the labels that raise it."
 READINGS = {

@@ -3,6 +3,7 @@ window.filterwisePlayed = window.filterwisePlayed || (function () {
   "use strict";
 
   const PAUSE = 1800; // milliseconds a layer
+  const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
   const KINDS = ["below the threshold", "in a cluster", "noise"];
 
   function element(kind, name, text) {
@@ -80,6 +81,7 @@ window.filterwisePlayed = window.filterwisePlayed || (function () {
         (sets.join("; ") || "no label") + ".");
       at.setAttribute("aria-valuetext", said);
       part("said").textContent = said;
+      read(squares.find((square) => square.classList.contains("fw-at")));
     }
 
     function stop() {
@@ -103,8 +105,7 @@ window.filterwisePlayed = window.filterwisePlayed || (function () {
       root.dataset.fwPlaying = "yes";
     }
 
-    function read(event) {
-      const square = event.target.closest(".fw-square");
+    function read(square) {
       squares.forEach((other) => other.classList.toggle("fw-at", other === square));
       if (!square) return;
       const which = Number(square.dataset.at), layer = layers[Number(at.value)];
@@ -113,10 +114,22 @@ window.filterwisePlayed = window.filterwisePlayed || (function () {
         " of the filter's largest: " + KINDS[layer.kinds[which]] + " (threshold " + threshold + ").";
     }
 
+    function move(event) {
+      const side = labels.length, from = squares.findIndex((square) => square.classList.contains("fw-at"));
+      const [down, across] = STEPS[event.key] || [];
+      if (down === undefined) return;
+      event.preventDefault();
+      const inside = (place) => Math.min(side - 1, Math.max(0, place));
+      const row = from < 0 ? 0 : inside(Math.floor(from / side) + down);
+      read(squares[row * side + (from < 0 ? 0 : inside(from % side + across))]);
+    }
+
     play.addEventListener("click", () => (timer ? stop() : begin()));
     at.addEventListener("input", () => { if (timer) stop(); show(); stop(); });
-    matrix.addEventListener("pointermove", read);
-    matrix.addEventListener("pointerdown", read);
+    ["pointermove", "pointerdown"].forEach((kind) => {
+      matrix.addEventListener(kind, (event) => read(event.target.closest(".fw-square")));
+    });
+    matrix.addEventListener("keydown", move);
     show();
     stop();
     // It plays once by itself when it is seen, unless the reader has asked for less motion.

@@ -7,9 +7,10 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
   "use strict";
 
   const { decode } = window.filterwisePixels;
-  const { clusters, permutation, classify, draw, colors, keepDrawn } = window.filterwiseMatrices;
+  const { clusters, permutation, classify, draw, colors, keepDrawn, readable } = window.filterwiseMatrices;
   const SIDES = ["own", "random"];
   const MOST_NAMED = 6;
+  const KINDS = ["below the threshold", "in a cluster", "internal noise", "external noise"];
 
   const integers = (text) => new Int16Array(decode(text).buffer);
 
@@ -54,7 +55,7 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
       (inside.length ? named : "no label") + ".";
   }
 
-  function paint(canvas, view, how, { M, size, found, order, kinds }) {
+  function paint(canvas, view, how, { M, size, found, order, kinds, cursor }) {
     const [ink, signal, inner, outer, more, less] = colors(canvas, "--fw-signal", "--fw-inner", "--fw-outer",
       "--fw-more", "--fw-less");
     const palette = [ink, signal, inner, outer];
@@ -63,11 +64,12 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
       kind: (at) => [palette[kinds[at]], kinds[at] ? 1 : 0.1],
     };
     const first = how === "clusters first";
-    draw(canvas, {
+    return draw(canvas, {
       names: view.names,
       shown: first ? order : view.names.map((_, label) => label),
       look: how === "fields" ? looks.strength : looks.kind,
       boxed: first ? found : [],
+      cursor,
     });
   }
 
@@ -89,10 +91,23 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
     threshold.value = view.threshold;
     view.ways.forEach((way) => how.append(new Option(way, way)));
     how.value = view.ways[view.ways.length - 1];
-    let seen = {};
+    const seen = {}, drawn = {}, labels = view.names.length;
 
     function redraw() {
-      SIDES.forEach((side) => paint(part(side), view, how.value, seen[side]));
+      SIDES.forEach((side) => { drawn[side] = paint(part(side), view, how.value, seen[side]); });
+    }
+
+    // The entry at a place of one side, by its labels, beside the same labels' entry of the other side.
+    function read(side, row, column) {
+      const { shown } = drawn[side], at = shown[row] * labels + shown[column];
+      const value = ({ M, size, kinds }) => (M[at] / size).toFixed(2) + " of the largest, " + KINDS[kinds[at]];
+      part("cell").textContent = "Input " + view.names[shown[row]] + ", output " + view.names[shown[column]] + ": " +
+        "head " + value(seen.own) + "; random group " + value(seen.random) + ".";
+      SIDES.forEach((one) => {
+        const place = (label) => drawn[one].shown.indexOf(label);
+        const outlined = [place(shown[row]), place(shown[column])];
+        drawn[one] = paint(part(one), view, how.value, { ...seen[one], cursor: outlined });
+      });
     }
 
     function update() {
@@ -108,6 +123,7 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
         part(side + "-says").textContent = text;
         part(side).setAttribute("aria-label", "Label matrix, " + how.value + ". " + text);
       }
+      part("cell").textContent = "Point at an entry, or go there by the arrow keys, to read it on both sides.";
       part("kinds").hidden = how.value === "fields";
       part("strengths").hidden = how.value !== "fields";
       redraw();
@@ -115,6 +131,9 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
 
     [encoder, head, threshold, how].forEach((control) => control.addEventListener("input", update));
     update();
+    SIDES.forEach((side) => {
+      readable(part(side), labels, () => drawn[side], (row, column) => read(side, row, column));
+    });
     keepDrawn(SIDES.map(part), redraw);
   }
 
