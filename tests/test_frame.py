@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -130,6 +131,19 @@ def test_modules_are_named_by_what_is_inside() -> None:
             name(path) for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == path.stem
         ]
     assert called == []
+
+
+def test_no_public_name_of_a_package_is_that_of_one_of_its_modules() -> None:
+    """After an import of the module, the package's attribute would be the module and no more the name."""
+    packages = [path for path in MODULES if path.stem == "__init__"]
+    hidden = []
+    for path in packages:
+        dotted = ".".join(path.parent.relative_to(LIBRARY.parent).parts)
+        public = getattr(importlib.import_module(dotted), "__all__", ())
+        modules = {other.stem for other in path.parent.glob("*.py")}
+        hidden += [f"{dotted}.{one}" for one in public if one in modules]
+    assert len(packages) > 10
+    assert hidden == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

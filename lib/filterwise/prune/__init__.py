@@ -1,4 +1,7 @@
-"""What can go: masks on the weights of a network, and the edits of a run that put them there."""
+"""What can go: masks on the weights of a network, and the edits of a run that put them there.
+
+The registry of criteria is ``filterwise.prune.criteria.criteria``: here its name would be that of its module.
+"""
 
 from filterwise.lazy import attach
 
@@ -6,7 +9,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "cluster_connections": ["afcc_mask", "output_mask", "shared_cluster_mask"],
-        "criteria": ["criteria", "keep_top", "mask_of_amount"],
+        "criteria": ["keep_top", "mask_of_amount"],
         "filter_labels": [
             "chance_of_no_common_label",
             "cyclic_label_sets",
