@@ -166,7 +166,12 @@ def test_plan_order_and_image_change_the_page(chromium, set_control, arms, image
     seen = [choose("order", "AP4-MP2"), choose("order", "MP2-AP4"), choose("image", 2), choose("plan", "V")]
     assert len({picture for picture, _ in seen}) == 4
     assert f"{float(arms[1].counts[2]):.1f} routes a filter" in seen[2][1]
-    assert f"answer {images.label_names[int(arms[0].answers[2])]}" in seen[3][1]
+    said = int(arms[0].answers[2])
+    right = said == int(images.labels[2])
+    told = f"answer {images.label_names[said]}, which is {'right' if right else 'wrong'};"
+    assert told in seen[3][1]
+    marked = "return document.querySelector('[data-fw=summary]').classList.contains('fw-wrong')"
+    assert chromium.execute_script(marked) is not right
     assert chromium.execute_script("return document.querySelector('select[data-fw=order]').disabled")
     unnamed = "return [...document.querySelectorAll('input, select')].filter((e) => !e.labels.length).length"
     assert chromium.execute_script(unnamed) == 0

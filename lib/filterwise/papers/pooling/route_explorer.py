@@ -91,10 +91,16 @@ def explore_routes(
     """
     _check(arms, images, labels)
     names = [f"{place + 1}: {label_names[label]}" for place, label in enumerate(labels)]
-    return show(
-        partial(_widgets, arms, images, names, label_names),
-        partial(twin_html, arms, images, names, label_names),
-    )
+    said = [_answers(arm, labels, label_names) for arm in arms]
+    return show(partial(_widgets, arms, images, names, said), partial(twin_html, arms, images, names, said))
+
+
+def _answers(arm: ArmRoutes, labels: Sequence[int], label_names: Sequence[str]) -> list[str]:
+    """What the network says of each image, and whether that is wrong."""
+    return [
+        f"{label_names[answer]}, which is {'right' if answer == label else 'wrong'}"
+        for answer, label in zip(arm.answers.tolist(), labels, strict=True)
+    ]
 
 
 def _check(arms: Sequence[ArmRoutes], images: Tensor, labels: Sequence[int]) -> None:
@@ -118,9 +124,12 @@ def _bytes(maps: Tensor) -> list[str]:
 
 
 def twin_html(
-    arms: Sequence[ArmRoutes], images: Tensor, names: Sequence[str], label_names: Sequence[str]
+    arms: Sequence[ArmRoutes], images: Tensor, names: Sequence[str], said: Sequence[Sequence[str]]
 ) -> str:
-    """The explorer as one piece of HTML: markup, style, script and maps; it asks for nothing else."""
+    """The explorer as one piece of HTML: markup, style, script and maps; it asks for nothing else.
+
+    ``said``: of each arm, in words, what it answers to each image.
+    """
     first = arms[-1]
     content: dict[str, Any] = {
         "plan": first.plan,
@@ -137,16 +146,16 @@ def twin_html(
                 "ends": _bytes(arm.ends),
                 "counts": [f"{float(count):.1f}" for count in arm.counts],
                 "spreads": [f"{float(value):.2f}" for value in arm.spreads],
-                "answers": [str(label_names[answer]) for answer in arm.answers.tolist()],
+                "answers": list(answers),
             }
-            for arm in arms
+            for arm, answers in zip(arms, said, strict=True)
         ],
     }
     return page_html("routes", content, "filterwise.papers.pooling")
 
 
 def _widgets(
-    arms: Sequence[ArmRoutes], images: Tensor, names: Sequence[str], label_names: Sequence[str]
+    arms: Sequence[ArmRoutes], images: Tensor, names: Sequence[str], said: Sequence[Sequence[str]]
 ) -> Any:
     """The live form: two selectors and a slider, and the picture that the library draws for them."""
     import ipywidgets as widgets
@@ -155,6 +164,7 @@ def _widgets(
         plan: {arm.order: arm for arm in arms if arm.plan == plan}
         for plan in dict.fromkeys(a.plan for a in arms)
     }
+    answers = {(arm.plan, arm.order): told for arm, told in zip(arms, said, strict=True)}
     last = arms[-1]
     plan = widgets.Dropdown(options=list(by_plan), value=last.plan, description="plan")
     order = widgets.Dropdown(options=list(by_plan[last.plan]), value=last.order, description="order")
@@ -173,10 +183,8 @@ def _widgets(
         picture.value = route_maps(
             images[at : at + 1], shown, {"ends in the image": arm.ends[at : at + 1].numpy()}
         ).svg()
-        answer = label_names[int(arm.answers[at])]
-        caption.value = (
-            f"{escape(names[at])}, answer {escape(str(answer))}; {float(arm.counts[at]):.1f} routes a filter"
-        )
+        answer = escape(answers[arm.plan, arm.order][at])
+        caption.value = f"{escape(names[at])}, answer {answer}; {float(arm.counts[at]):.1f} routes a filter"
 
     plan.observe(list_orders, "value")
     for control in (plan, order, chosen):

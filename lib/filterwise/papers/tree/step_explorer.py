@@ -94,7 +94,8 @@ def step_picture(
         ax.imshow(part.numpy(), cmap=colors, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         share = float((~part).double().mean())
         ax.set_title(f"{title}\n{100 * share:.0f} % zero", fontsize=9)
-    axes[0].set_title(f"{names[0]}\nanswer: {names[1]}", fontsize=9)
+    verdict = "right" if names[0] == names[1] else "wrong"
+    axes[0].set_title(f"{names[0]}\nanswer: {names[1]}, {verdict}", fontsize=9)
     for ax in axes:
         ax.set(xticks=[], yticks=[])
         ax.grid(False)

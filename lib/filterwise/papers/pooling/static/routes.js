@@ -68,6 +68,7 @@ window.filterwiseRoutes = window.filterwiseRoutes || (function () {
         "; " + arm.counts[at] + " routes a filter, " +
         arm.spreads[at] + " pixels around their centre. Test accuracy " + arm.accuracy + ".";
       part("summary").textContent = text;
+      part("summary").classList.toggle("fw-wrong", arm.answers[at].endsWith("wrong"));
       ["routes", "ends"].forEach((which) => part(which).setAttribute("aria-label", text));
       image.setAttribute("aria-valuetext", content.names[at]);
     }

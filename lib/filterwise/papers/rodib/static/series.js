@@ -89,6 +89,7 @@ window.filterwiseSeries = window.filterwiseSeries || (function () {
         net.places.length + " of them carry a label. The largest of these says " + content.names[said] + ", " +
         right + ". Test accuracy " + net.accuracy + ".";
       part("summary").textContent = text;
+      part("summary").classList.toggle("fw-wrong", said !== truth);
       part("plot").setAttribute("aria-label", text);
       part("picture").setAttribute("aria-label", "image of " + content.names[truth]);
     }
