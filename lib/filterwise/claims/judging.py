@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from filterwise.claims.estimates import Estimate
+from filterwise.claims.more_seeds import seeds_to_decide
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim, Condition, Rule
 from filterwise.claims.words import asked, number
@@ -18,13 +19,17 @@ _SHARES = {"holds": "which all of the interval is", "fails": "which none of the 
 
 @dataclass(frozen=True)
 class Reason:
-    """A verdict on one arm: what was looked at, what was found there, and what was asked for."""
+    """A verdict on one arm: what was looked at, what was found there, and what was asked for.
+
+    ``seeds``: how many would decide it where it is undecided.
+    """
 
     verdict: str
     what: str
     found: str = ""
     wanted: str = ""
     estimate: Estimate | None = None
+    seeds: float = math.nan
 
 
 def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reason:
@@ -34,7 +39,9 @@ def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reas
     value = number(found.value, about.digits)
     if found.n < seeds:
         n = f"{found.n} seed{'s' if found.n > 1 else ''}"
-        return Reason("undecided", what, f"{value} from {n} ({found.arm})", f"{ask}, of {seeds} seeds", found)
+        more = seeds_to_decide(condition, found, rule, seeds) if rule.kind == "interval" else seeds
+        told = f"{value} from {n} ({found.arm})"
+        return Reason("undecided", what, told, f"{ask}, of {seeds} seeds", found, more)
     if rule.kind == "estimate":
         verdict = "holds" if condition.met(found.value, found.n) else "fails"
         return Reason(verdict, what, f"{value} ({found.arm})", ask, found)
@@ -48,7 +55,8 @@ def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reas
         crosses = found.low < low and found.high > high
     verdict = "holds" if all(inside) else "undecided" if any(inside) or crosses else "fails"
     share = _SHARES.get(verdict, "which a part of the interval is")
-    return Reason(verdict, what, f"{value}, {interval} ({found.arm})", f"{ask}, {share}", found)
+    more = seeds_to_decide(condition, found, rule, seeds) if verdict == "undecided" else math.nan
+    return Reason(verdict, what, f"{value}, {interval} ({found.arm})", f"{ask}, {share}", found, more)
 
 
 def count(parts: Sequence[tuple[Condition, Sequence[Estimate]]], claim: Claim) -> list[Reason]:
@@ -66,7 +74,8 @@ def count(parts: Sequence[tuple[Condition, Sequence[Estimate]]], claim: Claim) -
         wanted = max(claim.seeds, rule.of)
         found_words = f"{sum(whole)} of {len(whole)} ({arm})"
         if len(whole) < wanted:
-            reasons.append(Reason("undecided", what, found_words, f"{rule.seeds} of {wanted}"))
+            asked_for = f"{rule.seeds} of {wanted}"
+            reasons.append(Reason("undecided", what, found_words, asked_for, seeds=wanted))
             continue
         needed = math.ceil(rule.seeds * len(whole) / rule.of)
         verdict = "holds" if sum(whole) >= needed else "fails"

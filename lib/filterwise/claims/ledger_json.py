@@ -35,6 +35,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "statement": claim.statement,
         "verdict": finding.verdict,
         "why": finding.why,
+        "seeds_to_decide": finding.seeds_to_decide if math.isfinite(finding.seeds_to_decide) else None,
         "paper": {
             "value": claim.paper.value,
             "text": claim.paper.text,

@@ -16,6 +16,7 @@ import pandas as pd
 from filterwise.claims.estimates import Estimate
 from filterwise.claims.ledger_grid import SCALES, SYMBOLS, anchor, first_screen, grid
 from filterwise.claims.ledger_table import findings, shown, table_of
+from filterwise.claims.more_seeds import in_words
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import VERDICTS, Rule
 from filterwise.claims.verdict import Finding
@@ -114,7 +115,9 @@ def _natural(claim: str) -> tuple[str, int]:
 def _why(finding: Finding) -> str:
     if finding.verdict == "not measured":
         return ""
-    return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(finding.why)}</p>'
+    n = min((each.n for each in finding.parts), default=0)
+    more = in_words(finding.seeds_to_decide, n)
+    return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(f"{finding.why} {more}".strip())}</p>'
 
 
 def _details(finding: Finding) -> str:

@@ -7,6 +7,8 @@ conditions is reported.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +39,8 @@ class Finding:
     headline: tuple[Estimate, ...] = ()  # the claim's own quantity, one per arm
     parts: tuple[Estimate, ...] = ()  # the conditions' quantities
     decided_by: Estimate | None = None  # the first that gave a verdict other than ``holds``
+    #: Seeds that would decide an undecided one; not a number where it lacks something else.
+    seeds_to_decide: float = math.nan
 
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity and arm once.
@@ -90,7 +94,15 @@ def find(
     if verdict == "not measured" and headline:
         verdict = "undecided"  # something was measured, but nothing that decides
     estimates = tuple(one for _, found in parts for one in found)
-    return Finding(claim, profile, verdict, why, headline, estimates, None if verdict == "holds" else first)
+    decided_by = None if verdict == "holds" else first
+    needed = _seeds_needed(reasons) if verdict == "undecided" else math.nan
+    return Finding(claim, profile, verdict, why, headline, estimates, decided_by, needed)
+
+
+def _seeds_needed(reasons: Iterable[Reason]) -> float:
+    """The most that any open reason needs; not a number if one lacks something else."""
+    needed = [reason.seeds for reason in reasons if reason.verdict in ("undecided", "not measured")]
+    return math.nan if any(map(math.isnan, needed)) else max(needed, default=math.nan)
 
 
 def _words(found: Estimate) -> str:

@@ -24,6 +24,8 @@ from filterwise.runs.jobs import Job
 from filterwise.training.recipe import Recipe
 
 SEEDS = (0, 1, 2)
+#: Further seeds of comparisons that three left undecided (by the spread of three, R2 and R4 need 11 and R3 5).
+MORE_SEEDS, MORE_OF_FIXED = range(3, 11), (3, 4)
 #: The kinds of delay set that are compared.
 KINDS = ("generic", "equal")
 #: The fixed network that learns 10, 30 and 100 labels: N and M.
@@ -188,6 +190,8 @@ def _cifar() -> Groups:
         ("100 labels", _wide(many, (8, 16, 32, 64), SEEDS, ("generic",))),
         ("controls", _convolution(ten, (4, 16), SEEDS)),
         ("100 labels", [many.arm("equal", n, seed, 51) for n in (8, 32) for seed in SEEDS]),
+        ("more labels", _more_labels(many, MORE_OF_FIXED)),
+        *(("10 labels", _main(ten, (2, 4, 6, 10, 16, 32), [seed])) for seed in MORE_SEEDS),
     ]
 
 

@@ -1,0 +1,65 @@
+"""How many seeds would decide what is undecided, if value and spread stay as they are."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from scipy import special
+
+from filterwise.claims.schema import Condition, Rule
+
+if TYPE_CHECKING:
+    from filterwise.claims.estimates import Estimate
+
+#: Above it a number is not worth naming.
+MANY_SEEDS = 100
+
+
+def seeds_to_decide(condition: Condition, found: Estimate, rule: Rule, least: int = 0) -> float:
+    """Seeds after which the interval would lie on one side of each bound, at least ``least``.
+
+    Of the interval's half-widths the seeds' shrinks with the root of their number n, and with the quantile of
+    Student's t where the rule uses it; that of the test images, h_t, stays. Asked for is the smallest n' with
+    h_s(n')^2 + h_t^2 < d^2, where d is the distance of the value to the nearest bound.
+
+    Returns infinity where the test images alone reach the bound or more than 100 seeds are needed, not a
+    number without an interval.
+
+    >>> from filterwise.claims.estimates import Estimate
+    >>> seen = Estimate("q", "a", 0.03, 0, 0.0, 0.06, 4, 0, (), (), (), "", "", by_seeds=0.03, by_images=0)
+    >>> one_side = Condition("q", ">", bound=0.02)
+    >>> seeds_to_decide(one_side, seen, Rule()), seeds_to_decide(one_side, seen, Rule(method="t"))
+    (37, 16)
+    """
+    if found.n < 2 or math.isnan(found.by_seeds):
+        return least if found.n < least else math.nan
+    bounds = condition.limits(found.n) if condition.op == "within" else (condition.bound,)
+    distance = min(abs(found.value - bound) for bound in bounds if bound is not None)
+    images = 0.0 if math.isnan(found.by_images) else found.by_images
+    for seeds in range(max(found.n + 1, least), MANY_SEEDS + 1):
+        shrunk = math.sqrt(found.n / seeds)
+        if rule.method == "t":
+            shrunk *= _quantile(rule.level, seeds) / _quantile(rule.level, found.n)
+        if math.hypot(found.by_seeds * shrunk, images) < distance:
+            return seeds
+    return math.inf
+
+
+def _quantile(level: float, seeds: int) -> float:
+    return float(special.stdtrit(seeds - 1, 0.5 + level / 2))
+
+
+def in_words(seeds: float, n: int) -> str:
+    """What would decide, in a sentence; empty where nothing can be said.
+
+    >>> in_words(12, 4)
+    'About 12 seeds in place of 4 would decide it, if value and spread stay.'
+    >>> in_words(math.inf, 4)
+    'More seeds would not decide it: more than 100 were needed, or other test images.'
+    """
+    if math.isnan(seeds):
+        return ""
+    if math.isinf(seeds):
+        return f"More seeds would not decide it: more than {MANY_SEEDS} were needed, or other test images."
+    return f"About {seeds:.0f} seeds in place of {n} would decide it, if value and spread stay."
