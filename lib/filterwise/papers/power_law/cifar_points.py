@@ -40,7 +40,7 @@ def groups(some: Study, every: Study) -> list[list[Point]]:
         [s.vgg_point(d1, 2) for d1 in (4, 6, 8, 12, 16)],
         [point for seed in range(3) for point in s.scan(16, seed)],
         *([s.lenet_point(96, seed, held_out=True)] for seed in range(3)),
-        # a fourth seed of both families: three leave the difference of their exponents at the edge of its bound
+        # a fourth seed of both: three leave the difference of their exponents at the edge of its bound
         [s.lenet_point(d1, 3) for d1 in (3, *widths)],
         [s.vgg_point(d1, 3) for d1 in (4, 6, 8, 12, 16)],
     ]

@@ -24,7 +24,7 @@ from filterwise.runs.jobs import Job
 from filterwise.training.recipe import Recipe
 
 SEEDS = (0, 1, 2)
-#: Further seeds of comparisons that three left undecided (by the spread of three, R2 and R4 need 11 and R3 5).
+#: Further seeds where three left a claim undecided: by their spread R2 and R4 need 11, and R3 needs 5.
 MORE_SEEDS, MORE_OF_FIXED = range(3, 11), (3, 4)
 #: The kinds of delay set that are compared.
 KINDS = ("generic", "equal")
