@@ -6,8 +6,9 @@ from html import unescape
 import pytest
 
 from filterwise.book import five_minutes
-from filterwise.book.front_page import at_largest_scale, judged
+from filterwise.book.front_page import WORDS_A_MINUTE, at_largest_scale, judged
 from filterwise.claims import ledger_page
+from filterwise.claims.words import uncapitalised
 from filterwise.papers.chapter import chapter_of, folders
 
 
@@ -21,8 +22,8 @@ def test_every_claim_stands_under_its_verdict_of_the_largest_scale(page):
         begin = page.index(f"## {chapter_of(name).title}")
         part = unescape(page[begin:].split("\n## ")[0])
         places = {
-            title: part.find(f"<strong>{title}")
-            for title in ("Held", "Did not hold", "Undecided:", "Reported")
+            title: part.find(f"<strong>{title}:")
+            for title in ("Held", "Did not hold", "Undecided", "Reported, without a rule")
         }
         for finding in at_largest_scale(each for each in judged() if each.claim.chapter == name):
             at = part.index(finding.claim.plain)
@@ -32,16 +33,25 @@ def test_every_claim_stands_under_its_verdict_of_the_largest_scale(page):
             elif finding.verdict == "fails":
                 assert -1 < places["Did not hold"] < at
             elif finding.verdict == "undecided":
-                assert -1 < places["Undecided:"] < at
+                assert -1 < places["Undecided"] < at
 
 
-def test_every_number_leads_to_its_card(page):
+def test_every_measured_claim_leads_to_its_card_and_says_folded_what_decided(page):
     links = re.findall(r'href="ledger\.html#([^"]+)"', page)
-    decided = [each for each in at_largest_scale(judged()) if each.verdict in ("holds", "fails")]
-    assert len(links) == len(set(links)) == len(decided)
+    measured = [each for each in at_largest_scale(judged()) if each.verdict != "not measured"]
+    assert len(links) == len(set(links)) == len(measured)
     cards = ledger_page()
     for link in links:
         assert f'id="{link}"' in cards
+    folded = unescape(" ".join(re.findall(r"<details>.*?</details>", page, flags=re.DOTALL)))
+    for finding in measured:
+        if finding.verdict != "reported":
+            assert uncapitalised(finding.why).replace(" -", " −") in folded
+
+
+def test_it_is_read_in_five_minutes(page):
+    seen = re.sub(r"<details>.*?</details>|<[^>]+>", "", page, flags=re.DOTALL)
+    assert len(seen.split()) / WORDS_A_MINUTE < 6
 
 
 def test_no_sentence_speaks_of_the_page_that_it_was_written_for(page):

@@ -30,19 +30,30 @@ def content() -> dict[str, Any]:
 
 
 def test_the_sentence_counts_each_claim_once_at_its_largest_scale() -> None:
-    best: dict[tuple[str, str], str] = {}
+    best: dict[tuple[str, str], tuple[str, str]] = {}
     table = table_of(front_page.judged())
-    for profile in PROFILES:  # a later one overwrites, unless it is not measured
-        for _, row in table[table["profile"] == profile].iterrows():
-            name = (row["chapter"], row["claim"])
-            if row["verdict"] != "not measured" or name not in best:
-                best[name] = row["verdict"]
-    verdicts = list(best.values())
+    for enough in (False, True):  # a later one overwrites, unless it is not measured
+        for profile in PROFILES:
+            for _, row in table[(table["profile"] == profile) & (table["enough"] == enough)].iterrows():
+                name = (row["chapter"], row["claim"])
+                if row["verdict"] != "not measured" or name not in best:
+                    best[name] = (row["verdict"], profile)
+    verdicts = [verdict for verdict, _ in best.values()]
+    measured = [profile for verdict, profile in best.values() if verdict != "not measured"]
     said = front_page.claimed("ledger.md")
-    assert f"Of {len(best)} claims" in said
+    assert f"Of {len(best)} claims of these papers {len(measured)} are measured" in said
     for verdict, words in (("holds", "hold"), ("fails", "fail"), ("undecided", "are undecided")):
         if (count := verdicts.count(verdict)) > 1:
             assert f"**{count} {words}**" in said
+    below = sum(profile != "paper" for profile in measured)
+    assert f"{below} of the {len(measured)} are measured below the paper's scale" in said
+
+
+def test_counting_alone_is_told_from_measuring() -> None:
+    by_name = {(one.claim.chapter, one.claim.id): one for one in front_page.judged()}
+    assert front_page.counted_exactly(by_name["2-tree", "T3"])  # routes of an architecture
+    assert not front_page.counted_exactly(by_name["2-tree", "T2"])  # accuracies over seeds
+    assert not front_page.counted_exactly(by_name["1-pooling", "P7"])  # one part of each kind
 
 
 def test_the_filter_that_is_shown_is_the_median_one_and_counted_as_the_library_counts() -> None:

@@ -1,5 +1,6 @@
 """Verdicts on planted records: holds, fails, undecided, not measured."""
 
+import dataclasses
 import math
 from itertools import product
 
@@ -403,3 +404,37 @@ def test_answers_on_the_images_of_a_measurement_go_before_those_of_the_training(
     other = test_images.Right(path, len(held_out), float(held_out.mean()), "d")
     assert (other.bits() == held_out).all()
     assert other.set != handle.set
+
+
+def spread_over(n: int, mean: float, spread: float) -> pd.DataFrame:
+    """A claim's accuracies with this mean and standard deviation, in ``n`` seeds."""
+    steps = np.linspace(-1, 1, n)
+    values = mean + spread * steps / steps.std(ddof=1)
+    accuracy = [(0.3, 0.6, value) for value in values]
+    return runs([GOOD_NOISE] * n, [GOOD_SNR] * n, accuracy, seeds=range(100))
+
+
+@pytest.mark.parametrize(("bound", "method"), [(0.45, "t"), (0.55, "t"), (0.46, "bootstrap")])
+def test_with_the_seeds_that_are_named_an_undecided_claim_is_decided_and_not_with_fewer(sfp, bound, method):
+    """By records of the same mean and spread; of the bootstrap, which is rough at four seeds, within five."""
+    name = "probe_gain_by_training"  # here the last layer's accuracy minus 0.3
+    condition = Condition(name, ">", bound=bound - 0.3)
+    rule = Rule(method=method)
+
+    def found(n):
+        claim = dataclasses.replace(
+            sfp["S1"],
+            quantity=name,
+            criterion=Criterion("above", (condition,), rule),
+            profiles=("quick",),
+        )
+        return claims.find(claim, spread_over(n, 0.5, 0.1), "quick", np.random.default_rng(0))
+
+    open_one = found(4)
+    assert open_one.verdict == "undecided"
+    needed = int(open_one.seeds_to_decide)
+    slack = 0 if method == "t" else 5
+    assert 4 < needed < 100
+    assert found(needed + slack).verdict != "undecided"
+    assert math.isnan(found(needed + slack).seeds_to_decide)
+    assert found(needed - 1 - slack).verdict == "undecided"

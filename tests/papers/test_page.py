@@ -11,6 +11,7 @@ from filterwise.data.imageset import ImageSet
 from filterwise.errors import ParameterError
 from filterwise.figures.captions import NotYet
 from filterwise.papers.chapter import Chapter, Sentence
+from filterwise.papers.headline import worded
 from filterwise.papers.page import Page
 
 QUESTION = "What does one filter know?"
@@ -25,7 +26,7 @@ LEDGER = pd.DataFrame(
         ("S3", "cifar", "not measured", "", 0),
     ],
     columns=["claim", "profile", "verdict", "ours", "n"],
-).assign(control="", paper="no number")
+).assign(control="", paper="no number", why="", enough=lambda table: table["n"] > 0)
 RECORDS = pd.DataFrame(
     {"network": ["vgg6", "vgg6"], "data": "cifar10", "train_images": 50000, "epochs": [12, 24],
      "seed": [0, 1], "device": "cpu", "seconds": [60.0, 120.0]}
@@ -89,8 +90,21 @@ def test_the_headline_takes_verdict_and_numbers_from_the_best_scale_that_is_meas
     assert found.text == (
         "Noise falls at the scale “small” (0.9 ± 0.1, 1 seed). "
         "That filters differ is undecided at the scale “toy” (0.5, 3 seeds). "
-        "Not at the scale “toy”. Not measured yet: S3."
+        "Not at the scale “toy”. Not measured yet: S3 (Each filter singles out a small set of labels)."
     )
+
+
+def test_the_headline_prefers_the_scale_with_enough_seeds_and_names_arms_and_reasons() -> None:
+    arms = "0.1 ± 0.2 (vgg6 L2, cifar10 (jpeg)); -0.3 ± 0.1 (vgg8 V, cifar10 (jpeg))"
+    why = "R^2 of the line: -0.3, interval -0.4 to 0.2 (vgg8). Asked for is at most 0.5. More of it: 1."
+    ledger = LEDGER.assign(ours=arms, why=why, enough=LEDGER["profile"] == "quick")
+    text = "{S1.by[vgg8]} in {S1.arms}, not {S1.by[vgg9]}: {S1.why} {scale}"
+    assert worded(Sentence("S1", text), ledger, "4-sfp") == (
+        "−0.3 ± 0.1 in vgg6 and vgg8, not not measured: R^2 of the line: −0.3, interval −0.4 to 0.2; "
+        "asked for is at most 0.5 at the scale “toy”"
+    )
+    fewer = worded(Sentence("S1", "{scale}"), ledger.assign(enough=False), "4-sfp")
+    assert fewer == "at the scale “small”"
 
 
 def test_a_headline_about_a_claim_that_is_not_there_is_refused() -> None:

@@ -1,26 +1,30 @@
-"""What held and what did not, in five minutes: every number with its scale and its seeds, from the ledger."""
+"""What held and what did not, in five minutes: a sentence a chapter, claims by verdict, numbers folded."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 
-from filterwise.book.front_page import at_largest_scale, claimed, judged, raw
+from filterwise.book.front_page import at_largest_scale, claimed, counted_exactly, judged, ledger_of, raw
 from filterwise.claims.ledger_grid import SCALES, anchor
-from filterwise.claims.ledger_table import shown, table_of
-from filterwise.claims.registered import quantity_of
 from filterwise.claims.verdict import Finding
+from filterwise.claims.words import uncapitalised
 from filterwise.figures.captions import marked_up
 from filterwise.figures.tables import counted
 from filterwise.papers.chapter import chapter_of, folders
 from filterwise.papers.headline import worded
 
-_LISTED = {"holds": "Held", "fails": "Did not hold"}
-_NAMED = {"undecided": "Undecided", "reported": "Reported, without a rule", "not measured": "Not measured"}
+_TITLES = {
+    "holds": "Held",
+    "fails": "Did not hold",
+    "undecided": "Undecided",
+    "reported": "Reported, without a rule",
+    "not measured": "Not measured",
+}
 
 
 def held(ledger_page: str, up: str) -> str:
-    """All chapters, in Markdown: the question, what was found, and the claims by verdict.
+    """All chapters, in Markdown: the question, one sentence of what was found, and the claims by verdict.
 
     Parameters
     ----------
@@ -31,9 +35,7 @@ def held(ledger_page: str, up: str) -> str:
     for name in folders():
         about = chapter_of(name)
         own = [finding for finding in judged() if finding.claim.chapter == name]
-        table = table_of(own)
-        said = " ".join(filter(None, (worded(each, table, name) for each in about.found)))
-        said = said.replace("this page", "the chapter's page")
+        said = worded(about.card, ledger_of(name), name) if about.card else ""
         papers = " and ".join(about.papers.values())
         parts += [
             f"## {about.title}",
@@ -44,30 +46,33 @@ def held(ledger_page: str, up: str) -> str:
 
 
 def _by_verdict(found: Iterable[Finding], ledger_page: str) -> str:
-    """Claims that held and that did not as lists, with numbers; the others by name."""
-    by_verdict: dict[str, list[Finding]] = {}
-    for finding in found:
-        by_verdict.setdefault(finding.verdict, []).append(finding)
-    parts = []
-    for verdict, title in _LISTED.items():
-        if verdict in by_verdict:
-            items = "\n".join(f"<li>{_line(each, ledger_page)}</li>" for each in by_verdict[verdict])
-            parts.append(f"<p><strong>{title}</strong></p>\n<ul>\n{items}\n</ul>")
-    for verdict, title in _NAMED.items():
-        if verdict in by_verdict:
-            names = "; ".join(escape(each.claim.plain) for each in by_verdict[verdict])
+    """Claims by verdict, each with the way to its card; folded, what decided, in numbers."""
+    listed = list(found)
+    parts, decided = [], []
+    for verdict, title in _TITLES.items():
+        own = [finding for finding in listed if finding.verdict == verdict]
+        if own:
+            names = "; ".join(_named(finding, ledger_page) for finding in own)
             parts.append(f"<p><strong>{title}:</strong> {names}.</p>")
+        if verdict in ("holds", "fails", "undecided"):
+            decided += [f"<li>{_numbers(finding)}</li>" for finding in own]
+    if decided:
+        items = "\n".join(decided)
+        parts.append(f"<details><summary>What decided, in numbers</summary>\n<ul>\n{items}\n</ul></details>")
     return "\n".join(parts)
 
 
-def _line(finding: Finding, ledger_page: str) -> str:
-    """One claim: its words, its number, scale and seeds, and the way to the card that says why."""
-    numbers = "; ".join(shown(each, len(finding.headline) > 1) for each in finding.headline[:2])
-    seeds = counted(min((each.n for each in finding.headline or finding.parts), default=0), "seed")
-    says = quantity_of(finding.claim.quantity).says.rstrip(".")
-    what = f"{says[:1].lower()}{says[1:]}: {numbers}".replace(" -", " −") if numbers else "by several rules"
-    return (
-        f"<strong>{escape(finding.claim.plain)}</strong>: {escape(what)} "
-        f"(“{SCALES[finding.profile]}”, {seeds}; "
-        f'<a href="{ledger_page}#{escape(anchor(finding))}">why</a>)'
-    )
+def _named(finding: Finding, ledger_page: str) -> str:
+    words = escape(finding.claim.plain)
+    counted_only = " (counted)" if finding.verdict == "holds" and counted_exactly(finding) else ""
+    if finding.verdict == "not measured":
+        return words
+    return f'<a href="{ledger_page}#{escape(anchor(finding))}">{words}</a>{counted_only}'
+
+
+def _numbers(finding: Finding) -> str:
+    """One claim: its words, verdict, scale and seeds, and what gave it, with arms, interval and bound."""
+    seeds = counted(min((each.n for each in finding.parts), default=0), "seed")
+    why = uncapitalised(finding.why).replace(" -", " −")
+    about = f"{finding.verdict} at the scale “{SCALES[finding.profile]}”, {seeds}"
+    return f"<strong>{escape(finding.claim.plain)}</strong> ({about}): {escape(why)}"

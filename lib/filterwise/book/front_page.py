@@ -39,7 +39,10 @@ def judged() -> tuple[Finding, ...]:
 
 
 def at_largest_scale(found: Iterable[Finding]) -> list[Finding]:
-    """One finding a claim, of the largest scale at which it is measured; one of no scale if it is at none."""
+    """One finding a claim, of the largest scale with enough seeds, or else of the largest measured.
+
+    A claim that is measured at no scale has a finding of none.
+    """
     chosen: dict[tuple[str, str], Finding] = {}
     for finding in found:
         name = (finding.claim.chapter, finding.claim.id)
@@ -49,12 +52,21 @@ def at_largest_scale(found: Iterable[Finding]) -> list[Finding]:
     return list(chosen.values())
 
 
-def _rank(finding: Finding) -> int:
-    return 0 if finding.verdict == "not measured" else 1 + PROFILES.index(finding.profile)
+def _rank(finding: Finding) -> tuple[bool, int]:
+    """Larger is shown: what enough seeds have measured, even if not all of it; then the larger scale."""
+    measured = finding.verdict != "not measured"
+    return finding.enough, PROFILES.index(finding.profile) if measured else -1
+
+
+def counted_exactly(finding: Finding) -> bool:
+    """Whether it is only counted or computed: all its conditions compare values without chance."""
+    rule = finding.claim.criterion.rule
+    needs = finding.claim.criterion.conditions_for(finding.profile)
+    return bool(needs) and {(each.rule or rule).kind for each in needs} == {"estimate"}
 
 
 def claimed(ledger_page: str) -> str:
-    """One sentence in Markdown: how many claims there are, and how many of them hold, at their largest scale.
+    """In Markdown: how many claims there are, how many hold at their largest scale, and what that means.
 
     Parameters
     ----------
@@ -63,27 +75,22 @@ def claimed(ledger_page: str) -> str:
     found = at_largest_scale(judged())
     counts = Counter(finding.verdict for finding in found)
     scales = Counter(finding.profile for finding in found if finding.verdict != "not measured")
-    chapters = len({finding.claim.chapter for finding in found})
+    exact = sum(finding.verdict == "holds" and counted_exactly(finding) for finding in found)
+    small = sum(count for profile, count in scales.items() if profile != "paper")
+    measured = sum(scales.values())
+    are = "is" if counts["undecided"] == 1 else "are"
     parts = [
-        f"**{counts['holds']} hold**",
+        f"**{counts['holds']} hold**" + (f" ({exact} of them by counting alone)" if exact else ""),
         f"**{counts['fails']} fail**",
-        f"**{counts['undecided']} {'is' if counts['undecided'] == 1 else 'are'} undecided**",
+        f"**{counts['undecided']} {are} undecided**",
     ]
-    rest = [
-        f"{counts[verdict]} {words}"
-        for verdict, words in (
-            ("reported", f"{'is' if counts['reported'] == 1 else 'are'} only reported"),
-            ("not measured", f"{'is' if counts['not measured'] == 1 else 'are'} not measured"),
-        )
-        if counts[verdict]
-    ]
-    small = sum(count for profile, count in scales.items() if profile in ("quick", "cifar"))
-    said = ", ".join(parts[:-1]) + " and " + parts[-1]
-    extra = f"; {' and '.join(rest)}" if rest else ""
+    rest = f" and {counts['reported']} are numbers without a pass mark" if counts["reported"] else ""
+    missing = f" The other {len(found) - measured} are not measured yet." if measured < len(found) else ""
     return (
-        f"Of {len(found)} claims in {chapters} chapters, measured here with seeds, spread and controls, "
-        f"{said}{extra}: each at the largest scale reached so far, which for {small} of "
-        f"{sum(scales.values())} is smaller than the paper's own ([claim by claim]({ledger_page}))."
+        f"Of {len(found)} claims of these papers {measured} are measured here, with seeds, spread and "
+        f"controls: {', '.join(parts)}{rest}.{missing} A claim fails if one of its networks misses the "
+        f"bound, and {small} of the {measured} are measured below the paper's scale: a failure here is no "
+        f"refutation ([claim by claim]({ledger_page}))."
     )
 
 
@@ -151,7 +158,7 @@ def card(about: Chapter, notebook: Path, address: str) -> str:
     said = f"The main figure of the chapter, small: {about.title}."
     image = f'<img src="{picture}" alt="{escape(said)}">'
     shown = f'<div class="fw-thumb">{image}</div>' if picture else ""
-    finding = worded(about.card, _table(about.name), about.name) if about.card else ""
+    finding = worded(about.card, ledger_of(about.name), about.name) if about.card else ""
     number = about.name.split("-")[0]
     return (
         f'<li class="fw-card">{shown}<h3><span>{escape(number)}</span> '
@@ -164,7 +171,8 @@ def card(about: Chapter, notebook: Path, address: str) -> str:
 
 
 @functools.cache
-def _table(chapter: str) -> pd.DataFrame:
+def ledger_of(chapter: str) -> pd.DataFrame:
+    """The ledger of one chapter."""
     return table_of(finding for finding in judged() if finding.claim.chapter == chapter)
 
 

@@ -21,8 +21,8 @@ from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
 COLUMNS = (
-    "claim", "chapter", "statement", "paper", "quantity", "ours", "control", "n", "verdict", "why", "profile",
-    "data", "device", "value", "spread", "paper_value",
+    "claim", "chapter", "statement", "paper", "quantity", "ours", "control", "n", "verdict", "why", "enough",
+    "profile", "data", "device", "value", "spread", "paper_value",
 )  # fmt: skip
 BOOTSTRAP_SEED = 0
 
@@ -76,8 +76,9 @@ def ledger(
 
     Returns columns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words;
     ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the
-    fewest of the arms); ``verdict`` and ``why``; ``profile``, ``data``, ``device``; the numbers of the first
-    arm as ``value`` and ``spread``, and ``paper_value``.
+    fewest of the arms); ``verdict`` and ``why``; ``enough``, whether a comparison has the seeds that the
+    claim asks for; ``profile``, ``data``, ``device``; the numbers of the first arm as ``value`` and
+    ``spread``, and ``paper_value``.
 
     >>> ledger("4-sfp", "quick")["claim"].tolist()[:3]
     ['S1', 'S2', 'S3']
@@ -109,6 +110,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "n": min((each.n for each in headline or finding.parts), default=0),
         "verdict": finding.verdict,
         "why": finding.why,
+        "enough": finding.enough,
         "profile": finding.profile,
         "data": joined(each.data for each in headline),
         "device": joined(each.device for each in headline),

@@ -30,7 +30,7 @@ def seeds_to_decide(condition: Condition, found: Estimate, rule: Rule, least: in
     >>> seen = Estimate("q", "a", 0.03, 0, 0.0, 0.06, 4, 0, (), (), (), "", "", by_seeds=0.03, by_images=0)
     >>> one_side = Condition("q", ">", bound=0.02)
     >>> seeds_to_decide(one_side, seen, Rule()), seeds_to_decide(one_side, seen, Rule(method="t"))
-    (37, 16)
+    (47, 17)
     """
     if found.n < 2 or math.isnan(found.by_seeds):
         return least if found.n < least else math.nan
@@ -41,6 +41,8 @@ def seeds_to_decide(condition: Condition, found: Estimate, rule: Rule, least: in
         shrunk = math.sqrt(found.n / seeds)
         if rule.method == "t":
             shrunk *= _quantile(rule.level, seeds) / _quantile(rule.level, found.n)
+        else:  # resampled means of few values spread too little
+            shrunk *= math.sqrt((1 - 1 / seeds) / (1 - 1 / found.n))
         if math.hypot(found.by_seeds * shrunk, images) < distance:
             return seeds
     return math.inf

@@ -42,6 +42,13 @@ class Finding:
     #: Seeds that would decide an undecided one; not a number where it lacks something else.
     seeds_to_decide: float = math.nan
 
+    @property
+    def enough(self) -> bool:
+        """Whether a comparison has the seeds that the claim asks for, or a number is reported without one."""
+        if self.verdict in ("not measured", "reported"):
+            return self.verdict == "reported"
+        return any(part.n >= self.claim.seeds for part in self.parts)
+
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity and arm once.
 

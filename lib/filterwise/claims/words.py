@@ -23,6 +23,17 @@ def number(value: float, digits: int) -> str:
     return f"{value:.3g}"
 
 
+def uncapitalised(text: str) -> str:
+    """A sentence's beginning as it stands within another: names and symbols keep their capital.
+
+    >>> uncapitalised("Noise of a node"), uncapitalised("Spearman's rank"), uncapitalised("R^2 of")
+    ('noise of a node', "Spearman's rank", 'R^2 of')
+    """
+    first = text.split(maxsplit=1)[0] if text else ""
+    named = first.endswith("'s") or not first.isalpha() or first[1:].lower() != first[1:]
+    return text if named else text[:1].lower() + text[1:]
+
+
 def asked(condition: Condition, n: int = 0) -> str:
     """What a condition asks for, of ``n`` seeds.
 

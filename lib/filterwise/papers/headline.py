@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from filterwise.claims.ledger_grid import SCALES
+from filterwise.claims.words import uncapitalised
 from filterwise.errors import ParameterError
 from filterwise.figures.tables import counted
 from filterwise.papers.chapter import Sentence
@@ -20,7 +21,9 @@ _VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
 
 def worded(sentence: Sentence, table: pd.DataFrame, chapter: str) -> str:
-    """A sentence at the first of its profiles at which its claim is measured; empty where it is at none.
+    """A sentence at the first of its profiles that measured its claim with enough seeds, or else with fewer.
+
+    Empty where none has measured it.
 
     Parameters
     ----------
@@ -34,7 +37,9 @@ def worded(sentence: Sentence, table: pd.DataFrame, chapter: str) -> str:
         known = ", ".join(dict.fromkeys(table["claim"]))
         raise ParameterError(f"found: {chapter} has no claim {sentence.claim!r}; it has {known}")
     measured = table[(table["claim"] == sentence.claim) & (table["verdict"] != "not measured")]
-    profile = next((name for name in sentence.profiles if name in set(measured["profile"])), None)
+    enough = measured[measured["enough"]]
+    there = set((enough if set(enough["profile"]) & set(sentence.profiles) else measured)["profile"])
+    profile = next((name for name in sentence.profiles if name in there), None)
     if profile is None:
         return ""
     rows = {row["claim"]: row for _, row in table[table["profile"] == profile].iterrows()}
@@ -58,6 +63,34 @@ def span(values: str) -> str:
     return f"{low} to {high}".replace("-", "−")
 
 
+class ByArm(dict[str, str]):
+    """The ledger's numbers by the first word of their arm; ``not measured`` of an arm that is not there."""
+
+    def __missing__(self, arm: str) -> str:
+        return "not measured"
+
+    @classmethod
+    def of(cls, ours: str) -> ByArm:
+        """Of the ledger's ``ours``; of arms with the same first word the first.
+
+        >>> ByArm.of("0.1 ± 0.2 (vgg6 L2, cifar10 (jpeg)); -0.3 (vgg8 V, cifar10 (jpeg))")["vgg8"]
+        '−0.3'
+        """
+        found = cls()
+        for part in ours.split("; "):
+            number, _, arm = part.partition(" (")
+            if arm:
+                found.setdefault(re.split(r"[ ,]", arm)[0], number.replace("-", "−"))
+        return found
+
+
+def _reason(why: str) -> str:
+    """The first comparison that decided, within a sentence: no arms, one stop less."""
+    first = re.match(r".*?Asked for is .*?\.(?= |$)|.*", _NAMED.sub("", why))
+    said = uncapitalised(first[0] if first else "").removesuffix(".").replace(". Asked", "; asked")
+    return said.replace(" -", " −")
+
+
 def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
     """A sentence with the ledger's words for ``{S1.verdict}`` and its like."""
     given: dict[str, Any] = {"scale": f"at the scale “{SCALES[profile]}”"}
@@ -71,6 +104,9 @@ def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
             given[claim] = SimpleNamespace(
                 verdict=_VERBS.get(verdict, verdict),
                 ours=row["ours"] or "no number",
+                by=ByArm.of(str(row["ours"])),
+                arms=" and ".join(ByArm.of(str(row["ours"]))) or "no network",
+                why=_reason(str(row["why"])),
                 values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
                 span=span(_NAMED.sub("", str(row["ours"]))) or "no number",
                 control=row["control"] or "no control",

@@ -178,7 +178,9 @@ class Page:
             else:
                 open_claims.append(sentence.claim)
         if open_claims:
-            said.append(f"Not measured yet: {', '.join(open_claims)}.")
+            named = {finding.claim.id: finding.claim.plain for finding in self.findings()}
+            missing = ", ".join(f"{claim} ({named[claim]})" for claim in dict.fromkeys(open_claims))
+            said.append(f"Not measured yet: {missing}.")
         link = '<a href="#claims-of-this-chapter">claim by claim</a>'
         words = " ".join(said)
         return Shown(

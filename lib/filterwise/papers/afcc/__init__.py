@@ -40,7 +40,7 @@ _FOUND = (
             "kernels of "
             "equal norms ({scale}).",
             "undecided": "Whether a kernel without a common label matters less, also among kernels of equal "
-            "norms, {F5.verdict} ({F5.values}; {scale}).",
+            "norms, {F5.verdict} ({F5.why}; {scale}).",
         },
     ),
     Sentence(
@@ -99,14 +99,17 @@ CHAPTER = Chapter(
     "of the short retraining.",
     found=_FOUND,
     card=Sentence(
-        "F1",
+        "F3",
         {
-            "holds": "Most connections can go: {F1.span} of accuracy is lost ({F1.control_value} "
-            "with as many random ones; {scale}).",
-            "fails": "Without connections between filters that share no label {F1.span} of accuracy "
-            "is lost, {F1.control_value} with as many random ones ({scale}).",
-            "undecided": "Whether connections between filters that share no label can go is undecided: "
-            "{F1.span} of accuracy is lost ({scale}).",
+            "holds": "At equal numbers of connections, keeping those of filters that share a label leaves "
+            "more accuracy than every other choice: {F3.by[random]} more than a random one, "
+            "{F3.by[magnitude]} more than the largest weights ({scale}).",
+            "fails": "At equal numbers of connections, keeping those of filters that share a label is *no* "
+            "better than every other choice: {F3.by[random]} of accuracy against a random one, "
+            "{F3.by[magnitude]} against the largest weights ({scale}).",
+            "undecided": "Whether keeping connections of filters that share a label is better than other "
+            "choices of as many is undecided: {F3.by[random]} of accuracy against a random one, "
+            "{F3.by[magnitude]} against the largest weights ({scale}).",
         },
     ),
     main_figure="fig-main",

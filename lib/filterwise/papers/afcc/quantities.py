@@ -150,7 +150,7 @@ def spared_by_no_label(records: pd.DataFrame, network: Networks = MAIN) -> Rows:
 
 @quantity("spared_at_equal_norm", digits=4, control="loss by the kernels without a common label")
 def spared_at_equal_norm(records: pd.DataFrame, network: Networks = MAIN) -> Rows:
-    """The same difference where the kernels with a common label have the norms of those without."""
+    """Accuracy after removing kernels without a common label, minus with one and of the same norms."""
     return _sorts(records, network, "alike")
 
 

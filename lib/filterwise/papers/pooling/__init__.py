@@ -23,7 +23,8 @@ CHAPTER = Chapter(
         Sentence(
             "P9",
             {
-                "holds": "On photographs late pooling gains at equal epochs and weights {scale} " + _NUMBERS,
+                "holds": "On photographs late pooling gains at equal epochs and weights in {P9.arms} "
+                "{scale}, whose rates and orders were chosen on images kept back " + _NUMBERS,
                 "fails": "On photographs late pooling does not gain at equal epochs and weights for every "
                 "depth {scale} " + _NUMBERS,
                 "undecided": "On photographs it is undecided {scale} whether late pooling gains at equal "
@@ -47,7 +48,8 @@ CHAPTER = Chapter(
             "P2",
             {
                 "holds": "A shallow A-VGG8 beats the conventional VGG-16 {scale} by {P2.values} at equal "
-                "epochs, where few epochs are the harder on the deeper network (with as many operations: "
+                "epochs, where few epochs are the harder on the deeper network: only {P9.by[vgg8]} of that "
+                "is its lead over a conventional VGG-8 (VGG-16 against A-VGG8 at equal operations: "
                 "{P2.control_value}).",
                 "fails": "A shallow A-VGG8 does not beat the conventional VGG-16 {scale}.",
                 "undecided": "Whether a shallow A-VGG8 beats the conventional VGG-16 is undecided {scale}.",
@@ -71,8 +73,8 @@ CHAPTER = Chapter(
     card=Sentence(
         "P2",
         {
-            "holds": "A shallow network that pools late beats VGG-16 by {P2.span} of accuracy "
-            "({P2.control_value} with as many operations; {scale}).",
+            "holds": "A shallow network that pools late beats VGG-16 by {P2.span} of accuracy; of that it "
+            "leads its equal without late pooling by {P9.by[vgg8]} ({scale}, few epochs).",
             "fails": "A shallow network that pools late does *not* beat VGG-16: {P2.span} of "
             "accuracy ({scale}).",
             "undecided": "Whether a shallow network that pools late beats VGG-16 is undecided: {P2.span}"

@@ -44,7 +44,7 @@ CHAPTER = Chapter(
             "L2",
             {
                 "holds": "The line foresees a wider network that it has not seen {scale}.",
-                "fails": "The line does not foresee a wider network that it has not seen {scale}.",
+                "fails": "The line does not foresee a wider network that it has not seen {scale}: {L2.why}.",
                 "undecided": "Whether the line foresees a wider network is undecided {scale}.",
             },
         ),
@@ -63,7 +63,7 @@ CHAPTER = Chapter(
                 "holds": "At equal error VGG-16 costs more operations than LeNet {scale}.",
                 "fails": "At equal error VGG-16 costs fewer operations than LeNet {scale}.",
                 "undecided": "Whether VGG-16 costs more operations than LeNet at equal error is undecided "
-                "{scale}; ratios are {L4.values}.",
+                "{scale}: by error and kind of LeNet the ratio runs from {L4.span}.",
             },
         ),
         Sentence(

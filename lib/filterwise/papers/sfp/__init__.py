@@ -13,7 +13,7 @@ _FOUND = (
             "holds": "A linear head reads *more from every higher layer*, up to the accuracy of the whole "
             "network ({scale}).",
             "fails": "That a linear head reads more from every higher layer, up to the accuracy of the "
-            "whole network, does *not* hold by our criterion ({scale}).",
+            "whole network, does *not* hold in every network (rank correlation {S1.span}; {scale}).",
             "undecided": "Whether a linear head reads more from every higher layer, up to the accuracy of "
             "the whole network, {S1.verdict} ({scale}).",
         },
@@ -21,11 +21,11 @@ _FOUND = (
     Sentence(
         "S4",
         {
-            "holds": "From the first layer to the last a filter's *noise falls to less than half* and the "
-            "signal-to-noise ratio rises by half, more than without training ({scale}).",
-            "fails": "That from the first layer to the last a filter's noise falls to less than half and "
-            "the signal-to-noise ratio rises by half, more than without training, does *not* hold in every "
-            "network ({scale}).",
+            "holds": "From the first layer to the last one with a map a filter's *noise falls to less than "
+            "half* and the signal-to-noise ratio rises by half, more than without training ({scale}).",
+            "fails": "That from the first layer to the last one with a map a filter's noise falls to less "
+            "than half and the signal-to-noise ratio rises by half, more than without training, does *not* "
+            "hold in every network ({scale}).",
             "undecided": "Whether a filter's noise falls to less than half and the signal-to-noise ratio "
             "rises by half, more than without training, {S4.verdict} ({scale}).",
         },
@@ -114,10 +114,10 @@ CHAPTER = Chapter(
     card=Sentence(
         "S4",
         {
-            "holds": "From the first layer to the last a filter's noise falls to {S4.span} of what "
-            "it was ({scale}).",
-            "fails": "From the first layer to the last a filter's noise falls to {S4.span} of what "
-            "it was: less than claimed in some networks ({scale}).",
+            "holds": "From the first layer to the last one with a map a filter's noise falls to "
+            "{S4.span} of what it was ({scale}).",
+            "fails": "From the first layer to the last one with a map a filter's noise falls to "
+            "{S4.span} of what it was: in some networks not to half, as claimed ({scale}).",
             "undecided": "Whether a filter's noise falls as far as claimed is undecided: to {S4.span} of"
             " what it was ({scale}).",
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -80,6 +81,19 @@ def played_layer(layer: str, M: NDArray[np.floating], threshold: float) -> dict[
     }
 
 
+def _where_it_ends(layers: Sequence[Mapping[str, Any]]) -> str:
+    """With which layer the claim on noise ends, where the last has one position and so rank one."""
+    wide = [layer for layer in layers if layer["positions"] > 1]
+    if len(wide) in (0, len(layers)):
+        return ""
+    ends = wide[-1]
+    return (
+        f"In layer {layers[-1]['layer']} every filter has one position left, where its matrix is one pattern "
+        f"by algebra, trained or not; the claim is judged up to layer {ends['layer']}, whose mean is "
+        f"{ends['mean']}. "
+    )
+
+
 def one_filter_played() -> str:
     """The figure as HTML with its caption; nothing where no such network is recorded."""
     records = load_records(CHAPTER, PROFILE)
@@ -91,7 +105,10 @@ def one_filter_played() -> str:
     row = chosen.sort_values("seed", kind="stable").iloc[0]
     kept = arrays(CHAPTER, PROFILE, str(row["spec_key"]))
     threshold = float(row["threshold"])
-    layers = [played_layer(name, kept[f"M@{name}"], threshold) for name in str(row["layers"]).split()]
+    layers = []
+    for name in str(row["layers"]).split():
+        positions = int(row[f"positions@{name}"])
+        layers.append({**played_layer(name, kept[f"M@{name}"], threshold), "positions": positions})
     verdict = next(one.verdict for one in findings(CHAPTER, PROFILE) if one.claim.id == CLAIM)
     content = {"labels": list(LABELS), "threshold": threshold, "layers": layers}
     first, last = layers[0], layers[-1]
@@ -102,7 +119,8 @@ def one_filter_played() -> str:
         f"the row's label raise the column's output above {threshold:g} of the filter's largest. Blue: in "
         "a cluster of labels that raise each other. Orange: noise. Shown is the filter with the layer's "
         "median noise (of several the first), by rule and not by eye; the layer's mean goes from "
-        f" {first['mean']} to {last['mean']} squares. {escape(_SAID.get(verdict, ''))}"
+        f"{first['mean']} to {last['mean']} squares. {_where_it_ends(layers)}"
+        f"{escape(_SAID.get(verdict, ''))}"
     )
     drawn = page_html("played", content, "filterwise.papers.sfp")
     return f'<figure class="fw-figure fw-front">\n{drawn}<figcaption>{caption}</figcaption></figure>'

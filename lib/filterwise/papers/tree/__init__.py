@@ -48,10 +48,10 @@ CHAPTER = Chapter(
         Sentence(
             "T4",
             {
-                "holds": "Most of its gradients are exactly zero, more after training than before.",
+                "holds": "Most of its gradients are exactly zero, more after training than before ({scale}).",
                 "fails": "Most of its gradients are exactly zero, but before training already; not every "
-                "layer has more zeros afterwards.",
-                "undecided": "That training makes more of its gradients zero is undecided.",
+                "layer has more zeros afterwards ({scale}).",
+                "undecided": "That training makes more of its gradients zero is undecided ({scale}).",
             },
         ),
     ),

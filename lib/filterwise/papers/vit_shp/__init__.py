@@ -9,7 +9,7 @@ _FOUND = (
             "holds": "More can be read from the tokens *behind every further encoder*, up to the accuracy of "
             "the network ({scale}).",
             "fails": "That more can be read from the tokens behind every further encoder, up to the accuracy "
-            "of the network, does *not* hold by our criterion (rank correlation {V1.values}; {scale}).",
+            "of the network, does *not* hold in every network ({scale}; {V1.why}).",
             "undecided": "Whether more can be read behind every further encoder, up to the accuracy of the "
             "network, {V1.verdict} (rank correlation {V1.values}; {scale}).",
         },
