@@ -6,6 +6,8 @@ A page that holds one of these lines has it replaced, before it is parsed, by Ma
     the claims of all chapters with their verdicts, as :mod:`filterwise.claims` judges the committed records.
 ``<!-- filterwise:status -->``
     when, how long and on what each chapter was executed.
+``<!-- filterwise:cost -->``
+    what the records cost to make again, as :mod:`filterwise.book.evidence_cost` counts it.
 ``<!-- filterwise:claimed -->``, ``<!-- filterwise:played -->``, ``<!-- filterwise:cards -->``
     what was claimed and what holds, a figure to play, and a card a chapter, as
     :mod:`filterwise.book.front_page` makes them.
@@ -24,7 +26,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from filterwise.book import five_minutes, front_page, reference
+from filterwise.book import evidence_cost, five_minutes, front_page, reference
 from filterwise.files import data_folder
 
 #: Of a marker: the executed chapters -> the files that its text is made from.
@@ -69,12 +71,7 @@ def status(chapters: Sequence[Path]) -> str:
         seconds = f"{about['seconds']:.0f} s"
         versions = f"Python {about['python']}, torch {about['torch']}"
         rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
-    return _markdown_table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return evidence_cost.table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)
 
 
 def ledger_sources() -> list[Path]:
@@ -107,6 +104,7 @@ def _reference_of(package: str) -> tuple[MadeFrom, Filled]:
 
 _FILLED_IN: dict[str, tuple[MadeFrom, Filled]] = {
     "ledger": (lambda chapters: ledger_sources(), lambda page, chapters: ledger()),
+    "cost": (lambda chapters: ledger_sources(), lambda page, chapters: evidence_cost.costs()),
     "status": (lambda chapters: chapters, lambda page, chapters: status(chapters)),
     "claimed": (lambda chapters: ledger_sources(), lambda page, chapters: front_page.claimed("ledger.md")),
     "played": (

@@ -220,8 +220,8 @@ def ledger_page(
         "",
         *(f"- {badge(verdict)}: {_MEANING[verdict]}" for verdict in VERDICTS),
         "",
-        "The pass rules were written before the results were known; where one was changed later, the claim's",
-        "own note (folded in its card) says what was changed, and after seeing what.",
+        "The pass rules were written before the results were known, but for those that were changed later: a",
+        "note (folded in the claim's card) says what was changed, after seeing what, and the old verdict.",
         "Of a paper stands what could be read of it; no number was made up.",
         "`filterwise claims --json` writes the same for programs.",
     ]
