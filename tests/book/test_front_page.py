@@ -16,7 +16,13 @@ from filterwise.book.assembly import Built
 from filterwise.book.sharing import LONGEST, description, tags
 from filterwise.claims import table_of
 from filterwise.measure import clip, clusters, noise
-from filterwise.papers.sfp.one_filter import LABELS, one_filter_played, played_layer, typical
+from filterwise.papers.sfp.one_filter import (
+    LABELS,
+    _where_it_ends,
+    one_filter_played,
+    played_layer,
+    typical,
+)
 from filterwise.parameters import PROFILES
 
 SEEN = "return document.querySelector('.fw-played [data-fw=\"' + arguments[0] + '\"]').textContent"
@@ -134,6 +140,14 @@ def test_each_chapter_has_a_card_with_picture_number_verdicts_and_minutes(book: 
         total = sum(int(count) for count in re.findall(r">\S (\d+) ", counts[1]))
         assert total == table[table["chapter"] == chapter]["claim"].nunique()
         assert re.search(r"\d+ minutes to read", card)
+
+
+def test_the_caption_says_where_the_claim_ends_if_the_last_layer_has_one_position() -> None:
+    layers = [{"layer": m, "mean": 20.0 - m, "positions": p} for m, p in ((1, 64), (2, 4), (3, 1))]
+    said = _where_it_ends(layers)
+    assert "In layer 3 every filter has one position left" in said
+    assert said.endswith("the claim is judged up to layer 2, whose mean is 18.0. ")
+    assert _where_it_ends(layers[:2]) == ""
 
 
 @pytest.fixture
