@@ -76,8 +76,8 @@ def explore(
     check_choice("start layer", layer, matrices)
     if not 0 <= number < len(matrices[layer]):
         raise ParameterError(f"start: filter {number} of {layer!r} is not among its {len(matrices[layer])}")
-    for other, M in matrices.items() if strongest else ():
-        if len(strongest.places.get(other, ())) < len(M):
+    for other, M in matrices.items():
+        if strongest is not None and len(strongest.places.get(other, ())) < len(M):
             raise ParameterError(f"strongest has no pictures for the {len(M)} filters of {other!r}")
     return show(
         partial(_widgets, matrices, names, threshold, (layer, number), strongest),
