@@ -1,6 +1,6 @@
 # make book   execute the chapters (quick profile, no download) and build the book
 # make test   every check there is: lint, types, stripped notebooks, tests, chapters, the book in a browser
-# make lab    JupyterLab on the chapters
+# make lab    JupyterLab with the first chapter open
 # make lint   the fast checks only
 # make clean  remove what was built; `make clean-all` also removes the environment
 #
@@ -33,7 +33,7 @@ lint: $(STAMP)
 	$(BIN)/nbstripout --verify $(wildcard chapters/*.ipynb)
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab chapters
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/$(firstword $(CHAPTERS))
 
 $(STAMP): requirements.txt pyproject.toml
 	@PYTHON="$(PYTHON)" sh .ci/environment $(VENV)
