@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from filterwise import claims
-from filterwise.claims import intervals, registered, test_images
+from filterwise.claims import estimates, intervals, registered, test_images
 from filterwise.claims.schema import Claim, Condition, Criterion, PaperNumber, Rule
 from filterwise.registry import Entry
 from filterwise.runs import records as records_module
@@ -264,6 +264,39 @@ def test_an_interval_that_decided_is_the_one_that_is_shown(sfp):
     gains = ["noise_ratio_by_training", "snr_ratio_by_training"]
     assert [each.quantity for each in shown] == ["noise_ratio", "snr_ratio", *gains]
     assert shown[0] is finding.parts[0]
+
+
+def test_a_quantity_that_is_a_condition_too_has_one_interval_and_is_computed_once(monkeypatch):
+    """On the records as they are for each use; once on every draw of seeds, and of test images."""
+    asked, of_images = [], []
+
+    def mean(records):
+        """Mean."""
+        asked.append(tuple(records["seed"]))
+        arm = {"arm": "a", "n": records["seed"].nunique(), "data": "planted", "device": "cpu"}
+        return [{**arm, "value": records["x"].mean(), "control": math.nan}]
+
+    def image_draws(records, evaluate, generator):
+        of_images.append(evaluate)
+        return {"a": np.array([0.2, 0.3])}
+
+    entry = Entry("planted", mean, registered.quantities.get("width_exponent").facts)
+    assert entry.facts["images"]
+    monkeypatch.setattr(registered.quantities, "get", lambda name: entry)
+    monkeypatch.setattr(estimates, "_image_draws", image_draws)
+    records = pd.DataFrame({"seed": range(3), "x": [0.1, 0.4, 0.2]})
+    twice = Criterion("Above.", (Condition("planted", ">", bound=0), Condition("planted", "<", bound=1)))
+    about = {
+        "statement": "More.",
+        "paper": PaperNumber(None, "more", "here"),
+        "where": "here",
+        "controls": (),
+        "seeds": 3,
+    }
+    claim = Claim(id="X", quantity="planted", criterion=twice, profiles=("quick",), **about)
+    found = claims.find(claim, records, "quick", np.random.default_rng(0))
+    assert (len(asked), len(of_images)) == (3 + 10, 1)  # of the 27 draws of three seeds ten differ
+    assert len({(each.low, each.high) for each in (*found.headline, *found.parts)}) == 1
 
 
 def crossed_design(rng, seeds, images, of_seed, of_image, rest):

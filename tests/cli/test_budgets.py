@@ -27,14 +27,16 @@ def asked(monkeypatch) -> dict:
     """What the recorder and the list were given; both know of one job to do and one without data."""
     asked: dict = {}
     budgets: list = []
-    asked["budgets"] = budgets
+    states = {"one": ("missing", 75.0, ""), "two": ("blocked", 0.0, "cifar10 is not there")}
+    asked.update(budgets=budgets, states=states)
 
     def pending(chapter, profile, queue, **options):
         asked.update(chapter=chapter, profile=profile, queue=queue, **options)
-        states = {"one": ("missing", 75.0, ""), "two": ("blocked", 0.0, "cifar10 is not there")}
         listed = [(job, *states[job.name]) for job in queue]
         return [
-            SimpleNamespace(job=job, status=status, seconds=took, reason=why, trainings={})
+            SimpleNamespace(
+                job=job, status=status, seconds=took, reason=why, trainings={}, timed=job.name != "new"
+            )
             for job, status, took, why in listed
         ]
 
@@ -85,6 +87,7 @@ def test_recording_says_what_it_did(asked, capsys, tmp_path):
     assert said.err == "filterwise: blocked: two: cifar10 is not there\n"
     assert 599 < asked.pop("budget") <= 600
     assert len(asked.pop("budgets")) == 1
+    del asked["states"]
     expected = {"chapter": "4-sfp", "profile": "cifar", "queue": JOBS, "bundle": None}
     expected |= {"jobs": 2, "together": 4, "per_device": 1, "device": "auto", "stale": True}
     assert asked == expected | {"root": "r", "data_root": str(tmp_path), "out": None}
@@ -102,7 +105,19 @@ def test_what_is_pending_is_listed(asked, capsys):
         "1 of 2 jobs to do, about 1 min 15 s",
     ]
     assert asked.pop("budgets") == []
+    del asked["states"]
     assert set(asked) == {"chapter", "profile", "queue", "device", "stale", "data_root", "root", "out"}
+
+
+def test_without_a_training_here_no_estimate_says_about(asked, capsys, monkeypatch):
+    monkeypatch.setattr(JOBS[0], "name", "new")
+    asked["states"]["new"] = ("missing", 75.0, "")
+    assert main([*RECORD, "--dry-run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == [
+        "bundle 'P1': 1 of 1 jobs to do, 1 min 15 s here; decides S1, S2",
+        "1 of 2 jobs to do, 1 min 15 s by a rule of thumb, as nothing like it was timed here",
+    ]
 
 
 def test_a_bundle_for_a_gpu_says_what_a_gpu_is_foreseen_to_take(asked, capsys):

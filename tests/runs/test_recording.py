@@ -55,7 +55,10 @@ def test_all_is_recorded_cheapest_first_and_once(tmp_path, monkeypatch):
     ]
     report, lines, table = call(tmp_path)
     assert report.done == table["name"].tolist() == ["seed 2", "seed 1", "seed 0"]
-    assert len(lines) == 3
+    assert lines[0].startswith("3 jobs to do, 27 s by a rule of thumb, as nothing like it was timed here; ")
+    assert [line.partition(": ")[0] for line in lines[1:]] == ["seed 2", "seed 1", "seed 0"]
+    assert "(1 of 3" in lines[1]
+    assert lines[3].endswith("(3 of 3)")
     assert [report.left, report.paused, report.failed, report.blocked] == [[], [], {}, {}]
     result = finding.stored(JOBS[0].run, tmp_path / "runs")[0]
     row = table[table["name"] == "seed 0"].iloc[0]
@@ -95,7 +98,7 @@ def test_one_failure_does_not_stop_the_others_and_leaves_no_row(tmp_path):
     report, lines, table = call(tmp_path, jobs)
     assert report.failed == {"breaks": "ZeroDivisionError: a broken measurement"}
     assert report.done == table["name"].tolist() == ["seed 1"]
-    assert "breaks: failed: ZeroDivisionError" in lines[0]
+    assert "breaks: failed: ZeroDivisionError" in lines[1]
 
 
 def test_a_job_that_cannot_even_be_looked_at_stops_no_other(tmp_path):
@@ -133,7 +136,7 @@ def test_what_was_measured_survives_a_full_folder_of_records(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(files, "atomic", full(tmp_path / "records"))
         report, lines, table = call(tmp_path)
-    assert (len(table), report.done, len(lines)) == (0, [], 3)
+    assert (len(table), report.done, len(lines)) == (0, [], 4)
     why = f"{tmp_path}/records/4-sfp cannot be written to: No space left on device"
     assert {error.partition("next call: ")[2] for error in report.failed.values()} == {why}
     assert set(report.failed) == {"seed 0", "seed 1", "seed 2"}
@@ -203,7 +206,7 @@ def test_training_stops_at_the_deadline_and_the_next_call_goes_on(tmp_path, monk
         patch.setattr(finding, "_clock", lambda: next(clock))
         report, lines, table = call(tmp_path, [job])
     assert report.paused == ["long"]
-    assert lines == ["long: paused after epoch 1 of 4"]
+    assert lines[1:] == ["long: paused after epoch 1 of 4"]
     assert len(table) == 0
     assert states(tmp_path, [job]) == {"long": "resumes"}
     report, _, table = call(tmp_path, [job])
@@ -356,7 +359,7 @@ def test_what_is_trained_too_late_is_measured_by_the_next_call(tmp_path, monkeyp
         "long", RUN, "tiny.weights", cost_seconds=100.0
     )  # 10 of them to measure, it is said; 5 are left
     report, lines, table = call(tmp_path, [job], budget="100s")
-    assert lines == ["long: trained; there is no time left to measure"]
+    assert lines[1:] == ["long: trained; there is no time left to measure"]
     assert states(tmp_path, [job]) == {"long": "trained"}
     clock.now = 0.0
     report, _, table = call(

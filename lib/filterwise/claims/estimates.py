@@ -17,8 +17,8 @@ from filterwise.claims.registered import Rows, quantity_of, rows_found, values_b
 from filterwise.claims.schema import Rule
 from filterwise.claims.test_images import crossed, resampled_accuracies
 
-#: quantity and options -> draw of seeds -> arm -> value
-Draws = dict[str, dict[tuple[int, ...], Mapping[str, float]]]
+#: quantity and options -> its values on resampled seeds, and on resampled test images: arm -> values (draws,)
+Draws = dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,18 @@ def estimate(
     """One quantity on every arm, with its interval by the rule's method and level.
 
     A single seed has no interval: ``low`` and ``high`` are not-a-number then. ``known`` remembers what pooled
-    quantities were on resampled seeds of these records.
+    quantities were on resampled seeds and test images of these records: a claim's own quantity that is a
+    condition as well has one interval, and is computed once.
     """
     pooled = quantity_of(name).pooled
     rows = rows_found(name, records, options)
     draws: dict[str, np.ndarray] = {}
     of_images: dict[str, np.ndarray] = {}
     if pooled and rule.kind == "interval" and max((row["n"] for row in rows), default=0) >= 2:
-        before = {} if known is None else known.setdefault(f"{name} {sorted(options.items(), key=str)}", {})
-        evaluate = partial(values_by_arm, name, options=options)
-        draws = intervals.resampled(records, evaluate, generator, known=before)
-        of_images = _image_draws(records, evaluate, generator) if quantity_of(name).images else {}
+        known, use = {} if known is None else known, f"{name} {sorted(options.items(), key=str)}"
+        if use not in known:
+            known[use] = _draws(name, records, options, generator)
+        draws, of_images = known[use]
     found = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         group = [row for row in rows if row["arm"] == arm]
@@ -109,6 +110,15 @@ def estimate(
             )
         )
     return tuple(found)
+
+
+def _draws(
+    name: str, records: pd.DataFrame, options: Mapping[str, object], generator: np.random.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A pooled quantity on resampled seeds, and where it rests on test images, on resampled ones."""
+    evaluate = partial(values_by_arm, name, options=options)
+    by_seeds = intervals.resampled(records, evaluate, generator)
+    return by_seeds, _image_draws(records, evaluate, generator) if quantity_of(name).images else {}
 
 
 def _image_draws(

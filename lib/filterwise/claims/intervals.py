@@ -110,16 +110,14 @@ def resampled(
     evaluate: Callable[[pd.DataFrame], Mapping[str, float]],
     generator: np.random.Generator,
     resamples: int = POOLED_RESAMPLES,
-    known: dict[tuple[int, ...], Mapping[str, float]] | None = None,
 ) -> dict[str, np.ndarray]:
     """A pooled quantity evaluated on resampled seeds: arm -> its values (draws that have the arm,).
 
     Seeds (column ``seed``) are drawn with replacement; a seed drawn twice brings its runs twice. Of up to
     :data:`ALL_DRAWS` seeds every draw is taken, so that chance has no part in the interval; of more,
-    ``resamples`` at random. Each that differs is evaluated once: ``known`` holds what ``evaluate`` (records
-    -> arm -> value) gave before for draws (numbers of seeds, ascending), and new ones are added. An arm
-    whose quantity does not exist on a tenth of the draws or more has no values: those that remain are no
-    random ones.
+    ``resamples`` at random. On each that differs ``evaluate`` (records -> arm -> value) is called once. An
+    arm whose quantity does not exist on a tenth of the draws or more has no values: those that remain are
+    no random ones.
     """
     seeds = records["seed"].to_numpy()
     rows = [np.flatnonzero(seeds == seed) for seed in records["seed"].unique()]
@@ -127,7 +125,7 @@ def resampled(
         drawn = np.sort(list(product(range(len(rows)), repeat=len(rows))), axis=1)
     else:
         drawn = np.sort(generator.integers(0, len(rows), size=(resamples, len(rows))), axis=1)
-    known = {} if known is None else known
+    known: dict[tuple[int, ...], Mapping[str, float]] = {}
     found: dict[str, list[float]] = {}
     for draw in map(tuple, drawn.tolist()):
         if draw not in known:

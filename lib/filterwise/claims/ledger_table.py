@@ -11,20 +11,24 @@ import pandas as pd
 
 from filterwise.claims.claim_files import load
 from filterwise.claims.estimates import Estimate
+from filterwise.claims.intervals import IMAGE_RESAMPLES
 from filterwise.claims.record_rows import joined
 from filterwise.claims.registered import quantity_of
+from filterwise.claims.schema import Claim
 from filterwise.claims.test_images import with_right
 from filterwise.claims.verdict import Finding, find
 from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
-from filterwise.runs.records import load_records
+from filterwise.runs.records import load_records, table_path
+from filterwise.runs.time_left import TimeLeft
 
 COLUMNS = (
     "claim", "chapter", "statement", "paper", "quantity", "ours", "control", "n", "verdict", "why", "enough",
     "profile", "data", "device", "value", "spread", "paper_value",
 )  # fmt: skip
 BOOTSTRAP_SEED = 0
+_SEED_DRAWS = 126  # that differ, of five seeds
 
 
 def findings(
@@ -35,7 +39,7 @@ def findings(
     records_folder: Path | str | None = None,
     generator: np.random.Generator | None = None,
 ) -> Iterator[Finding]:
-    """Judge every claim at every profile that it applies to.
+    """Judge every claim at every profile that it applies to; a terminal is told how far that is.
 
     Parameters
     ----------
@@ -52,14 +56,35 @@ def findings(
     if profile is not None:
         check_choice("profile", profile, PROFILES)
     chosen = load(chapter, claims_folder)
+    tables: dict[tuple[str, str], list[Claim]] = {}
     for name in dict.fromkeys(claim.chapter for claim in chosen):
         for each in PROFILES if profile is None else (profile,):
             applicable = [claim for claim in chosen if claim.chapter == name and each in claim.profiles]
-            if not applicable:
-                continue
+            tables |= {(name, each): applicable} if applicable else {}
+    work = {table: _evaluations(*table, own, records_folder) for table, own in tables.items()}
+    count, number_of_claims = 0, sum(map(len, tables.values()))
+    total = sum(map(sum, work.values()))
+    with TimeLeft(None, "judging", total, bar_format="{desc}{left}") as line:
+        for (name, each), own in tables.items():
             records = with_right(load_records(name, each, root=records_folder), name, each, records_folder)
-            for claim in applicable:
+            for claim, evaluations in zip(own, work[name, each], strict=True):
+                count += 1
+                line.set_description_str(f"judging claim {count} of {number_of_claims}", refresh=False)
                 yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
+                line.update(evaluations)
+
+
+def _evaluations(chapter: str, profile: str, own: list[Claim], root: Path | str | None) -> list[int]:
+    """About how often a quantity is computed for each claim: pooled ones on resampled seeds and images."""
+    if not table_path(chapter, profile, root).exists():
+        return [1] * len(own)
+    found = []
+    for claim in own:
+        conditions = claim.criterion.conditions_for(profile)
+        uses = {str((each.quantity, dict(each.options))): each.quantity for each in (claim, *conditions)}
+        about = [quantity_of(name) for name in uses.values()]
+        found.append(sum(1 + each.pooled * _SEED_DRAWS + each.images * IMAGE_RESAMPLES for each in about))
+    return found
 
 
 def ledger(

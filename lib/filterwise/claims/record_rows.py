@@ -13,7 +13,7 @@ import pandas as pd
 
 def has(records: pd.DataFrame, *columns: str) -> bool:
     """Whether the records carry all these columns."""
-    return set(columns) <= set(records.columns)
+    return all(column in records.columns for column in columns)
 
 
 def numbers(records: pd.DataFrame, column: str) -> list[float]:

@@ -82,9 +82,10 @@ def with_right(
         handles.append(Right(path, int(images), float(accuracy), str(digest)) if path.exists() else None)
     column = pd.Series(handles or [None] * len(records), records.index, dtype=object, name=COLUMN)
     # rows are taken thousands of times: a table from CSV has a block a column, its copy one a type, and
-    # texts of pandas' own kind are slow to take and to list
-    texts: dict[Any, Any] = dict.fromkeys(records.select_dtypes("str").columns, object)
-    return pd.concat([records.astype(texts), column], axis=1).copy()
+    # texts of pandas' own kind, names of columns among them, are slow to take and to list
+    texts: dict[Any, Any] = dict.fromkeys(records.select_dtypes(["str", "string"]).columns, object)
+    table = pd.concat([records.astype(texts), column], axis=1).copy()
+    return table.set_axis(table.columns.astype(object), axis=1)
 
 
 def accuracy_by_image(run: Any) -> np.ndarray | None:
@@ -146,7 +147,10 @@ def resampled_accuracies(records: pd.DataFrame, generator: np.random.Generator, 
     groups: dict[str, list[int]] = {}
     for row, handle in enumerate(handles):
         groups.setdefault(handle.set, []).append(row)
-    answers = {name: np.stack([known[row] for row in rows]) for name, rows in groups.items()}  # type: ignore[misc]
+    # as numbers once, and not anew in each product
+    numbers = {name: np.stack([known[row] for row in rows]) for name, rows in groups.items()}  # type: ignore[misc]
+    answers = {name: each.astype(np.float32) for name, each in numbers.items()}
+    records = records.assign(accuracy=0.0)  # a block of its own, which is replaced without copying others
     for _ in range(resamples):
         accuracies = np.empty(len(records))
         for name, rows in groups.items():

@@ -108,13 +108,15 @@ def _print_pending(
 ) -> int:
     from filterwise.runs import cost
     from filterwise.runs.queueing import pending, total_seconds
+    from filterwise.runs.time_left import text
 
     listed = pending(chapter, profile, queue, **common)
     to_do = [each for each in listed if each.status not in ("done", "blocked", "failed")]
     for each in () if shortly else listed:
-        took = cost.text(each.seconds) if each in to_do else each.reason
+        took = text(each.seconds) if each in to_do else each.reason
         click.echo(f"{each.status:8} {each.job.name:40} {took}".rstrip())
-    total = f", about {cost.text(total_seconds(to_do) / jobs)}" if to_do else ""
+    timed = all(each.timed for each in to_do)
+    total = f", {cost.hope(total_seconds(to_do) / jobs, timed)}" if to_do else ""
     if not shortly:
         _print_bundles(chapter, profile, listed, to_do, jobs)
     click.echo((f"{chapter}: " if shortly else "") + f"{len(to_do)} of {len(listed)} jobs to do{total}")
@@ -125,18 +127,19 @@ def _print_bundles(chapter: str, profile: str, listed: list[Any], to_do: list[An
     """A line a bundle, in the order of the queue: what is left of it, here and on the machine that it is
     planned for, and the claims that it decides."""
     from filterwise.papers.chapter import decided_by
-    from filterwise.runs import cost
     from filterwise.runs.jobs import planned_for
     from filterwise.runs.queueing import total_seconds
+    from filterwise.runs.time_left import text
 
     ordered = sorted(listed, key=lambda each: each.job.priority)
     for name in dict.fromkeys(each.job.bundle for each in ordered if each.job.bundle):
         own = [each for each in listed if each.job.bundle == name]
         left = [each for each in own if each in to_do]
-        took = f", about {cost.text(total_seconds(left) / jobs)} here" if left else ""
+        words = "about " if all(each.timed for each in left) else ""
+        took = f", {words}{text(total_seconds(left) / jobs)} here" if left else ""
         planned = [each.job.cost_seconds for each in left if each.job.cost_seconds]
         if planned and planned_for(profile) == "cuda":
-            took += f", {cost.text(sum(planned))} foreseen on an H200"
+            took += f", {text(sum(planned))} foreseen on an H200"
         claims = decided_by(chapter, name, profile)
         decides = f"; decides {', '.join(claims)}" if claims else ""
         click.echo(f"bundle {name!r}: {len(left)} of {len(own)} jobs to do{took}{decides}")

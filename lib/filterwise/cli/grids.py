@@ -63,15 +63,18 @@ def sweep(
         _check_listens(dask)
     runs = _grid(model, data, recipe, axes)
     from filterwise.runs import cost
+    from filterwise.runs.finding import device_type
     from filterwise.runs.sweeping import describe, queue, sweep
 
     if dry_run:
         listed = queue(runs, **common)
         unsaid = ["key", *(["error"] if not listed["error"].any() else [])]
         click.echo(listed.drop(columns=unsaid).to_string(index=False, float_format="{:.3g}".format))
-        left = cost.text(float(listed["estimated_seconds"].sum()) / (jobs or 1))
-        to_do = int((~listed["status"].isin(["stored", "failed"])).sum())
-        click.echo(f"{to_do} of {len(listed)} runs to do, about {left} with {jobs or 1} at a time")
+        waits = ~listed["status"].isin(["stored", "failed"])
+        left, kind = float(listed["estimated_seconds"].sum()) / (jobs or 1), device_type(common["device"])
+        timed = all(cost.measured(run.model, kind) for run, each in zip(runs, waits, strict=True) if each)
+        said = f", {cost.hope(left, timed)}, with {jobs or 1} at a time" if waits.any() else ""
+        click.echo(f"{int(waits.sum())} of {len(listed)} runs to do{said}")
         return int((listed["status"] == "failed").any())
     with _engine(dask):
         answer = sweep(

@@ -16,6 +16,7 @@ import torch
 from filterwise import files
 from filterwise.data import catalog
 from filterwise.models import building, counting
+from filterwise.runs.time_left import text
 
 if TYPE_CHECKING:
     from filterwise.runs.specification import Run
@@ -153,15 +154,11 @@ def _place(device: str) -> str:
     return f"{device} {platform.node()}"
 
 
-def text(duration: float) -> str:
-    """Seconds in words.
+def hope(duration: float, timed: bool) -> str:
+    """An estimate in words; one that rests on no training of this machine says so.
 
-    >>> text(4.2), text(95), text(7380)
-    ('4 s', '1 min 35 s', '2 h 3 min')
+    >>> hope(95, timed=True), hope(95, timed=False)
+    ('about 1 min 35 s', '1 min 35 s by a rule of thumb, as nothing like it was timed here')
     """
-    whole = round(duration)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    said = text(duration)
+    return f"about {said}" if timed else f"{said} by a rule of thumb, as nothing like it was timed here"

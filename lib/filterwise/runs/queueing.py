@@ -14,6 +14,7 @@ from filterwise.runs.jobs import Job, check_jobs, planned_for
 from filterwise.runs.measuring import measurements
 from filterwise.runs.reach import code_digest
 from filterwise.runs.specification import Run
+from filterwise.runs.time_left import TimeLeft
 
 _DEFAULT_OF_MEASURE = 0.1  # a measurement's share of a job, before one was timed
 #: States in which nothing is to be done.
@@ -32,6 +33,7 @@ class Pending:
     reason: str = ""
     speed: float = 1.0  # by which the estimate was corrected
     trainings: Mapping[str, float] = field(default_factory=dict)  # key of a run -> its part of the seconds
+    timed: bool = True  # whether the estimate rests on a training of such a network on this machine
 
     def seconds_now(self, device: str, folder: Path) -> float:
         """The estimate without the trainings that other jobs have finished since the list was made; on CUDA
@@ -79,7 +81,7 @@ def pending(
     table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)
     folder = store.runs_root(root)
     found = []
-    for job in queue:
+    for job in TimeLeft(queue, f"{chapter}: looking for what is recorded"):
         try:
             found.append(_pending(job, profile, table, stale, folder, data_root, device))
         except Exception as error:
@@ -123,8 +125,9 @@ def _pending(
     trainings = {one.key: one.todo * scale for one in left if one.todo}
     used = cost.speed(job.run.model, kind) or 1.0
     return Pending(
-        job, "stale" if old else status, sum(trainings.values()) + measure, measure, "", used, trainings
-    )
+        job, "stale" if old else status, sum(trainings.values()) + measure, measure, "", used, trainings,
+        timed=not trainings or cost.measured(job.run.model, kind),
+    )  # fmt: skip
 
 
 def _whole(planned: float | None, training: float, model: str, device: str) -> tuple[float, float]:

@@ -16,8 +16,9 @@ from filterwise.runs import cost, finding, records, rows, stacks, store, workers
 from filterwise.runs.durations import parse_budget
 from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import measured
-from filterwise.runs.queueing import LAST, Pending, pending
+from filterwise.runs.queueing import LAST, Pending, pending, total_seconds
 from filterwise.runs.specification import Run
+from filterwise.runs.time_left import text
 
 _clock = time.time
 
@@ -88,7 +89,7 @@ def record(
     data_root, root, out
         Folders of images, of runs and of records.
     say
-        Is given a line for each job that ends.
+        Is given a line with the number of jobs, and one for each that ends.
 
     Raises ParameterError for a profile, bundle, budget or number that is not allowed; FolderError, before
     anything is trained, if the folder of runs or of records is full or cannot be written to. Errors of single
@@ -123,11 +124,16 @@ def record(
     disk.check_writable(report.path.parent, "records")
     kinds = [(each.job.priority, len(each.job.all_runs)) for each in todo]
     turns = stacks.turns([each.job.run for each in todo], together, kinds)
+    hope = cost.hope(total_seconds(todo) / max(count, 1), all(each.timed for each in todo))
+    jobs_words = f"{len(todo)} job{'s' if len(todo) > 1 else ''} to do"
+    say(f"{jobs_words}, {hope}; {text(max(deadline - _clock(), 0))} are given to them now")
+    began, ended = _clock(), 0.0
     with disk.scratch(folder, "record") as marks:
         same = (str(folder), str(data_root) if data_root else None, deadline, str(marks / "ran"))
         tasks = [_Task(todo[turn], *same, group) for turn, group in turns]
         for outcome in workers.outcomes(_one, tasks, count, place, folder):
             name = tasks[outcome.index].pending.job.name
+            ended += tasks[outcome.index].pending.seconds
             if outcome.answer is None:
                 report.failed[name] = outcome.error
                 say(f"{name}: failed: {outcome.error}")
@@ -141,8 +147,11 @@ def record(
                     say(f"{name}: {report.failed[name]}")
                     continue
                 report.done.append(name)
-                times = " + ".join(cost.text(row[part]) for part in ("seconds", "measure_seconds"))
-                say(f"{name}: accuracy {row['accuracy']:.4f}, {times} ({len(report.done)} of {len(todo)})")
+                times = " + ".join(text(row[part]) for part in ("seconds", "measure_seconds"))
+                rest = (_clock() - began) * (sum(each.seconds for each in todo) / max(ended, 1e-9) - 1)
+                left = f", about {text(rest)} left" if round(rest) > 0 else ""
+                count_words = f"{len(report.done)} of {len(todo)}{left}"
+                say(f"{name}: accuracy {row['accuracy']:.4f}, {times} ({count_words})")
             else:
                 (report.paused if what == "paused" else report.left).append(name)
                 if what == "paused":

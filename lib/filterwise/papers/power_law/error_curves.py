@@ -170,10 +170,8 @@ def pairs(records: pd.DataFrame, first: str, second: str) -> list[tuple[Curve, C
 
     Of several numbers of images the largest at which both have four widths or more, or else three.
     """
-    ours, others = (
-        [curve for curve in curves(records, family) if len(curve.width) >= FEWEST_WIDTHS]
-        for family in (first, second)
-    )
+    every = [curve for curve in curves(records) if len(curve.width) >= FEWEST_WIDTHS]
+    ours, others = ([curve for curve in every if curve.family == family] for family in (first, second))
     both = [(a, b) for a in ours for b in others if (a.data, a.images) == (b.data, b.images)]
 
     def rank(pair: tuple[Curve, Curve]) -> tuple[Any, ...]:
