@@ -28,8 +28,8 @@ class Page(HTMLParser):
         if tag in {"script", "img", "source", "iframe", "video", "audio"} and given.get("src"):
             self.loaded.append(str(given["src"]))
         if tag == "link" and given.get("href"):
-            # index, search, next and prev name pages; everything else is fetched
-            named = given.get("rel") in {"index", "search", "next", "prev"}
+            # these name pages; everything else is fetched
+            named = given.get("rel") in {"index", "search", "next", "prev", "canonical"}
             (self.links if named else self.loaded).append(str(given["href"]))
         if tag == "img":
             self.images.append(given)

@@ -35,6 +35,7 @@ from filterwise.book.light_pages import (
     pictures_out,
     without_unused,
 )
+from filterwise.book.public_addresses import set_buttons, whole, without_brands
 from filterwise.book.sharing import tags
 
 # MathJax 2.7 with the one font that the package carries; nothing is asked of another host.
@@ -109,6 +110,7 @@ def _note_anchors(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def _configure(app: Sphinx, config: Config) -> None:
+    set_buttons(config.html_theme_options)
     config.html_secnumber_suffix = " "
     config.bibtex_cite_id = "{key}"
     config.mathjax_path = "mathjax/MathJax.js"
@@ -144,12 +146,11 @@ def _change_body(app: Sphinx, name: str, template: str, context: dict[str, Any],
     if context.get("body"):
         to_root = "../" * name.count("/")
         context["body"] = clear_body(pictures_out(context["body"], Path(app.outdir), to_root))
-        picture = (
-            f"{to_root}_static/{_PICTURE}"
-            if (Path(app.srcdir) / "book" / "_static" / _PICTURE).is_file()
-            else ""
-        )
-        head = tags(context.get("title", ""), context["body"], app.config.project, picture)
+        there = (Path(app.srcdir) / "book" / "_static" / _PICTURE).is_file()
+        base = app.config.html_baseurl
+        picture = whole(base, f"_static/{_PICTURE}") if there else ""
+        address = whole(base, app.builder.get_target_uri(name))
+        head = tags(context.get("title", ""), context["body"], app.config.project, picture, address)
         context["metatags"] = context.get("metatags", "") + head
 
 
@@ -161,7 +162,7 @@ def _finish_pages(app: Sphinx, exception: Exception | None) -> None:
     pages = [path for path in folder.rglob("*.html") if "_static" not in path.relative_to(folder).parts]
     for path in pages:
         before = path.read_text(encoding="utf-8")
-        after = clear_page(without_unused(before))
+        after = without_brands(clear_page(without_unused(before)))
         if after != before:
             path.write_text(after, encoding="utf-8")
     lighten_assets(folder, pages)

@@ -30,23 +30,26 @@ def description(body: str) -> str:
     return said[: LONGEST - 1].rsplit(" ", 1)[0].rstrip(",;:") + "…"
 
 
-def tags(title: str, body: str, book: str, picture: str) -> str:
-    """HTML for a page's head; no address of a host is needed, and none is made up.
+def tags(title: str, body: str, book: str, picture: str = "", address: str = "") -> str:
+    """HTML for a page's head; no address of a host is made up.
 
     Parameters
     ----------
     title, body : of the page, as HTML.
     book : title of the book.
-    picture : address of a picture of the book, relative to the page.
+    picture, address : of the book and of the page, whole, as who reads these has no page that they could be
+        relative to; empty where it is not known where the book stands.
     """
     plain = " ".join(unescape(re.sub(r"<[^>]+>", "", title)).split())
     said = description(body)
-    named = {"og:type": "article", "og:site_name": book, "og:title": plain, "og:image": picture}
+    named = {"og:type": "article", "og:site_name": book, "og:title": plain}
+    named |= {"og:url": address, "og:image": picture}
     lines = [
         f'<meta property="{name}" content="{escape(value)}" />' for name, value in named.items() if value
     ]
     if said:
         lines.insert(0, f'<meta name="description" content="{escape(said)}" />')
         lines.append(f'<meta property="og:description" content="{escape(said)}" />')
-    lines.append('<meta name="twitter:card" content="summary_large_image" />')
+    card = "summary_large_image" if picture else "summary"
+    lines.append(f'<meta name="twitter:card" content="{card}" />')
     return "\n".join(lines) + "\n"
