@@ -113,6 +113,18 @@ def test_an_unchanged_chapter_is_not_run_twice_and_prose_does_not_count(
     assert shown["cells"][3]["outputs"][0]["text"] == "run 0 cell 1"
 
 
+def test_a_chapter_says_how_long_it_takes_once_that_was_timed(small: Path, counted: list[str]) -> None:
+    said: list[str] = []
+    first = run(small, say=said.append)
+    assert said[0] == "chapters/1-one.ipynb: running, profile=quick"
+    kept = json.loads(first.path.read_text())
+    kept["metadata"]["filterwise"]["seconds"] = 48.2
+    first.path.write_text(json.dumps(kept))
+    edit(small / "chapters" / "1-one.ipynb", "6 * 7", "6 * 8")
+    assert run(small, say=said.append).ran
+    assert said[2] == "chapters/1-one.ipynb: running, profile=quick; about 48 s, as the last time"
+
+
 @pytest.mark.parametrize(
     "change", ["code", "tags", "library", "new file", "requirements", "records", "profile"]
 )
@@ -239,10 +251,22 @@ def test_staging_writes_only_what_changed_and_removes_what_went(small: Path, cou
 
 @pytest.mark.slow
 def test_a_warning_stops_the_build_every_time_and_leaves_the_old_pages(
-    small: Path, counted: list[str]
+    small: Path, counted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
+    done: list[float] = []
+
+    class Watched(assembly.TimeLeft):
+        def update(self, n: float | None = 1) -> bool | None:
+            done.append(n or 0)
+            return super().update(n)
+
+    monkeypatch.setattr(assembly, "TimeLeft", Watched)
     built = build(small, say=said.append)
+    assert said[0] == "chapters/1-one.ipynb: running, profile=quick (1 of 1)"
+    # what Sphinx says of reading and of writing is understood
+    assert len(done) >= 4
+    assert min(done) >= 0
     page = built.index.parent / "book" / "intro.html"
     assert built.rendered
     numbered = r'<li class="toctree-l1"><a class="reference internal" href="\S*1-one.html">1\s*One</a>'

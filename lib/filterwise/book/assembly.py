@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,11 @@ from filterwise.book.launcher import ends_with_parent
 from filterwise.book.staging import pages, stage
 from filterwise.errors import BookError, ParameterError
 from filterwise.files import checkout
+from filterwise.runs.time_left import TimeLeft
 
 _MARK = ".built-from"
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PHASES = ("reading sources", "writing output")
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def build(
     notebooks = [name for name in pages(root) if name.endswith(".ipynb")]
     around = digest.surroundings(root)
     keep = root / "_build" / "executed"
-    chapters = tuple(execute(root, name, keep, around, given, force=force, say=say) for name in notebooks)
+    chapters = tuple(
+        execute(root, name, keep, around, given, force=force, say=_counting(say, number, len(notebooks)))
+        for number, name in enumerate(notebooks, start=1)
+    )
     source, built = work / "source", work / "_build" / "html"
     everything = stage(root, source, {chapter.chapter: chapter.path for chapter in chapters})
 
@@ -96,29 +103,51 @@ def _mark(folder: Path) -> dict[str, str]:
     return found if (folder / "index.html").is_file() else {}
 
 
+def _counting(say: Callable[[str], object], number: int, count: int) -> Callable[[str], object]:
+    return lambda line: say(f"{line} ({number} of {count})")
+
+
 def _render(source: Path, work: Path, fresh: bool) -> None:
-    """Run Jupyter Book on the staged folder.
+    """Run Jupyter Book on the staged folder; a terminal is told how far that is.
 
     After a failure nothing that was read is kept: the next run would skip the page that warned, and pass.
     """
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(source), "--path-output", str(work)]
-    command += ["-W", "-n", "--keep-going", "-q", *(["--all"] if fresh else [])]
+    command += ["-W", "-n", "--keep-going", *(["--all"] if fresh else [])]
     environment = {**os.environ, "FILTERWISE_STATIC": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
-    answer = subprocess.run(
-        command, capture_output=True, text=True, env=environment, check=False,
-        preexec_fn=ends_with_parent(signal.SIGKILL),
-    )  # fmt: skip
-    if answer.returncode == 0:
-        return
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment,
+            preexec_fn=ends_with_parent(signal.SIGKILL),
+        )  # fmt: skip
+        with process, TimeLeft(None, "rendering", 2 * 100, bar_format="{desc}{left}") as line:
+            assert process.stdout is not None
+            for phase, done in filter(None, map(_progress, process.stdout)):
+                line.set_description_str(f"rendering: {phase}, {done} %", refresh=False)
+                line.update(done + 100 * (phase == _PHASES[1]) - line.n)
+        if process.returncode == 0:
+            return
+        errors.seek(0)
+        complaints = errors.read()
     shutil.rmtree(work / "_build" / ".doctrees", ignore_errors=True)
     (work / "_build" / "html" / _MARK).unlink(missing_ok=True)
-    said = re.sub(r"\x1b\[[0-9;]*m", "", answer.stderr).replace(f"{source}{os.sep}", "").splitlines()
+    said = _COLOUR.sub("", complaints).replace(f"{source}{os.sep}", "").splitlines()
     warnings = [line for line in said if re.search(r"\b(WARNING|ERROR|CRITICAL)\b", line)]
     if warnings:
         count = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}; warnings count as errors"
         raise BookError("\n  ".join([f"{count}:", *warnings]))
     raise BookError("Sphinx stopped:\n" + "\n".join(said[-15:]))
+
+
+def _progress(said: str) -> tuple[str, int] | None:
+    """The phase that a line of Sphinx's is about, and how many per cent of it are done.
+
+    >>> _progress("reading sources... [ 40%] book/intro"), _progress("build succeeded.")
+    (('reading sources', 40), None)
+    """
+    found = re.match(rf"({'|'.join(_PHASES)})\.\.\. \[ *(\d+)%\]", _COLOUR.sub("", said))
+    return (found[1], int(found[2])) if found else None
 
 
 def _check_free(out: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from filterwise.book.digest import chapter_key
 from filterwise.book.launcher import ChapterFailed, launch
 from filterwise.errors import BookError, ParameterError
 from filterwise.files import atomic
+from filterwise.runs.time_left import text
 
 # Outputs that only a live kernel can serve; the page shows the static twin instead.
 _LIVE_ONLY = ("application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json")
@@ -65,21 +67,26 @@ def execute(
         raise BookError(f"{chapter} is not there")
     kept = keep / f"{source.stem}-{chapter_key(root, source, parameters, around)[:16]}.ipynb"
     if kept.is_file() and not force:
-        about = json.loads(kept.read_text(encoding="utf-8"))["metadata"]["filterwise"]
-        say(f"{chapter}: kept from {about['date'][:10]} ({about['seconds']:.0f} s then)")
-        return Executed(chapter, kept, ran=False, seconds=about["seconds"])
+        then = json.loads(kept.read_text(encoding="utf-8"))["metadata"]["filterwise"]
+        say(f"{chapter}: kept from {then['date'][:10]}, when it took {then['seconds']:.0f} s")
+        return Executed(chapter, kept, ran=False, seconds=then["seconds"])
 
-    say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}")
+    took = _last_seconds(keep, source.stem)
+    about = f"; about {text(took)}, as the last time" if took else ""
+    say(f"{chapter}: running, {', '.join(f'{name}={value}' for name, value in parameters.items())}{about}")
     failed, static = keep / f"failed-{source.stem}.ipynb", {"FILTERWISE_STATIC": "1"}
     started = time.perf_counter()
     try:
         with atomic(kept) as new:
-            launch(source, parameters, new, failed=failed, cell_timeout=cell_timeout, environment=static)
+            launch(
+                source, parameters, new, failed=failed, cell_timeout=cell_timeout, environment=static,
+                progress=sys.stderr.isatty(),
+            )  # fmt: skip
             seconds = round(time.perf_counter() - started, 1)
             notebook = _tidy(json.loads(new.read_text(encoding="utf-8")))
             date = datetime.now(UTC).isoformat(timespec="seconds")
-            about = {**_machine(), "seconds": seconds, "date": date, **parameters}
-            notebook["metadata"]["filterwise"] = about
+            facts = {**_machine(), "seconds": seconds, "date": date, **parameters}
+            notebook["metadata"]["filterwise"] = facts
             new.write_text(json.dumps(notebook, indent=1, ensure_ascii=False), encoding="utf-8")
     except (ParameterError, ChapterFailed) as error:
         raise BookError(f"{chapter}: {error}") from None
@@ -133,6 +140,12 @@ def _is_empty(section: Sequence[dict[str, Any]]) -> bool:
         for output in cell.get("outputs", ())
     ]
     return bool(said) and all(text.startswith("Not recorded yet.") for text in said)
+
+
+def _last_seconds(keep: Path, stem: str) -> float:
+    """How long the newest kept execution of a chapter took; 0 without one."""
+    kept = sorted(keep.glob(f"{stem}-*.ipynb"), key=lambda path: path.stat().st_mtime)
+    return json.loads(kept[-1].read_text("utf-8"))["metadata"]["filterwise"]["seconds"] if kept else 0.0
 
 
 def _machine() -> dict[str, str]:

@@ -80,9 +80,9 @@ def _evaluations(chapter: str, profile: str, own: list[Claim], root: Path | str 
         return [1] * len(own)
     found = []
     for claim in own:
-        conditions = claim.criterion.conditions_for(profile)
-        uses = {str((each.quantity, dict(each.options))): each.quantity for each in (claim, *conditions)}
-        about = [quantity_of(name) for name in uses.values()]
+        uses = {(claim.quantity, str(dict(claim.options)))}
+        uses |= {(each.quantity, str(dict(each.options))) for each in claim.criterion.conditions_for(profile)}
+        about = [quantity_of(name) for name, _ in uses]
         found.append(sum(1 + each.pooled * _SEED_DRAWS + each.images * IMAGE_RESAMPLES for each in about))
     return found
 

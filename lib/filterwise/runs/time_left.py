@@ -11,7 +11,7 @@ from tqdm import tqdm
 _QUIET = 2.0  # seconds; what takes less needs no word
 
 
-class TimeLeft(tqdm):  # type: ignore[type-arg]
+class TimeLeft(tqdm):
     """tqdm without a guess before the first part has ended; silent where standard error is no terminal.
 
     Parameters
@@ -28,7 +28,7 @@ class TimeLeft(tqdm):  # type: ignore[type-arg]
     def __init__(
         self, parts: Iterable[Any] | None, doing: str, total: float | None = None, **more: Any
     ) -> None:
-        given = {"disable": None, "leave": False, "dynamic_ncols": True, "delay": _QUIET}
+        given: dict[str, Any] = {"disable": None, "leave": False, "dynamic_ncols": True, "delay": _QUIET}
         given |= {"bar_format": "{desc}: {n_fmt} of {total_fmt}{left}", **more}
         super().__init__(parts, doing, total, **given)
 
