@@ -10,7 +10,7 @@ import pytest
 from test_in_chromium import NAMES, visit
 
 from filterwise.book.assembly import Built
-from filterwise.book.clear_pages import clear_body, clear_page
+from filterwise.book.clear_pages import clear_body, clear_page, clear_script
 
 VERSION = "4.14.1"
 RUN = (
@@ -96,3 +96,14 @@ def test_repairs_name_what_is_seen_and_change_nothing_twice() -> None:
     page = '<div id="pst-primary-sidebar" class="bd-sidebar"><i class="fa-solid fa-bars"></i></div>'
     assert clear_page(clear_page(page)) == clear_page(page)
     assert 'role="complementary"' in clear_page(page)
+
+
+def test_the_themes_script_still_has_what_is_mended() -> None:
+    import sphinx_book_theme
+
+    home = Path(sphinx_book_theme.__file__).parent / "theme" / "sphinx_book_theme" / "static" / "scripts"
+    script = (home / "sphinx-book-theme.js").read_text(encoding="utf-8")
+    mended = clear_script(script)
+    assert mended != script
+    assert clear_script(mended) == mended
+    assert ".blur()}),!0)" in mended  # who clicks is not left with a tooltip

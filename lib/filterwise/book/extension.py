@@ -26,7 +26,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
 from filterwise.book import reference
-from filterwise.book.clear_pages import clear_body, clear_page
+from filterwise.book.clear_pages import clear_body, clear_page, clear_script
 from filterwise.book.filled_pages import fill_in
 from filterwise.book.light_pages import (
     FORMULAS,
@@ -61,6 +61,7 @@ _MATHJAX = {
 _MATHJAX_LEFT_OUT = shutil.ignore_patterns(
     "localization", "SVG", "mathmaps", "mathjax-sre.js", "wgxpath.install.js"
 )
+_THEME_SCRIPT = "scripts/sphinx-book-theme.js"
 _PICTURE = "page.png"  # of the book, for links elsewhere
 _FIGURE = re.compile(r'<figure class="fw-figure"[^>]*? id="(fig-[a-z0-9-]+)" data-number="([^"]*)"')
 _ENTRY = re.compile(r"^@\w+\{\s*([^,\s]+)", re.MULTILINE)
@@ -165,4 +166,7 @@ def _finish_pages(app: Sphinx, exception: Exception | None) -> None:
         after = without_brands(clear_page(without_unused(before)))
         if after != before:
             path.write_text(after, encoding="utf-8")
+    script = folder / "_static" / _THEME_SCRIPT
+    if script.is_file():
+        script.write_text(clear_script(script.read_text(encoding="utf-8")), encoding="utf-8")
     lighten_assets(folder, pages)
