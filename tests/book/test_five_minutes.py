@@ -5,9 +5,9 @@ from html import unescape
 
 import pytest
 
-from filterwise.book import five_minutes
+from filterwise.book import filled_pages, five_minutes, front_page
 from filterwise.book.front_page import WORDS_A_MINUTE, at_largest_scale, judged
-from filterwise.claims import ledger_page
+from filterwise.claims import Finding, ledger_page, ledger_pages, load
 from filterwise.claims.words import uncapitalised
 from filterwise.papers.chapter import chapter_of, folders
 
@@ -15,6 +15,28 @@ from filterwise.papers.chapter import chapter_of, folders
 @pytest.fixture(scope="module")
 def page() -> str:
     return five_minutes.held("ledger", "../")
+
+
+def test_the_ledger_is_judged_once_for_all_pages(monkeypatch):
+    """The ledger itself, the first page's counts and cards, and the five minutes."""
+    asked = []
+
+    def unmeasured(**folders):
+        asked.append(folders)
+        claims = [(claim, profile) for claim in load() for profile in claim.profiles]
+        return [Finding(*each, "not measured", "No record yet.") for each in claims]
+
+    for module in (front_page, ledger_pages):
+        monkeypatch.setattr(module, "findings", unmeasured)
+    for kept in (front_page.judged, front_page.judged_of):
+        kept.cache_clear()
+    try:
+        pages = filled_pages.ledger() + front_page.claimed("ledger.md") + five_minutes.held("ledger", "../")
+        assert all(chapter_of(name).title in pages for name in folders())
+        assert len(asked) == 1
+    finally:
+        for kept in (front_page.judged, front_page.judged_of):
+            kept.cache_clear()
 
 
 def test_every_claim_stands_under_its_verdict_of_the_largest_scale(page):

@@ -25,13 +25,14 @@ def pages(tmp_path, monkeypatch) -> Path:
     return html
 
 
-def test_a_release_holds_pages_records_verdicts_and_environment(pages, tmp_path, root, capsys):
-    out = tmp_path / "release"
+def test_a_release_holds_pages_records_verdicts_and_environment(pages, tmp_path, root, capsys, monkeypatch):
+    out, judged = tmp_path / "release", tuple(claims.findings())
+    monkeypatch.setattr(claims, "findings", lambda: iter(judged))
     assert main(["release", str(out)]) == 0
     assert (out / "book" / "index.html").read_text() == "<html></html>"
     verdicts = json.loads((out / "claims.json").read_text())
     assert {(each["claim"], each["verdict"]) for each in verdicts} == {
-        (each.claim.id, each.verdict) for each in claims.findings()
+        (each.claim.id, each.verdict) for each in judged
     }
     assert f"{len(verdicts)} verdicts" in capsys.readouterr().out
     ours = {path.relative_to(root / "data") for path in (root / "data" / "records").rglob("*.csv")}

@@ -88,7 +88,7 @@ def ledger() -> str:
     from filterwise.papers.chapter import chapter_of, folders
 
     titles = {name: f"{name.split('-')[0]} {chapter_of(name).title}" for name in folders()}
-    lines = ledger_page(titles=titles).splitlines()
+    lines = ledger_page(titles=titles, judged=front_page.judged()).splitlines()
     return "\n".join(line for line in lines if not line.startswith("# "))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from filterwise.book.front_page import at_largest_scale, claimed, counted_exactly, judged, ledger_of, raw
+from filterwise.book.front_page import at_largest_scale, claimed, counted_exactly, judged_of, raw
 from filterwise.claims.ledger_grid import SCALES, anchor
 from filterwise.claims.verdict import Finding
 from filterwise.claims.words import uncapitalised
@@ -34,8 +34,8 @@ def held(ledger_page: str, up: str) -> str:
     parts = [claimed(f"{ledger_page}.md")]
     for name in folders():
         about = chapter_of(name)
-        own = [finding for finding in judged() if finding.claim.chapter == name]
-        said = worded(about.card, ledger_of(name), name) if about.card else ""
+        own, table = judged_of(name)
+        said = worded(about.card, table, name) if about.card else ""
         papers = " and ".join(about.papers.values())
         parts += [
             f"## {about.title}",

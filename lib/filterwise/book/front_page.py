@@ -38,6 +38,13 @@ def judged() -> tuple[Finding, ...]:
     return tuple(findings())
 
 
+@functools.cache
+def judged_of(chapter: str) -> tuple[tuple[Finding, ...], pd.DataFrame]:
+    """The findings of one chapter, and the ledger's table of them."""
+    own = tuple(finding for finding in judged() if finding.claim.chapter == chapter)
+    return own, table_of(own)
+
+
 def at_largest_scale(found: Iterable[Finding]) -> list[Finding]:
     """One finding a claim, of the largest scale with enough seeds, or else of the largest measured.
 
@@ -153,12 +160,12 @@ def card(about: Chapter, notebook: Path, address: str) -> str:
     address : of its page.
     """
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    own = [finding for finding in judged() if finding.claim.chapter == about.name]
+    own, table = judged_of(about.name)
     picture = thumbnail(cells, about.main_figure)
     said = f"The main figure of the chapter, small: {about.title}."
     image = f'<img src="{picture}" alt="{escape(said)}">'
     shown = f'<div class="fw-thumb">{image}</div>' if picture else ""
-    finding = worded(about.card, ledger_of(about.name), about.name) if about.card else ""
+    finding = worded(about.card, table, about.name) if about.card else ""
     number = about.name.split("-")[0]
     return (
         f'<li class="fw-card">{shown}<h3><span>{escape(number)}</span> '
@@ -168,12 +175,6 @@ def card(about: Chapter, notebook: Path, address: str) -> str:
         f"{verdict_bar(at_largest_scale(own))}"
         f'<p class="fw-minutes">{minutes_to_read(cells)} minutes to read</p></li>'
     )
-
-
-@functools.cache
-def ledger_of(chapter: str) -> pd.DataFrame:
-    """The ledger of one chapter."""
-    return table_of(finding for finding in judged() if finding.claim.chapter == chapter)
 
 
 def cards(chapters: Mapping[str, tuple[Path, str]]) -> str:

@@ -30,8 +30,6 @@ from filterwise.book.docstrings import for_napoleon
 #: The sub-packages that have a page; chapters are what ``papers`` has.
 PACKAGES = tuple(name for name in filterwise.__all__ if name != "papers")
 _LONGEST_VALUE = 400  # characters
-# On a phone a long dotted name breaks where it must, instead of making the page wider.
-_WRAP = "<style>dl.py, dl.py code { overflow-wrap: anywhere } dl.py span.pre { white-space: normal }</style>"
 
 
 def connect(app: Sphinx) -> None:
@@ -67,7 +65,7 @@ def sources(package: str) -> list[Path]:
 def page(package: str) -> str:
     """A package's names as MyST markdown: all in a list, then a section a module."""
     names = public(package)
-    lines = ["```{raw} html", _WRAP, "```", "", "## All names", ""]
+    lines = ["## All names", ""]
     listed = sorted(names, key=str.lower)
     lines += [f"- {{py:obj}}`~filterwise.{package}.{one}`: {_first(package, one)}" for one in listed]
     for module in dict.fromkeys(names.values()):

@@ -203,13 +203,18 @@ def ledger_page(
     claims_folder: Path | str | None = None,
     records_folder: Path | str | None = None,
     titles: Mapping[str, str] | None = None,
+    judged: Iterable[Finding] | None = None,
 ) -> str:
     """The book's ledger page: MyST markdown; ``titles`` says how the chapters are called.
+
+    ``judged`` are the findings of all claims, where they are known already.
 
     >>> ledger_page().splitlines()[0]
     '# Ledger of claims'
     """
-    found = _sorted(findings(claims_folder=claims_folder, records_folder=records_folder))
+    if judged is None:
+        judged = findings(claims_folder=claims_folder, records_folder=records_folder)
+    found = _sorted(judged)
     names = sorted({finding.claim.chapter for finding in found})
     found.sort(key=lambda finding: finding.claim.chapter)  # stable: claims stay in their order
     titles = titles or {}
