@@ -26,7 +26,6 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import filterwise as fw
-from filterwise import _torchvision
 
 BOOK = Path(__file__).resolve().parents[1] / "book"
 PAGE, FIGURE = BOOK / "measure-your-network.md", BOOK / "measured" / "resnet18-digits.html"
@@ -79,7 +78,7 @@ def prepare(folder: Path, epochs: int, images: int, seed: int = 0) -> None:
     seen = fw.data.load_folder(folder / "learned", size=32).in_memory()
     inputs = (seen.images / 255 - MEAN) / SPREAD
     order = torch.Generator().manual_seed(seed)
-    net = _torchvision.load().models.resnet18(num_classes=len(seen.label_names))
+    net = fw.torchvision.models.resnet18(num_classes=len(seen.label_names))
     train(net, DataLoader(TensorDataset(inputs, seen.labels), 100, True, generator=order), epochs)
     torch.save(net.state_dict(), folder / "mine.pt")
 

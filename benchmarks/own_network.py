@@ -25,7 +25,6 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import filterwise as fw
-from filterwise import _torchvision
 
 PAGE = Path(__file__).resolve().parents[1] / "book" / "prune-your-network.md"
 MEAN, SPREAD = 0.13, 0.31  # of the digits' pixels
@@ -89,7 +88,7 @@ def main() -> None:
         rest = rest.balanced(options.images, seed=options.seed)
     learned, validation = loader(rest, shuffle=True, seed=options.seed), loader(held)
     test = loader(fw.data.load("mnist5k", split="test"))
-    net = _torchvision.load().models.resnet18(num_classes=10)
+    net = fw.torchvision.models.resnet18(num_classes=10)
     begin = time.perf_counter()
     train(net, learned, options.epochs)
     print(f"trained on {len(rest)} images in {time.perf_counter() - begin:.0f} s", flush=True)

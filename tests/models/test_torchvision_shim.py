@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import filterwise
 from filterwise import _torchvision
 
 # One process for all: what is imported cannot be taken back in this one.
@@ -19,8 +20,12 @@ try:
     import torchvision
 except RuntimeError:
     pass
+import filterwise as fw
+assert "torchvision" in dir(fw)
 from filterwise import _torchvision
-found = _torchvision.load()
+found = fw.torchvision
+from filterwise import torchvision
+assert torchvision is found
 assert found is _torchvision.load() is sys.modules["torchvision"]
 assert found.transforms.functional.hflip(torch.tensor([[[1, 2]]])).tolist() == [[[2, 1]]]
 assert issubclass(found.datasets.CIFAR10, torch.utils.data.Dataset)
@@ -40,6 +45,9 @@ def test_absence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)  # the import system's word for "there is none"
     with pytest.raises(_torchvision.TorchvisionMissing, match=r"not installed.*pip install"):
         _torchvision.load.__wrapped__()
+    monkeypatch.setattr(_torchvision, "load", _torchvision.load.__wrapped__)
+    with pytest.raises(ImportError, match=r"pip install 'filterwise\[torchvision\]'"):
+        _ = filterwise.torchvision
 
 
 def test_another_failure_is_not_taken_for_the_known_one(monkeypatch):
