@@ -24,15 +24,11 @@ from filterwise.runs.jobs import Job
 from filterwise.training.recipe import Recipe
 
 SEEDS = (0, 1, 2)
-#: Further seeds where three left a claim undecided: by their spread R2 and R4 need 11, and R3 needs 5.
-MORE_SEEDS, MORE_OF_FIXED = range(3, 11), (3, 4)
-#: The kinds of delay set that are compared.
-KINDS = ("generic", "equal")
-#: The fixed network that learns 10, 30 and 100 labels: N and M.
-FIXED_N, FIXED_M = 8, 10
+MORE_SEEDS, MORE_OF_FIXED = range(3, 11), (3, 4)  # where three left R2 and R4, and R3, undecided
+KINDS = ("generic", "equal")  # of delay set, that are compared
+FIXED_N, FIXED_M = 8, 10  # of the fixed network that learns 10, 30 and 100 labels
 LABELS = (10, 30, 100)
-#: N at which lines are moved to wrong instants, and single lines are drawn.
-JITTER_N = 16
+JITTER_N = 16  # at which lines are moved to wrong instants, and single lines are drawn
 
 # The warm-up is long because the smallest hidden layers die otherwise, those of one delay most. Looked at
 # beforehand, N = 4 and three seeds: one delay named 0.44 of the digits after 20 steps of it, 0.66 after 200.
