@@ -97,7 +97,7 @@ def test_the_caption_has_the_narrowest_promise_and_the_points_kept_out(lines):
     unsure = line_explorer.Line(rising, line.widths, line.errors, cost)
     reached = float(rising.predict(100).value)
     assert rising.solve(reached).high == np.inf
-    assert "without an upper end" in line_explorer.said_of_lines({"LeNet": unsure}, reached)
+    assert " to no end" in line_explorer.said_of_lines({"LeNet": unsure}, reached)
 
 
 def test_the_page_holds_the_numbers_of_the_fit_and_asks_for_nothing(lines):

@@ -118,9 +118,7 @@ def said_of_lines(lines: Mapping[str, Line], error: float) -> str:
     if far:
         name = min(far, key=lambda each: promised[each][2] / promised[each][1])
         width, low, high = promised[name]
-        ends = (
-            f"{low / width:.2f} to {high / width:.2f} of it" if np.isfinite(high) else "without an upper end"
-        )
+        ends = f"{low / width:.2f} to " + (f"{high / width:.2f} of it" if np.isfinite(high) else "no end")
         beyond = f"a width {times(width / lines[name].widest)} times the widest measured"
         said.append(f"an error of {error:g} is promised by “{name}” at {beyond}, 95 % interval {ends}")
     for name, line in lines.items():

@@ -98,7 +98,7 @@ def shapes_in_words(found: Mapping[str, PowerLaw]) -> str:
 
     >>> from filterwise.measure import power_law
     >>> shapes_in_words({"LeNet": power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)})
-    'By AIC a straight line in log d₁ is worse than the power law for LeNet (by 137.3).'
+    'By AIC a straight line in log d₁ is worse than the power law for LeNet (by 48.0).'
     """
     said = []
     for shape, name in (("logarithm", "a straight line in log d₁"), ("plateau", "a plateau")):
@@ -113,7 +113,7 @@ def shapes_in_words(found: Mapping[str, PowerLaw]) -> str:
             parts.append(f"as good as the power law for {_listed(alike)}")
         if parts:
             said.append(f"{name} is {' and '.join(parts)}")
-    return f"By AIC {'; '.join(said)}." if said else ""
+    return f"By AIC {'; '.join(said)}." if said else "No other shape can be told from the power law by AIC."
 
 
 def straightness_in_words(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> str:
@@ -206,7 +206,7 @@ def valley_in_words(records: pd.DataFrame) -> str:
             )
         else:
             said.append(f"{where} there is no valley: both sides are at least as good")
-    return _started("; ".join(said))
+    return _started("; ".join(said)) or "No scan has ratios on both sides"
 
 
 def _fall(change: float) -> str:
