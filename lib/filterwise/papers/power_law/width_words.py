@@ -157,10 +157,11 @@ def training_in_words(records: pd.DataFrame) -> str:
     scatter between seeds at its width in the plain training, where it has at least two seeds.
     """
     table = longer(records)
-    errors = np.log(table.pivot_table(index="epochs", columns="d1", values="error"))
+    errors = table.pivot_table(index="epochs", columns="d1", values="error")
     low, high = float(errors.columns[0]), float(errors.columns[-1])
     octaves = np.log(high / low)
-    change = float((errors[low] - errors[high]).iloc[-1] - (errors[low] - errors[high]).iloc[0]) / octaves
+    slopes = np.log(errors[low] / errors[high]) / octaves
+    change = float(slopes.iloc[-1] - slopes.iloc[0])
     alike = (records["variant"] == table["variant"].iloc[0]) & (records["family"] == "lenet")
     scatter = [np.log(records.loc[alike & (records["d1"] == width), "error"]).std() for width in (low, high)]
     noise = 2 * float(np.sqrt(2 * np.sum(np.square(scatter))) / octaves)

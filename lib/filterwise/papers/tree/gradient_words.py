@@ -20,8 +20,8 @@ def said_of_zeros(table: pd.DataFrame, network: str) -> str:
     before, after = (runs[f"{name}@{layer}"].mean() for name in ("zero_share_untrained", "zero_share"))
     way = "rises" if after > before else "falls"
     return (
-        f"{network} after {runs['epochs'].iloc[0]:g} epochs: zero terms in the lowest layer {way[:-1]} "
-        f"from {before:.2f} to {after:.2f}; bars end at one standard deviation over images."
+        f"{network} after {runs['epochs'].iloc[0]:g} epochs: the share of zero terms in the lowest layer "
+        f"{way} from {before:.2f} to {after:.2f}; bars end at one standard deviation over images."
     )
 
 
@@ -50,8 +50,10 @@ def said_of_colours(table: pd.DataFrame) -> str:
     """
     said = []
     for layer, own in table["share of zeros"].groupby(level="layer", sort=False):
-        most, least = own.idxmax()[1], own.idxmin()[1]
-        said.append(f"in the {layer} by {own.max() - own.min():.3f} (most in {most}, fewest in {least})")
+        shares = own.droplevel("layer").sort_values()
+        most, least = shares.index[-1], shares.index[0]
+        apart = shares.iloc[-1] - shares.iloc[0]
+        said.append(f"in the {layer} by {apart:.3f} (most in {most}, fewest in {least})")
     return f"The colours differ {', '.join(said)}."
 
 
@@ -61,7 +63,7 @@ def said_of_costs(records: pd.DataFrame, beside: str = "lenet5") -> str:
     table = cost_table(records)
     if beside not in table.index:
         return "Terms of the gradient for one image."
-    ratio = table["not 0, all layers"] / table.loc[beside, "not 0, all layers"]
-    trees = ratio[ratio.index.str.startswith("tree3")]
-    said = [f"{name} {value:.1f}" for name, value in trees.items()]
+    terms = table["not 0, all layers"].astype(float).to_dict()
+    trees = {name: value for name, value in terms.items() if str(name).startswith("tree3")}
+    said = [f"{name} {value / terms[beside]:.1f}" for name, value in trees.items()]
     return f"Terms that are not 0, over those of {beside}: {', '.join(said)}."
