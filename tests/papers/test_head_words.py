@@ -82,6 +82,24 @@ def test_noise_and_its_ratio_are_told_by_kind_of_network():
     assert head_words.said_of_nodes(pd.DataFrame([falls]), "other") == "Noise of a node and its ratio."
 
 
+def test_matrices_of_heads_are_counted_beside_those_of_random_groups():
+    def run(data, noise, unit, dealt):
+        row = net(data=data) | {"parts": "qkv/1 qkv/2"}
+        values = {
+            "head_n": noise,
+            "head_unit_share": unit,
+            "null_head_n": dealt,
+            "null_head_unit_share": dealt,
+        }
+        return row | {f"{name}@qkv/{m}": both[m - 1] for name, both in values.items() for m in (1, 2)}
+
+    rows = [run("cifar10", (9, 5), (0.5, 0.7), (9, 8)), run("other", (9, 5), (0.5, 0.4), (8, 9))]
+    assert head_words.said_of_matrices(pd.DataFrame(rows)) == (
+        "First to last encoder: noise falls in 2 of 2 (random groups: 1), "
+        "the share of clusters of one label rises in 1 of 2 (random groups: 1)."
+    )
+
+
 @pytest.mark.parametrize(
     ("cells", "words"),
     [
@@ -95,19 +113,8 @@ def test_noise_and_its_ratio_are_told_by_kind_of_network():
 )
 @pytest.mark.parametrize("verdict", ["undecided", "holds", "not measured"])
 def test_a_division_of_labour_is_suggested_beside_its_verdict(cells, words, verdict):
-    ledger = pd.DataFrame(
-        [
-            {
-                "claim": "V11",
-                "profile": "quick",
-                "verdict": verdict,
-                "ours": "3",
-                "control": "",
-                "paper": "",
-                "n": 3,
-            }
-        ]
-    )
+    row = {"claim": "V11", "profile": "quick", "verdict": verdict, "ours": "3", "control": "", "paper": ""}
+    ledger = pd.DataFrame([row | {"n": 3, "enough": True, "why": ""}])
     said = head_words.said_of_dividing(pd.DataFrame(cells, columns=["labels", "one digit"]), ledger)
     assert said.startswith(words)
     ends = {"undecided": "; claim V11 is undecided.", "holds": "; claim V11 holds.", "not measured": "."}

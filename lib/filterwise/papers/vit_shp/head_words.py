@@ -16,6 +16,7 @@ from filterwise.papers.headline import worded
 from filterwise.papers.vit_shp.arm_figures import CRITERIA, prunings
 from filterwise.papers.vit_shp.digits_of_heads import digit_accuracies
 from filterwise.papers.vit_shp.figures import long_table
+from filterwise.papers.vit_shp.place_columns import runs_of
 
 #: Differences of times up to this share are not told from none: the clocks of two measurements drift.
 SAME_TIME = 0.02
@@ -116,6 +117,28 @@ def _ends(
         if len(means) > 1:
             found.append((float(means.iloc[0]), float(means.iloc[-1])))
     return found
+
+
+def said_of_matrices(records: pd.DataFrame) -> str:
+    """In how many networks noise falls from the first encoder to the last and clusters of one label become
+    more, for the heads and for random groups; means over seeds."""
+    named = {
+        "head_n": ("noise falls", -1),
+        "head_unit_share": ("the share of clusters of one label rises", 1),
+    }
+    said = []
+    for name, (words, sign) in named.items():
+        counts = []
+        for null in ("", "null_"):
+            ends = [end for data in _sets(records) for end in _ends(records, f"{null}{name}", data, "qkv")]
+            counts.append((sum(sign * (top - first) > 0 for first, top in ends), len(ends)))
+        (heads, of), (dealt, _) = counts
+        said.append(f"{words} in {heads} of {of} (random groups: {dealt})")
+    return f"First to last encoder: {', '.join(said)}."
+
+
+def _sets(records: pd.DataFrame) -> list[str]:
+    return sorted(runs_of(records)["data"].astype(str).unique()) if len(runs_of(records)) else []
 
 
 def said_of_dividing(table: pd.DataFrame, ledger: pd.DataFrame) -> str:
