@@ -88,7 +88,7 @@ def test_sizes_of_clusters_are_told_with_their_tail():
     ("accuracy", "words"),
     [
         (range(9), "1.00, as expected"),
-        (range(9, 0, -1), "-1.00, against the"),
+        (range(9, 0, -1), "−1.00, against the"),
         ([1, 0] * 4 + [1], "not told"),
     ],
 )
@@ -110,7 +110,7 @@ def test_several_networks_are_told_apart():
     found = draw.said_of_control(draw.with_control(RECORDS, labels=10))
     assert "vgg6: the ratio rises from 0.51 to 0.52." in found
     assert f"vgg6{UNTRAINED}: the ratio rises from 0.21 to 0.22." in found
-    assert found.endswith("It grows by a larger factor with training in 0 of 1.")
+    assert found.endswith("It grows by a larger factor with training in 0 of 1 networks.")
     alone = draw.with_control(RECORDS, labels=10)
     assert "larger factor" not in draw.said_of_control(alone[alone["network"] == "vgg6"])
 

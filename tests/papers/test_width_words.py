@@ -125,7 +125,5 @@ def test_a_valley_needs_both_sides(errors, words):
           "accuracy": 1 - e}
          for r, e in zip((0.7, 2.8, 5.6), errors, strict=True) for seed in range(2)]
     )  # fmt: skip
-    said = width_words.valley_in_words(scan)
-    assert said.startswith("At 4 million MACs")
-    assert words in said
+    assert words in width_words.valley_in_words(scan).lower()
     assert width_words.valley_in_words(scan[scan["ratio"] > 1]) == "No scan has ratios on both sides"

@@ -69,7 +69,7 @@ def scan_in_words(records: pd.DataFrame) -> str:
             f"at {scan.budget / 1e6:.3g} million MACs the mean error at ratios near 2.8 is exceeded by "
             f"{below:.3f} at ratios far below and by {above:.3f} at ratios far above"
         )
-    return "; ".join(said)
+    return "; ".join(said).replace("by -", "by −")
 
 
 def scan_costs_in_words(scan: pd.DataFrame) -> str:
@@ -197,16 +197,13 @@ def valley_in_words(records: pd.DataFrame) -> str:
         below, above = (shared_filters.penalty(scan, side) for side in ("below", "above"))
         if not np.isfinite([below, above]).all():
             continue
-        where = f"at {scan.budget / 1e6:.3g} million MACs"
         if below > 0 and above > 0:
-            said.append(f"{where} both sides lie higher, a valley by the means; claim L6 has the intervals")
+            said.append("both sides lie higher, a valley by the means; claim L6 has the intervals")
         elif below > 0 or above > 0:
             worse, free = ("small", "large") if below > 0 else ("large", "small")
-            said.append(
-                f"{where} there is no valley: ratios that are too {worse} cost accuracy, {free} ones do not"
-            )
+            said.append(f"there is no valley: ratios that are too {worse} cost accuracy, {free} ones do not")
         else:
-            said.append(f"{where} there is no valley: both sides are at least as good")
+            said.append("there is no valley: both sides are at least as good")
     return _started("; ".join(said)) or "No scan has ratios on both sides"
 
 
