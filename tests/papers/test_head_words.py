@@ -122,6 +122,23 @@ def test_a_division_of_labour_is_suggested_beside_its_verdict(cells, words, verd
     assert ("claim V11" in said) == (verdict != "not measured")
 
 
+def test_committees_of_one_data_set_have_a_column_a_kind():
+    rules = [f"committee@{rule}" for rule in ("softmax", "logits", "vote")]
+    names = ["mean_member", "disagreement", "calibration_error@1", "committee_calibration_error", *rules]
+    columns = dict.fromkeys([*names, "independent_gain@softmax"], 0.5)
+    cases = [
+        ("cifar10 (jpeg)", kind, gain) for kind, gain in (("equal", 0.1), ("equal", 0.2), ("different", 0.3))
+    ]
+    rows = [
+        {"measure": "vit.committee", "data": data, "kind": kind, "gain@softmax": gain, **columns}
+        for data, kind, gain in [*cases, ("other", "equal", 0.9)]
+    ]
+    table = arm_figures.committee_table(pd.DataFrame(rows), "cifar10")
+    assert list(table) == ["equal", "different"]
+    assert table.loc["gain", "equal"].startswith("0.150 ± 0.071 (2)")
+    assert table.loc["committees", "different"] == 1
+
+
 def pruned(kind, **numbers):
     rows = [{"measure": "vit.pruned", "kind": kind, "criterion": name, "theta": 0.5, "accuracy": accuracy,
              "accuracy_as_is": 0.1, "removed_share": 0.9, "heads": 8.0, "encoders": 4, "parameters_left": 5,

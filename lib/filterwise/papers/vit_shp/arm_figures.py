@@ -113,16 +113,17 @@ def _spread(values: pd.Series) -> str:
     return f"{words} ± {values.std():.3f} ({len(values)})" if len(values) > 1 else f"{words} (1)"
 
 
-def committee_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Committees of three, a column a kind: members, the committee by three rules, gain, disagreement, and
-    the expected calibration error (ECE) of a member and of the committee."""
+def committee_table(records: pd.DataFrame, data: str) -> pd.DataFrame:
+    """Committees of three on one data set, a column a kind: members, the committee by three rules, gain,
+    disagreement, and the expected calibration error (ECE) of a member and of the committee."""
     if not {"measure", "kind", "committee@softmax"} <= set(records.columns):
         return pd.DataFrame()
     rows = records[records["measure"] == "vit.committee"]
+    rows = rows[rows["data"].astype(str).str.startswith(data)]
     found = {}
-    for (data, kind), own in rows.groupby(["data", "kind"], sort=False):
+    for kind, own in rows.groupby("kind", sort=False):
         members = [column for column in own if str(column).startswith("calibration_error@")]
-        found[f"{kind}, {str(data).partition(' (')[0]}"] = {
+        found[str(kind)] = {
             "committees": len(own),
             "member": own["mean_member"].mean(),
             "softmax": own["committee@softmax"].mean(),
