@@ -11,7 +11,7 @@ import torch
 import filterwise as fw
 from filterwise.errors import ParameterError
 from filterwise.figures.tables import NothingToShow
-from filterwise.papers.afcc import cost_tables, figures, mask_explorer
+from filterwise.papers.afcc import cost_tables, figures, mask_explorer, pruning_words
 from filterwise.prune.equal_amount import OUTPUTS, Between
 
 BETWEEN = {"features.2": Between("features.1", "features.2"), "classifier.1": Between("features.2", OUTPUTS)}
@@ -193,3 +193,50 @@ def test_what_is_not_recorded_is_said(make):
     with pytest.raises(NothingToShow):
         make(empty)
     assert cost_tables.output_table(empty).empty
+
+
+def sorts(*runs):
+    rows = [{"measure": "afcc.masks", "unretrained@dense": 0.9}
+            | {f"removed_{kind}@{layer}": 0.9 - lost for kind, lost in run.items() for layer in ("a", "b")}
+            for run in runs]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        (
+            {"without": 0.01, "alike": 0.02, "with": 0.03},
+            "without a common label 0.0100, with one and equal norms",
+        ),
+        ({"without": 0.01, "alike": 0.02, "with": 0.03}, "those without cost least."),
+        ({"without": 0.03, "alike": 0.02, "with": 0.01}, "cost most, the opposite of the rule."),
+        ({"without": 0.02, "alike": 0.03, "with": 0.01}, "neither the cheapest nor the dearest."),
+        ({"without": -0.02}, "without a common label −0.0200."),
+    ],
+)
+def test_the_sort_that_costs_least_is_named(lost, words):
+    assert words in pruning_words.said_of_sorts(sorts(lost))
+
+
+def test_a_lone_seed_has_no_spread():
+    lost = {"without": 0.01, "with": 0.03}
+    assert "1 seed, which has no spread" in pruning_words.said_of_sorts(sorts(lost))
+    assert "2 seeds: without a common label 0.0200" in pruning_words.said_of_sorts(
+        sorts(lost, {"without": 0.03, "with": 0})
+    )
+    with pytest.raises(NothingToShow):
+        pruning_words.said_of_sorts(sorts({}))
+
+
+def test_best_and_worst_choice_at_both_ends_of_a_retraining():
+    curves = {
+        "afcc": np.array([[0.1, 0.5]]),
+        "random": np.array([[0.3, 0.4]]),
+        "dense": np.array([[0.9, 0.9]]),
+    }
+    assert pruning_words.said_of_curves(curves) == (
+        "Best and worst choice are 0.200 apart after the first epoch (random above, AFCC below) and "
+        "0.100 apart after the last (AFCC above, random below)."
+    )
+    assert pruning_words.said_of_curves({"afcc": curves["afcc"]}).startswith("Held-out accuracy")

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,34 @@ def test_the_summary_is_the_line_solved(lines):
     assert f"{width / 48:.2g} times the widest network measured" in outside
     assert line_explorer.duration(line.seconds(width)) in outside
     assert "further from any measurement" in line_explorer.summary("LeNet", line, 1e-6)
+
+
+def test_a_line_that_bends_says_so_wherever_it_leaves_what_was_fitted(lines):
+    line = lines["LeNet, parts"]
+    bent = replace(line, fit=replace(line.fit, curved=True))
+    assert not line.fit.curved
+    assert line_explorer.BENT not in line_explorer.summary("LeNet", line, 0.1)
+    for error in (0.1, 1e-6, 0.6):  # beyond the widest, too far for a number, narrower than the narrowest
+        assert line_explorer.summary("LeNet", bent, error).endswith(line_explorer.BENT)
+    assert line_explorer.BENT not in line_explorer.summary("LeNet", bent, 0.3)
+
+
+def test_the_caption_has_the_narrowest_promise_and_the_points_kept_out(lines):
+    line = lines["LeNet, parts"]
+    width, low, high = line.fit.solve(0.1)
+    said = line_explorer.said_of_lines({"LeNet": line}, 0.1)
+    assert f"a width {width / 48:.2g} times the widest measured" in said
+    assert f"95 % interval {low / width:.2f} to {high / width:.2f} of it" in said
+    assert line_explorer.said_of_lines({"LeNet": line}, 0.3) == "Try to halve the error."
+    for factor, where in ((1.2, "20 % above"), (0.9, "10 % below")):
+        point = (96.0, factor * float(line.fit.predict(96).value))
+        told = line_explorer.said_of_lines({"LeNet": replace(line, held_out=(point,))}, 0.3)
+        assert f"the point kept out of “LeNet” lies {where} its line" in told
+    rising = power_law([6, 12, 24, 48], [0.30, 0.29, 0.30, 0.285])
+    unsure = line_explorer.Line(rising, line.widths, line.errors, cost)
+    reached = float(rising.predict(100).value)
+    assert rising.solve(reached).high == np.inf
+    assert " to no end" in line_explorer.said_of_lines({"LeNet": unsure}, reached)
 
 
 def test_the_page_holds_the_numbers_of_the_fit_and_asks_for_nothing(lines):

@@ -1,7 +1,5 @@
 """The page's own parts: numbers of figures, lines for what is not recorded, headline and scale."""
 
-import re
-
 import pandas as pd
 import pytest
 import torch
@@ -57,21 +55,14 @@ def test_show_draws_with_a_caption_that_may_take_numbers_from_the_table() -> Non
 
 
 @pytest.mark.parametrize(
-    ("table", "line"),
-    [
-        (TABLE[:0], r"^Not recorded yet. Run `filterwise record 4-sfp --profile cifar`.$"),
-        (
-            TABLE.drop(columns="probe_accuracy"),
-            "table has no column 'probe_accuracy'. Run `filterwise record",
-        ),
-    ],
+    "table", [TABLE[:0], TABLE.drop(columns="probe_accuracy")], ids=["no rows", "a column is missing"]
 )
-def test_show_says_what_to_record_and_takes_no_number_for_it(table, line) -> None:
+def test_show_says_what_to_record_and_takes_no_number_for_it(table) -> None:
     one = page()
     table.attrs["profile"] = "cifar"
     found = one.show(figures.probe_accuracy, table, caption=lambda: 1 / 0, name="fig-a")
     assert isinstance(found, NotYet)
-    assert re.search(line, repr(found))
+    assert repr(found) == "Not recorded yet. Run `filterwise record 4-sfp --profile cifar`."
     assert "Figure 4.1" in one.show(figures.probe_accuracy, TABLE, caption="b", name="fig-b").text
 
 

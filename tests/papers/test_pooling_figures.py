@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -125,6 +126,15 @@ def test_two_arms_of_one_place_are_refused(arms, images):
 
 def explorer(arms, images):
     return route_explorer.explore_routes(arms, images.images, images.labels.tolist(), images.label_names)
+
+
+def test_the_caption_orders_the_arms_by_the_distance_of_their_routes(arms):
+    narrow, wide = (replace(arms[1], order=order, spreads=torch.full((3,), value))
+                    for order, value in (("AP4-MP2", 1.2), ("MP2-AP4", 3.0)))  # fmt: skip
+    lone = replace(arms[0], order="")
+    said = route_explorer.said_of_arms([lone, narrow, wide])
+    assert "one filter's routes lie 3.0 with MP2→AP4, 1.2 with AP4→MP2 pixels" in said
+    assert route_explorer.said_of_arms([lone]).endswith("Try two orders of the same pools.")
 
 
 def test_the_page_holds_the_maps_and_asks_for_nothing(arms, images):

@@ -183,4 +183,3 @@ def test_words_follow_the_fits():
     table = planted()
     found = fits.fit_all(table)
     assert width_words.fits_in_words(found).startswith("LeNet falls with exponent 0.30 (0.")
-    assert "LeNet's gap goes from" in width_words.gap_in_words(table)

@@ -127,6 +127,45 @@ def test_wrong_delays_stand_beside_their_references():
     assert [line.get_ydata() for line in axes.lines if line.get_label() == "one delay"] == [[0.6, 0.6]]
 
 
+def test_lines_of_one_arm_have_marks_of_their_own_and_lone_places_stand_side_by_side():
+    lines = (
+        ("generic M=4", "generic", 10),
+        ("one delay", figures.SINGLE, 10),
+        ("generic M=7", "generic", 45),
+    )
+    table = pd.DataFrame(
+        [{"line": line, "arm": arm, "labels": labels, "N": 4, "accuracy": 0.5 + seed / 10, "parameters": 2e5}
+         for line, arm, labels in lines for seed in range(2)]
+    )  # fmt: skip
+    left, right = figures.accuracy_against_inputs(table).axes
+    first, other = (container[0] for container in left.containers)
+    assert first.get_xdata()[0] < 4 < other.get_xdata()[0]
+    (second,) = (container[0] for container in right.containers)
+    assert second.get_xdata()[0] == 4
+    assert first.get_markerfacecolor() != "none"
+    assert second.get_markerfacecolor() == "none"
+    near = figures.accuracy_against_weights(table.assign(parameters=[1e5, 1e5, 1.4e5, 1.4e5, 1e5, 1e5])).axes[
+        0
+    ]
+    low, high = near.get_xlim()
+    assert sum(low <= tick <= high for tick in near.get_xticks()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("few", "half", "single", "words"),
+    [
+        (0.6, 0.2, 0.5, "a loses 0.100 at a share of 0.01 and is below one delay from 0.5 on"),
+        (0.6, 0.2, 0.65, "a loses 0.100 at a share of 0.01 and is below one delay from 0.01 on"),
+        (0.8, 0.7, 0.5, "a gains 0.100 at a share of 0.01"),
+        (0.6, 0.2, None, "a loses 0.100 at a share of 0.01"),
+    ],
+)
+def test_what_wrong_delays_cost_is_said(few, half, single, words):
+    table = pd.DataFrame({"line": "a", "share": [0.0, 0.01, 0.5], "accuracy": [0.7, few, half]})
+    levels = {} if single is None else {"one delay": single}
+    assert tables.said_of_jitter(table, levels) == words
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [

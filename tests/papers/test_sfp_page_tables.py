@@ -63,10 +63,37 @@ def test_errors_of_the_hardest_set_stand_beside_the_mean():
 def test_a_lone_filter_is_counted_in_guesses():
     table = {"positions": [4, 1], "rank_one_share": [0.9, 1.0], "preferred_share": [0.5, 1.0]}
     table |= {"single_filter_accuracy": [0.02, 0.03], "probe_accuracy": [0.2, 0.8]}
-    study = SimpleNamespace(table=pd.DataFrame(table, index=["features.1", "features.2"]))
+    layers = ["features.1", "features.2"]
+    study = SimpleNamespace(table=pd.DataFrame(table, index=layers), layers=layers)
     assert draw.alone(study, 100)["right, in guesses"].tolist() == pytest.approx([2, 3])
     said = draw.said_of_alone(study, 100)
-    assert "right 4.0 times as often, a lone filter 1.5 times: 2.0 and 3.0 times as often as a guess" in said
+    assert "from layer 1 to layer 2 a head on all filters is right 4.0 times as often, a lone filter" in said
+    assert "1.5 times (2.0, then 3.0 times as often as a guess, mean over filters)" in said
+    assert said.endswith("is in the combination of filters, less in the average one.")
+    for last, words in (
+        (0.02, "of filters, not in the average one."),
+        (0.09, "in the average filter already."),
+    ):
+        study.table["single_filter_accuracy"] = [0.02, last]
+        assert words in draw.said_of_alone(study, 100)
+
+
+def test_sizes_of_clusters_are_told_with_their_tail():
+    said = draw.said_of_sizes({"layer 1": [1, 2, 9], "layer 2": []})
+    assert said == "*A cluster has on average* 4.0 labels in layer 1 (67% have one or two)."
+    assert draw.said_of_sizes({"layer 1": []}).endswith("no label: there is none.")
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "words"),
+    [
+        (range(9), "1.00, as expected"),
+        (range(9, 0, -1), "−1.00, against the"),
+        ([1, 0] * 4 + [1], "not told"),
+    ],
+)
+def test_filters_of_a_label_and_its_accuracy(accuracy, words):
+    assert words in draw.said_of_labels(range(9), list(accuracy))
 
 
 @pytest.mark.parametrize(
@@ -83,6 +110,9 @@ def test_several_networks_are_told_apart():
     found = draw.said_of_control(draw.with_control(RECORDS, labels=10))
     assert "vgg6: the ratio rises from 0.51 to 0.52." in found
     assert f"vgg6{UNTRAINED}: the ratio rises from 0.21 to 0.22." in found
+    assert found.endswith("It grows by a larger factor with training in 0 of 1 networks.")
+    alone = draw.with_control(RECORDS, labels=10)
+    assert "larger factor" not in draw.said_of_control(alone[alone["network"] == "vgg6"])
 
 
 def test_ones_are_counted_after_clipping():

@@ -7,7 +7,7 @@ import pytest
 from filterwise import models
 from filterwise.data.sources import load
 from filterwise.figures.tables import NothingToShow
-from filterwise.papers.tree import figures, step_explorer
+from filterwise.papers.tree import figures, gradient_words, step_explorer
 from filterwise.runs.records import load_records
 
 
@@ -81,3 +81,35 @@ def test_curves_and_colours_are_found_by_the_key_of_their_record():
     curves = figures.histories_of(records, "2-tree", "short")
     assert {name: curve.shape[1] for name, curve in curves.items()}["lenet5"] == 20
     assert not figures.colour_table(records, "2-tree", "short", "tree3 15/80").empty
+
+
+@pytest.mark.parametrize(("before", "after", "way"), [(0.8, 0.9, "rises"), (0.9, 0.8, "falls")])
+def test_the_sentence_on_zeros_follows_their_sign(before, after, way):
+    shares = {"zero_share@conv": [after], "zero_share_untrained@conv": [before]}
+    table = pd.DataFrame({"network": ["tree3"], "epochs": [20.0], **shares})
+    said = gradient_words.said_of_zeros(table, "tree3")
+    assert f"tree3 after 20 epochs: the share of zero terms in the lowest layer {way}" in said
+    assert f"from {before:.2f} to {after:.2f}" in said
+
+
+def test_colours_are_compared_layer_by_layer():
+    rows = {
+        ("convolution", "red"): 0.9,
+        ("convolution", "blue"): 0.8,
+        ("tree", "red"): 0.5,
+        ("tree", "blue"): 0.7,
+    }
+    table = pd.DataFrame({"share of zeros": rows}).rename_axis(["layer", "colour"])
+    assert gradient_words.said_of_colours(table) == (
+        "The colours differ in the convolution by 0.100 (most in red, fewest in blue), "
+        "in the tree by 0.200 (most in blue, fewest in red)."
+    )
+
+
+def test_costs_of_trees_stand_over_those_of_the_other_network():
+    about = {"first_layer_terms": 10.0, "first_layer_winners": 5.0, "parameters": 9, "macs": 1e6}
+    rows = [{"network": name, "nonzero_terms@conv": terms, "nonzero_terms@fc": 1.0, **about}
+            for name, terms in (("lenet5", 9.0), ("tree3 6/16", 4.0), ("tree3 15/16", 29.0))]  # fmt: skip
+    said = gradient_words.said_of_costs(pd.DataFrame(rows))
+    assert said == "Terms that are not 0, over those of lenet5: tree3 6/16 0.5, tree3 15/16 3.0."
+    assert gradient_words.said_of_costs(pd.DataFrame(rows[1:])) == "Terms of the gradient for one image."

@@ -111,8 +111,8 @@ class Page:
             return NotYet(needs)
         try:
             made = make(*given, **options) if callable(make) else make
-        except NothingToShow as error:
-            return NotYet(f"The {str(error).split(';')[0]}. {needs}")
+        except NothingToShow:
+            return NotYet(needs)
         if isinstance(made, (pd.DataFrame, pd.Series)):
             made = made.to_frame() if isinstance(made, pd.Series) else made
             if made.empty:

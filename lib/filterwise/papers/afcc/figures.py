@@ -25,7 +25,7 @@ LOOKS = {
     "filter-l1": Look(style.ORANGE, "D"),
     "random-afcc": Look(style.OCHRE, "P"),
     "diagonal-top": Look(style.MAGENTA, "*"),
-    "structured": Look(style.TEAL, "X"),
+    "structured": Look(style.MAGENTA, "X"),
 }
 #: Names for a reader.
 NAMES = {

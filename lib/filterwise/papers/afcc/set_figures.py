@@ -57,8 +57,7 @@ def kept(records: pd.DataFrame, chapter: str, profile: str, data: str = "madelon
 def results_table(table: pd.DataFrame, data: str = "madelon") -> pd.DataFrame:
     """Every arm on one data set: means, standard deviations over seeds, and what the connections found.
 
-    ``accuracy`` is that of the last epoch, the rule for all arms; ``best`` is of a chosen epoch, beside it.
-    Empty without rows.
+    ``accuracy`` is that of the last epoch, the rule for all arms. Empty without rows.
     """
     rows = chosen(table, data)
     if rows.empty:
@@ -66,7 +65,6 @@ def results_table(table: pd.DataFrame, data: str = "madelon") -> pd.DataFrame:
     grouped = rows.groupby("algorithm", sort=False)
     columns = {
         "weights": "weights",
-        "best_accuracy": "best",
         "input_hits": "relevant among most connected",
         "degree_relevant": "degree, relevant",
         "degree_noise": "degree, noise",

@@ -95,6 +95,21 @@ def explore_routes(
     return show(partial(_widgets, arms, images, names, said), partial(twin_html, arms, images, names, said))
 
 
+def said_of_arms(arms: Sequence[ArmRoutes]) -> str:
+    """How far one filter's routes lie from their centre with each order of two kinds of pools, widest first.
+
+    The maps are sums over filters and hide it.
+    """
+    mixed = {arm.order.replace("-", "→"): float(arm.spreads.mean()) for arm in arms if "-" in arm.order}
+    told = [f"{value:.1f} with {order}" for order, value in sorted(mixed.items(), key=lambda each: -each[1])]
+    words = "*Contributions, summed over filters.* Try two orders of the same pools"
+    return (
+        f"{words}: one filter's routes lie {', '.join(told)} pixels from their centre."
+        if told
+        else f"{words}."
+    )
+
+
 def _answers(arm: ArmRoutes, labels: Sequence[int], label_names: Sequence[str]) -> list[str]:
     """What the network says of each image, and whether that is wrong."""
     return [

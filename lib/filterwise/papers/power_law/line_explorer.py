@@ -22,6 +22,8 @@ from filterwise.papers.power_law.fits import LARGEST_WIDTH, millions, rounded
 #: Widths at which the page draws line and band, up to where a number would say nothing.
 _POINTS = 40
 _HOURS = 3600.0
+#: Said wherever the line of a curve that is not straight is followed beyond what was fitted.
+BENT = "This line bends: the interval is that of a straight line, which these data do not have."
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,44 @@ def explore_lines(lines: Mapping[str, Line], errors: Sequence[float], start: int
     return show(partial(_widgets, lines, errors, start), partial(twin_html, lines, errors, start))
 
 
+def said_of_lines(lines: Mapping[str, Line], error: float) -> str:
+    """How narrow a promise far from all measurements looks, and how far from their lines points lie that
+    were kept out of the fit."""
+    said = ["Try to halve the error"]
+    promised = {name: [float(end) for end in line.fit.solve(error)] for name, line in lines.items()}
+    far = [name for name, ends in promised.items() if lines[name].widest < ends[0] <= LARGEST_WIDTH]
+    if far:
+        name = min(far, key=lambda each: promised[each][2] / promised[each][1])
+        width, low, high = promised[name]
+        ends = f"{low / width:.2f} to " + (f"{high / width:.2f} of it" if np.isfinite(high) else "no end")
+        beyond = f"a width {times(width / lines[name].widest)} times the widest measured"
+        said.append(f"an error of {error:g} is promised by “{name}” at {beyond}, 95 % interval {ends}")
+    for name, line in lines.items():
+        for width, seen in line.held_out:
+            off = 100 * (seen / float(line.fit.predict(width).value) - 1)
+            where = f"{abs(off):.0f} % {'above' if off > 0 else 'below'} its line"
+            said.append(f"the point kept out of “{name}” lies {where}")
+    return "; ".join(said) + "."
+
+
+def times(ratio: float) -> str:
+    """Two digits, without an exponent.
+
+    >>> times(1.234), times(1006.4)
+    ('1.2', '1,000')
+    """
+    return f"{float(f'{ratio:.2g}'):,.10g}"
+
+
 def summary(name: str, line: Line, error: float) -> str:
-    """What the line promises for an error, in words."""
+    """What the line promises for an error, in words, and whether the line passes the test of straightness."""
+    width = float(line.fit.solve(error).value)
+    outside = not min(line.widths) <= width <= max(line.widths)
+    words = _promise(name, line, error)
+    return f"{words} {BENT}" if line.fit.curved and outside else words
+
+
+def _promise(name: str, line: Line, error: float) -> str:
     width, low, high = (float(end) for end in line.fit.solve(error))
     least, most = min(line.widths), line.widest
     words = f"{name}: an error of {error:g} at d₁ = {rounded(width)} (95 %: {_range(low, high)})"
@@ -119,7 +157,7 @@ def summary(name: str, line: Line, error: float) -> str:
     if least <= width <= most:
         words += ", within what was measured"
     else:
-        words += f", {width / most:.2g} times" if width > most else f", {width / least:.2g} times"
+        words += f", {times(width / most if width > most else width / least)} times"
         words += " the widest network measured" if width > most else " the narrowest network measured"
     words += f"; {millions(line.macs(max(1, round(width))) / 1e6)} million multiply-accumulates an image"
     if np.isfinite(line.seconds_a_mac):

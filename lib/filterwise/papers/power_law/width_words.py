@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,9 @@ import pandas as pd
 from filterwise.measure.fitting import PowerLaw
 from filterwise.papers.power_law import shared_filters
 from filterwise.papers.power_law.fits import longer, macs_at_error, middle_errors
+
+#: Differences of Akaike's criterion up to this one tell two shapes hardly apart.
+HARDLY = 2.0
 
 
 def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
@@ -24,18 +27,6 @@ def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
         low, high = fit.exponent_interval
         bend = "and bends" if fit.curved else "no bend shown"
         said.append(f"{curve} falls with exponent {fit.exponent:.2f} ({low:.2f} to {high:.2f}), {bend}")
-    return "; ".join(said)
-
-
-def gap_in_words(table: pd.DataFrame) -> str:
-    """How far test error lies above training error at the narrowest and the widest network of each curve."""
-    said = []
-    for curve, part in table.groupby("curve", sort=False):
-        gap = (part["error"] - part["train_error"]).groupby(part["d1"]).mean()
-        said.append(
-            f"{curve}'s gap goes from {gap.iloc[0]:.3f} at d1 = {gap.index[0]:g} "
-            f"to {gap.iloc[-1]:.3f} at {gap.index[-1]:g}"
-        )
     return "; ".join(said)
 
 
@@ -78,7 +69,7 @@ def scan_in_words(records: pd.DataFrame) -> str:
             f"at {scan.budget / 1e6:.3g} million MACs the mean error at ratios near 2.8 is exceeded by "
             f"{below:.3f} at ratios far below and by {above:.3f} at ratios far above"
         )
-    return "; ".join(said)
+    return "; ".join(said).replace("by -", "by −")
 
 
 def scan_costs_in_words(scan: pd.DataFrame) -> str:
@@ -99,5 +90,134 @@ def cost_ratios_in_words(table: pd.DataFrame) -> str:
         both = part.iloc[0], part.iloc[-1]
         ends = [f"{end['ratio']:.2f} times as much at an error of {end['error']:.2f}" for end in both]
         said.append(f"beside {against} VGG-16 costs {ends[0]} and {ends[1]}")
-    words = "; ".join(said)
+    return _started("; ".join(said))
+
+
+def shapes_in_words(found: Mapping[str, PowerLaw]) -> str:
+    """Which curves a logarithm and a plateau describe better or worse than the power law, by AIC.
+
+    >>> from filterwise.measure import power_law
+    >>> shapes_in_words({"LeNet": power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)})
+    'By AIC a straight line in log d₁ is worse than the power law for LeNet (by 48.0).'
+    """
+    said = []
+    for shape, name in (("logarithm", "a straight line in log d₁"), ("plateau", "a plateau")):
+        aic = {curve: fit.aic.get(shape, np.nan) - fit.aic["power"] for curve, fit in found.items()}
+        words = {
+            "worse": [f"{curve} (by {each:.1f})" for curve, each in aic.items() if each > HARDLY],
+            "better": [f"{curve} (by {-each:.1f})" for curve, each in aic.items() if each < -HARDLY],
+        }
+        parts = [f"{how} than the power law for {_listed(curves)}" for how, curves in words.items() if curves]
+        alike = [curve for curve, each in aic.items() if abs(each) <= HARDLY]
+        if alike and shape == "logarithm":
+            parts.append(f"as good as the power law for {_listed(alike)}")
+        if parts:
+            said.append(f"{name} is {' and '.join(parts)}")
+    return f"By AIC {'; '.join(said)}." if said else "No other shape can be told from the power law by AIC."
+
+
+def straightness_in_words(table: pd.DataFrame, found: Mapping[str, PowerLaw]) -> str:
+    """Whether local exponents shrink or grow along each curve, and whether its bend is significant.
+
+    Parameters
+    ----------
+    table : one row a run; columns ``curve``, ``d1``, ``error`` and, where widths were kept out, ``held_out``.
+    found : curve -> its fit.
+    """
+    seen = table[~table["held_out"].astype(bool)] if "held_out" in table else table
+    ways: dict[str, list[str]] = {}
+    for curve in found:
+        runs = seen[seen["curve"] == curve]
+        logs = np.log(runs["error"]).groupby(runs["d1"]).mean()
+        local = -np.diff(logs) / np.diff(np.log(logs.index.to_numpy(dtype=float)))
+        steps = np.diff(local)
+        way = "shrinks" if (steps < 0).all() else "grows" if (steps > 0).all() else "goes up and down"
+        ways.setdefault(way, []).append(f"{curve} ({local[0]:.2f} to {local[-1]:.2f})")
+    told = {"shrinks": "shrinks from step to step", "grows": "grows from step to step"}
+    means = {"shrinks": ": a smile, as a plateau would leave", "grows": ": a frown, as a cliff would leave"}
+    said = [
+        f"the local exponent {told.get(way, way)} for {_listed(names)}{means.get(way, '')}"
+        for way, names in ways.items()
+    ]
+    bent = [curve for curve, fit in found.items() if fit.curved]
+    if len(bent) == len(found) > 1:
+        test = "No curve passes the test for a straight line"
+    elif bent:
+        test = f"{_listed(bent)} does not pass the test for a straight line"
+        test = test.replace(" does ", " do ") if len(bent) > 1 else test
+    else:
+        test = "No bend is significant"
+    return f"Is it straight? {_started('; '.join(said))}. {test}."
+
+
+def training_in_words(records: pd.DataFrame) -> str:
+    """Whether the wider of the two widths of :func:`longer` gains by the larger factor, beyond the noise.
+
+    The noise is that of single runs: four of them make the difference of two exponents, each with the
+    scatter between seeds at its width in the plain training, where it has at least two seeds.
+    """
+    table = longer(records)
+    errors = table.pivot_table(index="epochs", columns="d1", values="error")
+    low, high = float(errors.columns[0]), float(errors.columns[-1])
+    octaves = np.log(high / low)
+    slopes = np.log(errors[low] / errors[high]) / octaves
+    change = float(slopes.iloc[-1] - slopes.iloc[0])
+    alike = (records["variant"] == table["variant"].iloc[0]) & (records["family"] == "lenet")
+    scatter = [np.log(records.loc[alike & (records["d1"] == width), "error"]).std() for width in (low, high)]
+    noise = 2 * float(np.sqrt(2 * np.sum(np.square(scatter))) / octaves)
+    said = f"Trained twice as long, {longer_in_words(records)}"
+    if not np.isfinite(noise):
+        return f"{said}; one run each, so that the noise is unknown"
+    if abs(change) <= noise:
+        less = "nothing says that the wide one was stopped too early"
+        return f"{said}, a change that is less than single runs scatter (±{noise:.3f}): {less}"
+    meaning = "the exponent above is a lower bound" if change > 0 else "it is the narrow one that gains more"
+    return f"{said}, a change that is more than single runs scatter (±{noise:.3f}): {meaning}"
+
+
+def parting_in_words(table: pd.DataFrame) -> str:
+    """How much of the fall of the training error arrives at the test images, and whether the gap grows."""
+    said, grown = [], []
+    for curve, part in table.groupby("curve", sort=False):
+        means = part.groupby("d1")[["train_error", "error"]].mean()
+        train, test = (means.iloc[0] - means.iloc[-1])[["train_error", "error"]]
+        said.append(f"{_fall(test)} where the training error {_fall(train)} ({curve})")
+        grown.append(train > test)
+    gap = "grows on every curve" if all(grown) else "grows on some curves" if any(grown) else "does not grow"
+    return (
+        f"From the narrowest to the widest network the test error {'; '.join(said)}. "
+        f"The gap between the two {gap}"
+    )
+
+
+def valley_in_words(records: pd.DataFrame) -> str:
+    """Whether ratios near 2.8 lie in a valley, by the means that claim L6 is judged by."""
+    said = []
+    for scan in shared_filters.scans(records):
+        below, above = (shared_filters.penalty(scan, side) for side in ("below", "above"))
+        if not np.isfinite([below, above]).all():
+            continue
+        if below > 0 and above > 0:
+            said.append("both sides lie higher, a valley by the means; claim L6 has the intervals")
+        elif below > 0 or above > 0:
+            worse, free = ("small", "large") if below > 0 else ("large", "small")
+            said.append(f"there is no valley: ratios that are too {worse} cost accuracy, {free} ones do not")
+        else:
+            said.append("there is no valley: both sides are at least as good")
+    return _started("; ".join(said)) or "No scan has ratios on both sides"
+
+
+def _fall(change: float) -> str:
+    return f"{'falls' if change > 0 else 'rises'} by {abs(change):.3f}"
+
+
+def _started(words: str) -> str:
     return words[:1].upper() + words[1:]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """
+    >>> _listed(["a"]), _listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

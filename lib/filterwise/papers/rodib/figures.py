@@ -165,10 +165,10 @@ def accuracy_against_inputs(
     """
     need(table, "line", "arm", "N", "labels", value)
     counts = sorted(table["labels"].unique())
-    figure, axes = panels(len(counts), columns=2, height=3.3)
+    figure, axes = panels(len(counts), columns=2, height=3.5)
     for ax, labels in zip(axes, counts, strict=True):
         part = table[table["labels"] == labels]
-        _lines(ax, part, "N", value)
+        _lines(ax, table, part, "N", value)
         ax.axvline(labels, color=style.INK, linestyle=":", linewidth=1.3)
         ax.set_xscale("log", base=2)
         ax.set_xticks(sorted(part["N"].unique()))
@@ -181,12 +181,20 @@ def accuracy_against_inputs(
     return figure
 
 
-def _lines(ax: Axes, table: pd.DataFrame, by: str, value: str) -> None:
-    for line, runs in table.groupby("line", sort=False):
-        look = LOOKS[str(runs["arm"].iloc[0])]
+def _lines(ax: Axes, whole: pd.DataFrame, part: pd.DataFrame, by: str, value: str) -> None:
+    """The lines of a panel; those of one arm differ by their marks in the whole figure, and where a panel has
+    one place only its points stand side by side."""
+    places = whole.groupby("arm", sort=False)["line"].unique().map(list)
+    alone = part[by].nunique() == 1 and part["line"].nunique() > 1
+    for number, (line, runs) in enumerate(part.groupby("line", sort=False)):
+        arm = str(runs["arm"].iloc[0])
+        place = places[arm].index(line)
+        look = LOOKS[arm]._replace(marker=(*2 * (LOOKS[arm].marker,), "*", "*")[place % 4])
         found = mean_and_spread(runs, [by], value)
-        filled = {"mfc": "none", "linestyle": "--"} if "fill" in str(line) else {}
-        points(ax, found[by], found, look, str(line), linewidth=1.4, **filled)
+        filled = {"mfc": "none"} if place % 2 else {}
+        filled |= {"mfc": "none", "linestyle": "--"} if "fill" in str(line) else {}
+        aside = 2 ** (0.15 * (number - (part["line"].nunique() - 1) / 2)) if alone else 1.0
+        points(ax, found[by] * aside, found, look, str(line), linewidth=1.4, **filled)
 
 
 def _legend(figure: BookFigure, axes: Sequence[Any]) -> None:
@@ -194,7 +202,8 @@ def _legend(figure: BookFigure, axes: Sequence[Any]) -> None:
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
         named |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in named}
-    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=3)
+    columns = 2 if max(map(len, named), default=0) > 24 else 3  # or a third column is cut off
+    figure.legend(list(named.values()), list(named), loc="outside upper left", ncols=columns)
 
 
 @drawn
@@ -209,7 +218,7 @@ def accuracy_against_labels(table: pd.DataFrame) -> BookFigure:
 
     need(table, "line", "arm", "labels", "accuracy")
     figure, (ax,) = panels(height=3.2)
-    _lines(ax, table, "labels", "accuracy")
+    _lines(ax, table, table, "labels", "accuracy")
     labels = np.array(sorted(table["labels"].unique()), dtype=float)
     ax.plot(labels, 1 / labels, color=style.INK, linestyle=":", label="chance")
     ax.set(xscale="log", yscale="log", xlabel="labels $K$", ylabel="test accuracy")
@@ -232,16 +241,18 @@ def accuracy_against_weights(table: pd.DataFrame) -> BookFigure:
     ----------
     table : one row a run; columns ``line``, ``arm``, ``labels``, ``parameters`` and ``accuracy``.
     """
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     need(table, "line", "arm", "labels", "parameters", "accuracy")
     counts = sorted(table["labels"].unique())
-    figure, axes = panels(len(counts), columns=2, height=3.3)
+    figure, axes = panels(len(counts), columns=2, height=3.5)
     for ax, labels in zip(axes, counts, strict=True):
         part = table[table["labels"] == labels]
-        _lines(ax, part.assign(thousand=part["parameters"] / 1e3), "thousand", "accuracy")
+        thousand = part["parameters"] / 1e3
+        _lines(ax, table, part.assign(thousand=thousand), "thousand", "accuracy")
         ax.set(xscale="log", xlabel="parameters (thousand)")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        near = thousand.max() < 5 * thousand.min()
+        ax.xaxis.set_major_locator(MaxNLocator(4) if near else LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
         ax.set_title(f"{int(labels)} labels", fontsize=9.5)
@@ -262,7 +273,7 @@ def wrong_delays(table: pd.DataFrame, references: Mapping[str, float] | None = N
     """
     need(table, "line", "arm", "share", "accuracy")
     figure, (ax,) = panels(height=3.1)
-    _lines(ax, table, "share", "accuracy")
+    _lines(ax, table, table, "share", "accuracy")
     for (name, level), dashes in zip((references or {}).items(), ("--", ":", "-."), strict=False):
         color = LOOKS[SINGLE if name == "one delay" else ASYNCHRONOUS].color
         ax.axhline(level, color=color, linestyle=dashes, linewidth=1.4, label=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -211,6 +211,27 @@ def jitter_table(table: pd.DataFrame) -> pd.DataFrame:
             rows.append({**about, "share": 0.0, "accuracy": run["accuracy"]})
             rows += [{**about, "share": float(share), "accuracy": value} for share, value in shares.items()]
     return pd.DataFrame(rows)
+
+
+def said_of_jitter(table: pd.DataFrame, levels: Mapping[str, float]) -> str:
+    """What a few wrong lines cost each kind of delays, and from which share on one delay is better.
+
+    Parameters
+    ----------
+    table : see :func:`jitter_table`; of one set and N.
+    levels : see :func:`references`.
+    """
+    said, single = [], levels.get("one delay", np.nan)
+    for line, runs in table.groupby("line", sort=False):
+        means = runs.groupby("share")["accuracy"].mean()
+        few = means.index[1] if len(means) > 1 else 0.0
+        loss = means.iloc[0] - means[few]
+        words = f"{line} {'loses' if loss > 0 else 'gains'} {abs(loss):.3f} at a share of {few:g}"
+        below = means.index[(means < single) & (means.index > 0)]
+        if len(below):
+            words += f" and is below one delay from {below[0]:g} on"
+        said.append(words)
+    return "; ".join(said)
 
 
 def references(table: pd.DataFrame, n: int) -> dict[str, float]:

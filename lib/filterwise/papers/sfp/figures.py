@@ -31,10 +31,7 @@ ONE_FILTER = (
     "the blocks drown; point at an entry, or go there by the arrow keys, to read it."
 )
 READ_BY_EYE = "*Three filters of ten labels:* a column is an output, its ones the labels that raise it."
-READINGS = {
-    "hardest_error": "hardest set",
-    "mean_error": "mean of the sets",
-}
+READINGS = {"hardest_error": "hardest set", "mean_error": "mean of the sets"}
 
 
 def about(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -119,20 +116,24 @@ def _in_guesses(study: SfpStudy, labels: int) -> np.ndarray:
 def said_of_alone(study: SfpStudy, labels: int) -> str:
     """What the layers gain, of all filters together and of one alone."""
     together, one = study.table["probe_accuracy"], _in_guesses(study, labels)
+    first, last = (layer_number(study.layers[at]) for at in (0, -1))
+    all_of_them, alone = together.iloc[-1] / together.iloc[0], one[-1] / one[0]
+    where = "in the average filter already" if alone >= all_of_them else "in the combination of filters"
+    beyond = "" if alone >= all_of_them else f", {'not' if alone <= 1 else 'less'} in the average one"
     return (
-        f"*All filters together, and one alone:* from the first layer to the last a head on all of them is "
-        f"right {together.iloc[-1] / together.iloc[0]:.1f} times as often, a lone filter "
-        f"{one[-1] / one[0]:.1f} times: {one[0]:.1f} and {one[-1]:.1f} times as often as a guess, mean over "
-        "filters."
+        f"*All filters together, and one alone:* from layer {first} to layer {last} a head on all filters is "
+        f"right {all_of_them:.1f} times as often, a lone filter {alone:.1f} times ({one[0]:.1f}, then "
+        f"{one[-1]:.1f} times as often as a guess, mean over filters). What deeper layers gain is {where}"
+        f"{beyond}."
     )
 
 
 def clusters(study: SfpStudy) -> pd.DataFrame:
-    """Clusters and noise layer by layer, with three ratios, and the clusters of other greedy orders."""
+    """Clusters, noise (n_in of it internal), three ratios, and the clusters of other greedy orders."""
     ratios = {f"SNR_{name}": f"SNR {name}" for name in ("block", "label", "mf")}
     shuffled = {f"{name}_shuffled": f"{name} shuffled" for name in ("N_c", "C_s")}
     names = {**ratios, **shuffled}
-    return _numbered(study, ["N_c", "C_s", "n", "n_in", "n_out", *names], names)
+    return _numbered(study, ["N_c", "C_s", "n", "n_in", *names], names)
 
 
 def _numbered(study: SfpStudy, columns: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
@@ -222,7 +223,14 @@ def said_of_control(table: pd.DataFrame, *_: object) -> str:
     def say(part: pd.DataFrame) -> str:
         return f"the ratio {_went(*_ends(part, 'SNR_block'), 2)}."
 
-    return "*How much of it is training?* From the first layer to the last " + _each(table, say)
+    grown = {}
+    for name, part in table.groupby("network", sort=False):
+        first, last = _ends(part, "SNR_block")
+        grown[str(name)] = last / first if first else np.nan
+    pairs = [(grown[name], grown[name + UNTRAINED]) for name in grown if name + UNTRAINED in grown]
+    more = sum(trained > plain for trained, plain in pairs)
+    told = f" It grows by a larger factor with training in {more} of {len(pairs)} networks." if pairs else ""
+    return "*How much of it is training?* From the first layer to the last " + _each(table, say) + told
 
 
 def said_of_matrices(fields: Mapping[str, Tensor], *_: object) -> str:
@@ -246,18 +254,24 @@ def said_of_answers(shares: Mapping[str, Sequence[float]]) -> str:
 
 
 def said_of_sizes(sizes: Mapping[str, Sequence[int]]) -> str:
-    """How many labels a cluster has."""
-    means = " and ".join(f"{np.mean(values):.1f} labels in {name}" for name, values in sizes.items())
-    return f"*A cluster has on average {means}.*"
+    """How many labels a cluster has, and how many have one or two."""
+    said = [
+        f"{np.mean(values):.1f} labels in {name} ({np.mean(np.asarray(values) <= 2):.0%} have one or two)"
+        for name, values in sizes.items()
+        if len(values)
+    ]
+    return f"*A cluster has on average* {' and '.join(said) or 'no label: there is none'}."
 
 
 def said_of_labels(filters: Sequence[float], accuracy: Sequence[float], *_: object) -> str:
     """Whether labels with more filters are recognised more often."""
-    found = stats.spearmanr(filters, accuracy).statistic
+    found = stats.spearmanr(filters, accuracy)
+    signed = "as expected" if found.statistic > 0 else "against the expectation"
+    met = signed if found.pvalue < 0.05 else "not told from 0"
     return (
         f"*A label is raised by {min(filters):.0f} to {max(filters):.0f} filters;* rank correlation with the "
-        f"accuracy on the label: {found:.2f}."
-    )
+        f"accuracy on the label: {found.statistic:.2f}, {met} (p = {found.pvalue:.2g})."
+    ).replace("-", "−")
 
 
 def said_of_thresholds(table: pd.DataFrame) -> str:

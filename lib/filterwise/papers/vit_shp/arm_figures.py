@@ -84,19 +84,28 @@ def pruned_table(records: pd.DataFrame, theta: float = 0.5) -> pd.DataFrame:
 
 
 def pruned_heads_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Without half of the heads: accuracy at once and retrained, parameters, time for a batch; means."""
+    """Without half of the heads: accuracy at once and retrained, parameters, and time for a batch over that
+    of the network with all heads, which was timed beside it in turns; means, of the times also the range."""
     rows = prunings(records, "heads")
     found = {}
     for name, own in rows.groupby("criterion", sort=False):
+        ratio = own["ms@pruned"] / own["ms@dense"]
         found[CRITERIA[str(name)][0]] = {
-            "heads left": own["heads"].mean(),
+            "heads left": _heads(own),
             "at once": own["accuracy_as_is"].mean(),
             "retrained": _spread(own["accuracy"]),
             "parameters": round(own["parameters_left"].mean()),
-            "ms a batch": own["ms@pruned"].mean(),
-            "ms, all heads": own["ms@dense"].mean(),
+            "time / all heads": f"{ratio.mean():.2f} ({ratio.min():.2f} to {ratio.max():.2f})",
         }
     return pd.DataFrame(found).T.rename_axis("heads kept by") if found else pd.DataFrame()
+
+
+def _heads(own: pd.DataFrame) -> str:
+    """Heads of all encoders together, as in "64 = 4 × 16" where every encoder has as many."""
+    heads = float(own["heads"].mean())
+    encoders = float(own["encoders"].mean()) if "encoders" in own else np.nan
+    each = heads / encoders
+    return f"{heads:g} = {encoders:g} × {each:g}" if each.is_integer() else f"{heads:g}"
 
 
 def _spread(values: pd.Series) -> str:
@@ -104,15 +113,17 @@ def _spread(values: pd.Series) -> str:
     return f"{words} ± {values.std():.3f} ({len(values)})" if len(values) > 1 else f"{words} (1)"
 
 
-def committee_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Committees of three by kind: members, the committee by three rules, gain, disagreement, calibration."""
+def committee_table(records: pd.DataFrame, data: str) -> pd.DataFrame:
+    """Committees of three on one data set, a column a kind: members, the committee by three rules, gain,
+    disagreement, and the expected calibration error (ECE) of a member and of the committee."""
     if not {"measure", "kind", "committee@softmax"} <= set(records.columns):
         return pd.DataFrame()
     rows = records[records["measure"] == "vit.committee"]
+    rows = rows[rows["data"].astype(str).str.startswith(data)]
     found = {}
-    for (data, kind), own in rows.groupby(["data", "kind"], sort=False):
+    for kind, own in rows.groupby("kind", sort=False):
         members = [column for column in own if str(column).startswith("calibration_error@")]
-        found[str(data), str(kind)] = {
+        found[str(kind)] = {
             "committees": len(own),
             "member": own["mean_member"].mean(),
             "softmax": own["committee@softmax"].mean(),
@@ -124,7 +135,7 @@ def committee_table(records: pd.DataFrame) -> pd.DataFrame:
             "ECE, member": own[members].mean(axis=None),
             "ECE": own["committee_calibration_error"].mean(),
         }
-    return pd.DataFrame(found).T.rename_axis(["pictures", "committee of three"]) if found else pd.DataFrame()
+    return pd.DataFrame(found).rename_axis("committees of three") if found else pd.DataFrame()
 
 
 @drawn

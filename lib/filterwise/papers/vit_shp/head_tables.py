@@ -14,13 +14,13 @@ from filterwise.runs.layer_columns import columns_of
 
 
 def nodes_table(readings: Mapping[str, Reading], threshold: float = 0.3) -> pd.DataFrame:
-    """Single-nodal performance place by place: accuracy, clusters, noise and ratios, means over nodes."""
+    """Single-nodal performance place by place: accuracy, clusters, noise and its ratio, means over nodes."""
     rows = {}
     for part, one in readings.items():
         summary, _, _ = layer_summary_of(one.mu[:, :, None], one.weight, threshold)
         kind, _, m = part.partition("/")
         place = "tokens" if part == "ff/0" else f"{'heads' if kind == 'qkv' else kind} {m}"
-        kept = summary[["N_c", "C_s", "D", "n", "n_in", "SNR_block", "SNR_label", "share_without_cluster"]]
+        kept = summary[["N_c", "C_s", "D", "n", "n_in", "SNR_label", "share_without_cluster"]]
         rows[place] = {
             "accuracy": one.accuracy,
             **kept.rename({"D": "labels", "share_without_cluster": "empty"}),
