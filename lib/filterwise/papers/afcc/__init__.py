@@ -66,6 +66,17 @@ _FOUND = (
         "F7", "Networks that learn under imposed label sets end {F7.values} from the dense one ({scale})."
     ),
     Sentence(
+        "W4",
+        {
+            "holds": "Masks predicted *for each image* beat static ones of equal cost ({W4.values}; "
+            "{scale}).",
+            "fails": "Masks predicted for each image do *not* beat static ones of equal cost ({W4.values} of "
+            "accuracy; {scale}).",
+            "undecided": "Whether masks predicted for each image beat static ones of equal cost {W4.verdict} "
+            "({W4.values}; {scale}).",
+        },
+    ),
+    Sentence(
         "C2",
         {
             "holds": "The peer that is sparse from the start, rewired by similarity, *finds the inputs "
