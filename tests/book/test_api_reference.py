@@ -65,7 +65,7 @@ def test_examples_of_constants_run() -> None:
             test = parser.get_doctest(text, dict(vars(module)), f"{package}.{name}", module.__file__, 0)
             runner.run(test)
             ran += len(test.examples)
-    assert ran >= 4
+    assert ran >= 3
     assert runner.failures == 0
 
 

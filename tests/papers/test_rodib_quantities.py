@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import special
 
 from filterwise import claims
 from filterwise.claims.verdict import find
@@ -102,8 +103,16 @@ def test_three_standard_errors_are_the_interval_of_three_seeds():
     for noise, below in ((0.2 * math.sqrt(3) / 3.01, "holds"), (0.2 * math.sqrt(3) / 2.99, "undecided")):
         # deviations -noise, 0, noise: their standard deviation is noise, of the mean noise / sqrt(3)
         table = pd.concat([records({4: 0.2}, noise=noise), records({16: 0.0}, noise=0.001)])
-        found = find(claim, table, "cifar", np.random.default_rng(0))
+        found = find(claim, table, "quick", np.random.default_rng(0))
         assert found.verdict == below, found.why
+
+
+def test_every_scale_of_r4_asks_for_three_standard_errors_of_its_own_number_of_seeds():
+    claim = next(each for each in claims.load("6-rodib") if each.id == "R4")
+    for profile, seeds in (("quick", 3), ("cifar", 11), ("short", 3), ("paper", 5)):
+        first = claim.criterion.conditions_for(profile)[0]
+        assert first.options == {"regime": "below"}
+        assert first.rule.level == pytest.approx(1 - 2 * special.stdtr(seeds - 1, -3), abs=1e-4)
 
 
 @pytest.mark.parametrize(

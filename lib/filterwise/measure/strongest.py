@@ -23,6 +23,11 @@ class StrongestImages:
     ds : the images, with labels
     places : by layer (F, n), where in ``ds`` they stand
     means : by layer (F, n), the activation's mean over positions, <a_fp(x)>_p
+
+    >>> ds = ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), ("cat", "dog"))
+    >>> found = StrongestImages(ds, {"1": torch.tensor([[1, 0]])}, {"1": torch.tensor([[0.5, 0.0]])})
+    >>> found.of("1", 0), found.labels(found.of("1", 0))
+    ([1], ['dog'])
     """
 
     ds: ImageSet

@@ -92,9 +92,14 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
     view.ways.forEach((way) => how.append(new Option(way, way)));
     how.value = view.ways[view.ways.length - 1];
     const seen = {}, drawn = {}, labels = view.names.length;
+    let entry = null; // labels of the entry that is read, outlined on both sides
 
     function redraw() {
-      SIDES.forEach((side) => { drawn[side] = paint(part(side), view, how.value, seen[side]); });
+      SIDES.forEach((side) => {
+        const order = drawn[side] && drawn[side].shown;
+        const cursor = entry && entry.map((label) => order.indexOf(label));
+        drawn[side] = paint(part(side), view, how.value, { ...seen[side], cursor });
+      });
     }
 
     // The entry at a place of one side, by its labels, beside the same labels' entry of the other side.
@@ -103,11 +108,8 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
       const value = ({ M, size, kinds }) => (M[at] / size).toFixed(2) + " of the largest, " + KINDS[kinds[at]];
       part("cell").textContent = "Input " + view.names[shown[row]] + ", output " + view.names[shown[column]] + ": " +
         "head " + value(seen.own) + "; random group " + value(seen.random) + ".";
-      SIDES.forEach((one) => {
-        const place = (label) => drawn[one].shown.indexOf(label);
-        const outlined = [place(shown[row]), place(shown[column])];
-        drawn[one] = paint(part(one), view, how.value, { ...seen[one], cursor: outlined });
-      });
+      entry = [shown[row], shown[column]];
+      redraw();
     }
 
     function update() {
@@ -123,6 +125,7 @@ window.filterwiseHeads = window.filterwiseHeads || (function () {
         part(side + "-says").textContent = text;
         part(side).setAttribute("aria-label", "Label matrix, " + how.value + ". " + text);
       }
+      entry = null;
       part("cell").textContent = "Point at an entry, or go there by the arrow keys, to read it on both sides.";
       part("kinds").hidden = how.value === "fields";
       part("strengths").hidden = how.value !== "fields";
