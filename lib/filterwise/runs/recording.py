@@ -127,13 +127,13 @@ def record(
     hope = cost.hope(total_seconds(todo) / max(count, 1), all(each.timed for each in todo))
     jobs_words = f"{len(todo)} job{'s' if len(todo) > 1 else ''} to do"
     say(f"{jobs_words}, {hope}; {text(max(deadline - _clock(), 0))} are given to them now")
-    began, ended = _clock(), 0.0
+    began, rest = _clock(), list(todo)
     with disk.scratch(folder, "record") as marks:
         same = (str(folder), str(data_root) if data_root else None, deadline, str(marks / "ran"))
         tasks = [_Task(todo[turn], *same, group) for turn, group in turns]
         for outcome in workers.outcomes(_one, tasks, count, place, folder):
             name = tasks[outcome.index].pending.job.name
-            ended += tasks[outcome.index].pending.seconds
+            rest.remove(tasks[outcome.index].pending)
             if outcome.answer is None:
                 report.failed[name] = outcome.error
                 say(f"{name}: failed: {outcome.error}")
@@ -148,8 +148,9 @@ def record(
                     continue
                 report.done.append(name)
                 times = " + ".join(text(row[part]) for part in ("seconds", "measure_seconds"))
-                rest = (_clock() - began) * (sum(each.seconds for each in todo) / max(ended, 1e-9) - 1)
-                left = f", about {text(rest)} left" if round(rest) > 0 else ""
+                foreseen = [total_seconds(some) / count for some in (todo, rest)]
+                took = seconds_left(_clock() - began, len(todo) - len(rest), len(rest), *foreseen)
+                left = f", about {text(took)} left" if round(took) > 0 else ""
                 count_words = f"{len(report.done)} of {len(todo)}{left}"
                 say(f"{name}: accuracy {row['accuracy']:.4f}, {times} ({count_words})")
             else:
@@ -157,6 +158,20 @@ def record(
                 if what == "paused":
                     say(f"{name}: {row['why']}")
     return report
+
+
+def seconds_left(elapsed: float, done: int, left: int, foreseen: float, rest: float) -> float:
+    """What is left of a queue takes, by what was foreseen of all and of the rest, and what the others took.
+
+    Where these were quicker than foreseen, the rest is in proportion; what they took longer is a cost of each
+    job, because that of small ones is foreseen worst.
+
+    >>> seconds_left(10, 1, 9, foreseen=91, rest=90), seconds_left(5, 1, 9, foreseen=100, rest=90)
+    (171.0, 45.0)
+    """
+    expected = foreseen - rest
+    late = max(0.0, elapsed - expected) / done
+    return rest * min(1.0, elapsed / max(expected, 1e-9)) + left * late
 
 
 def _one(task: _Task, device: str) -> tuple[str, dict[str, Any], dict[str, np.ndarray]]:
