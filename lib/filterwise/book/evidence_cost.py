@@ -14,7 +14,7 @@ from filterwise.papers.chapter import chapter_of, decided_by, folders, jobs
 from filterwise.parameters import PROFILES
 from filterwise.runs.records import load_records
 
-#: Profiles that records on processors have; the last two are foreseen for a GPU.
+#: The profile that is foreseen for a GPU, in bundles.
 _WAITING = "short"
 
 
@@ -79,8 +79,8 @@ def undecided() -> Iterator[tuple[str, str]]:
     """Each claim that is undecided at its largest scale, and what would decide it."""
     for finding in at_largest_scale(judged()):
         if finding.verdict == "undecided":
-            n = min((each.n for each in finding.parts), default=0)
-            more = in_words(finding.seeds_to_decide, n) or "It lacks a part that is not measured yet."
+            lacks = in_words(finding.seeds_to_decide, finding.fewest)
+            more = lacks or "It lacks a part that is not measured yet."
             claim = f"{finding.claim.id}, {finding.claim.plain} ({SCALES[finding.profile]})"
             yield claim, more
 

@@ -115,8 +115,7 @@ def _natural(claim: str) -> tuple[str, int]:
 def _why(finding: Finding) -> str:
     if finding.verdict == "not measured":
         return ""
-    n = min((each.n for each in finding.parts), default=0)
-    more = in_words(finding.seeds_to_decide, n)
+    more = in_words(finding.seeds_to_decide, finding.fewest)
     return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(f"{finding.why} {more}".strip())}</p>'
 
 

@@ -49,6 +49,11 @@ class Finding:
             return self.verdict == "reported"
         return any(part.n >= self.claim.seeds for part in self.parts)
 
+    @property
+    def fewest(self) -> int:
+        """Seeds of the comparison that has the fewest; 0 without one."""
+        return min((part.n for part in self.parts), default=0)
+
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity and arm once.
 
