@@ -1,8 +1,10 @@
 """Every kind of job of a profile with one batch an epoch, so that no GPU minute is spent on an import error.
 
 One job stands for all that differ from it in seed, recipe and numbers (of filters, delays, a threshold). Its
-trainings are cut to one epoch of a few images of ten labels, its heads to one epoch; the networks keep their
-width. What it trains and measures goes into a scratch folder and is no result.
+trainings are cut to one epoch of a few images of ten labels, its heads to two epochs; the networks keep their
+width. What it trains and measures goes into a scratch folder and is no result. With --to-verdicts, every job
+is cut so and recorded, and the chapter's claims are judged on these records: it shows that a queue leads to
+its verdicts, and nothing else.
 
     python benchmarks/rehearse.py --profile short [--chapter 4-sfp ...] [--data-root DIR] [--keep DIR]
 """
@@ -10,23 +12,27 @@ width. What it trains and measures goes into a scratch folder and is no result.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import tempfile
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from filterwise.claims.ledger_table import findings
 from filterwise.data import catalog
 from filterwise.errors import DataError
 from filterwise.papers import chapter
 from filterwise.runs import cost, finding
 from filterwise.runs.jobs import Job
 from filterwise.runs.measuring import measured
+from filterwise.runs.recording import record
 from filterwise.runs.specification import Run
 
 #: Numbers in options of measurements and edits that say how much is trained, and what they become.
-BRIEF = {"head_epochs": 1, "repeats": 1, "draws": 1, "probe_epochs": 1, "probe_images": 20}
+BRIEF = {"head_epochs": 2, "repeats": 1, "draws": 1, "probe_epochs": 1, "probe_images": 20}
 #: Labels at most, and images of each to train and to test on. Where a part of the images is kept back it is
 #: drawn at random: so many that no label is missed.
 LABELS, EACH, EACH_OF_HELD_OUT = 10, 2, 10
@@ -50,9 +56,9 @@ def _words(options: Iterable[tuple[str, Any]]) -> Hashable:
 
 
 def cut(job: Job) -> Job:
-    """The job, its trainings of one epoch of one batch, its heads of one epoch."""
+    """The job, its trainings of one epoch of one batch, its heads of two epochs."""
     runs = tuple(_cut(run) for run in job.all_runs)
-    return dataclasses.replace(job, runs=runs, options=_brief(dict(job.options)))
+    return replace(job, runs=runs, options=_brief(dict(job.options)))
 
 
 def _cut(run: Run) -> Run:
@@ -67,7 +73,7 @@ def _cut(run: Run) -> Run:
     changes: dict[str, Any] = {"recipe": recipe, "data_options": data, "edit": edit, "start": start}
     if labels < info.labels:
         changes["labels"] = labels
-    return dataclasses.replace(run, **changes)
+    return replace(run, **changes)
 
 
 def _brief(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +114,39 @@ def rehearse(job: Job, root: str, data_root: str | None, device: str) -> str:
     return "ok"
 
 
+def _apart(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, cut; an epoch more for each that differed from another in its epochs alone."""
+    seen: set[Hashable] = set()
+    for whole in jobs:
+        job = cut(whole)
+        while (job.all_runs, job.measure, job.options) in seen:
+            longer = [run.recipe.replace(epochs=run.recipe.epochs + 1) for run in job.all_runs]
+            runs = (replace(run, recipe=recipe) for run, recipe in zip(job.all_runs, longer, strict=True))
+            job = replace(job, runs=tuple(runs))
+        seen.add((job.all_runs, job.measure, job.options))
+        yield job
+
+
+def to_verdicts(name: str, profile: str, folder: Path, data_root: str | None, device: str) -> int:
+    """Record every job of a chapter, cut, and judge its claims on that; how many jobs failed.
+
+    A line for each bundle names the claims that it decides, with what was found for them.
+    """
+    queue = list(_apart(chapter.jobs(name, profile, data_root)))
+    places = {"root": folder / "runs", "out": folder / "records"}
+    report = record(name, profile, queue, "100h", device=device, data_root=data_root, say=print, **places)
+    for word, listed in (("failed", report.failed), ("blocked", report.blocked)):
+        for reason, count in Counter(listed.values()).items():
+            print(f"{name}  {count} jobs {word}: {reason}", flush=True)
+    verdicts = {
+        found.claim.id: found.verdict for found in findings(name, profile, records_folder=places["out"])
+    }
+    for bundle in dict.fromkeys(job.bundle for job in queue if job.bundle):
+        words = [f"{claim} {verdicts[claim]}" for claim in chapter.decided_by(name, bundle, profile)]
+        print(f"{name}  bundle {bundle!r}: {', '.join(words) or 'no claim of its own'}", flush=True)
+    return len(report.failed)
+
+
 def main() -> int:
     """Print a line for each kind of job; the exit status is 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -116,14 +155,19 @@ def main() -> int:
     parser.add_argument("--data-root")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--keep", help="a folder in which what was done is found by the next call")
+    parser.add_argument("--to-verdicts", action="store_true", help="every job, and the claims judged on that")
     given = parser.parse_args()
     cost.learn = lambda *_, **__: None  # a batch says nothing of the speed that later estimates need
     began, failed, count = time.perf_counter(), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
+        folder = given.keep or scratch
         for name in given.chapter or chapter.folders():
+            if given.to_verdicts:
+                failed += to_verdicts(name, given.profile, Path(folder), given.data_root, given.device)
+                continue
             for job in in_turn(chapter.jobs(name, given.profile, given.data_root)):
                 started = time.perf_counter()
-                word = rehearse(job, given.keep or scratch, given.data_root, given.device)
+                word = rehearse(job, folder, given.data_root, given.device)
                 failed, count = failed + (word != "ok" and not word.startswith("no data")), count + 1
                 print(f"{name}  {job.name}  {time.perf_counter() - started:.1f} s  {word}", flush=True)
     print(f"{count} kinds of job, {failed} failed, {(time.perf_counter() - began) / 60:.1f} min")

@@ -37,7 +37,7 @@ def spent() -> pd.DataFrame:
     rows = []
     for name in folders():
         for profile in PROFILES:
-            records = load_records(name, profile)
+            records = load_records(name, profile, varied=True)
             if len(records):
                 rows.append(
                     {

@@ -78,7 +78,7 @@ def pending(
     ['missing']
     """
     check_jobs(queue)
-    table = records.load_records(chapter, profile, out).set_index("spec_key", drop=False)
+    table = records.load_records(chapter, profile, out, varied=True).set_index("spec_key", drop=False)
     folder = store.runs_root(root)
     found = []
     for job in TimeLeft(queue, f"{chapter}: looking for what is recorded"):

@@ -27,6 +27,8 @@ COLUMNS = (
     "memory_format", "engine", "threads", "torch", "recorded", "measure", "data_digest", "settings",
     "spec_key", "key", "code", "measure_code",
 )  # fmt: skip
+#: The column of what was varied in a job to tell why a claim failed; such rows are no evidence for it.
+VARIED = "varied"
 #: Columns of text, also where it looks like a number.
 TEXTS = (
     "name", "data_digest", "settings", "spec_key", "key", "code", "measure_code", row_digests.ARRAYS,
@@ -51,7 +53,9 @@ def arrays_beside(table: Path, spec_key: str) -> Path:
     return table.with_name(f"{table.stem}-{spec_key[:12]}.npz")
 
 
-def load_records(chapter: str, profile: str | None = None, root: str | Path | None = None) -> pd.DataFrame:
+def load_records(
+    chapter: str, profile: str | None = None, root: str | Path | None = None, *, varied: bool = False
+) -> pd.DataFrame:
     """The records of a chapter, one row a job; an empty table if there are none.
 
     A row that was changed after it was written, or whose arrays were changed or are gone, is left out, with
@@ -66,6 +70,9 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
         says which.
     root
         The folder of records; else the environment variable ``FILTERWISE_RECORDS``, else ``data/records``.
+    varied
+        Also the rows whose column ``varied`` is filled: a job once more with, say, more epochs, to tell why a
+        claim failed. Verdicts do without them.
 
     Raises RunError if a file is there but is not a table of records.
 
@@ -77,6 +84,8 @@ def load_records(chapter: str, profile: str | None = None, root: str | Path | No
         path = table_path(chapter, each, root)
         if path.exists():
             table = _checked(path)
+            if not varied and VARIED in table:
+                table = table[table[VARIED].fillna("") == ""].drop(columns=VARIED).reset_index(drop=True)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
             profiles = pd.Series(each, table.index, dtype="str", name="profile")
             tables.append(pd.concat([profiles, table], axis=1))

@@ -1,0 +1,90 @@
+"""Jobs of the scale "small" once more, longer or wider: they tell apart why a claim failed there.
+
+Where a verdict contradicts a paper, the claim's file names the likeliest reasons. Such a job changes one thing,
+the epochs or the width, and leaves all else. Its row says what was ``varied``, and no verdict counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from filterwise.errors import check_choice
+from filterwise.runs.jobs import Job
+from filterwise.runs.specification import Run
+
+#: What can be varied, in the words of the records' column ``varied``.
+LONGER, WIDER = "three times the epochs", "twice the width"
+_TIMES = 3
+#: After all else of a plan.
+_PRIORITY = 1000
+
+
+@dataclass(frozen=True)
+class Variation:
+    """Jobs, by name, and what is varied in them: a retraining's epochs, not those of the network it starts from."""
+
+    jobs: tuple[str, ...]
+    varied: str = LONGER
+
+
+def _of_seeds(*names: str, seeds: int = 1) -> tuple[str, ...]:
+    return tuple(f"{name}, seed {seed}" for seed in range(seeds) for name in names)
+
+
+_PRUNED = ("not pruned", "afcc at 0.5", "magnitude at 0.5")
+_HALVED = ("not pruned", "andc at 0.3", "random at 0.3")
+_FTWT = ("retrained", "decoupled r=0.7", "static r=0.7")
+
+VARIATIONS: dict[str, tuple[Variation, ...]] = {
+    "1-pooling": (
+        Variation(_of_seeds("vgg8 L2 AP2-MP4, 12 epochs", "vgg8 ReLU L2 AP2-MP4, 12 epochs", seeds=3)),
+    ),
+    "4-sfp": (Variation(("vgg6, cifar10, seed 0",)), Variation(("vgg6, cifar10, seed 0",), WIDER)),
+    "5-afcc": (
+        Variation(_of_seeds(*(f"ftwt: {what}, vgg6, cifar10" for what in _FTWT))),
+        Variation(_of_seeds(*(f"vgg11, {what}" for what in _PRUNED))),
+    ),
+    "7-vit-shp": (
+        Variation(_of_seeds(*(f"cct-small H4, tiny-imagenet-100, {what}" for what in _HALVED))),
+        Variation(_of_seeds("cct-small H4, cifar10, places", "cct-small H16, cifar10, places")),
+    ),
+}
+
+
+def varied(chapter: str, listed: Iterable[Job]) -> Iterator[Job]:
+    """The variations of a chapter's jobs at the scale "small"; none for a chapter that has none.
+
+    Raises ParameterError: a variation is of a job that is not listed.
+
+    >>> from filterwise.papers.chapter import jobs
+    >>> [job.name for job in jobs("4-sfp", "cifar")][-1]
+    'vgg6, cifar10, seed 0, twice the width'
+    """
+    by_name = {job.name: job for job in listed}
+    for variation in VARIATIONS.get(chapter, ()):
+        for name in variation.jobs:
+            check_choice("job", name, by_name)
+            yield _varied(by_name[name], variation.varied)
+
+
+def _varied(job: Job, what: str) -> Job:
+    runs = tuple(_longer(run) if what == LONGER else _wider(run) for run in job.all_runs)
+    about = {**dict(job.about), "varied": what}
+    seconds = job.cost_seconds and _TIMES * job.cost_seconds
+    return replace(
+        job, name=f"{job.name}, {what}", runs=runs, about=about, cost_seconds=seconds, priority=_PRIORITY,
+        bundle="told apart",
+    )  # fmt: skip
+
+
+def _longer(run: Run) -> Run:
+    """The steps of the rate are stretched with the epochs, so that it falls as far."""
+    recipe = run.recipe
+    stretched = {"decay_every": _TIMES * recipe.decay_every} if recipe.schedule == "step" else {}
+    return run.replace(recipe=recipe.replace(epochs=_TIMES * recipe.epochs, **stretched))
+
+
+def _wider(run: Run) -> Run:
+    options = run.model_kwargs
+    return run.replace(model_options={**options, "width": 2 * options["width"]})
