@@ -114,3 +114,9 @@ def test_the_ledger_and_its_first_screen_count_alike():
     page = claims.ledger_page()
     measured = [finding for finding in found() if finding.verdict != "not measured"]
     assert page.split("\n## ", maxsplit=1)[0].count('href="#claim-') == len(measured)
+
+
+def test_a_claim_that_fails_on_photographs_says_why_it_may():
+    """A contradiction of a paper is not left without its likeliest reasons and the cheapest test of them."""
+    failed = [each for each in found() if each.profile == "cifar" and each.verdict == "fails"]
+    assert [name(each) for each in failed if each.claim.doubt is None] == []

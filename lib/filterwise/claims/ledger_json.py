@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -56,6 +57,8 @@ def _entry(finding: Finding) -> dict[str, Any]:
             "seeds": claim.seeds,
             "note": claim.note,
         },
+        "doubt": None if claim.doubt is None else dataclasses.asdict(claim.doubt),
+        "once_more": [dataclasses.asdict(each) for each in finding.once_more],
         "measured": [_measured(each) for each in measured],
         "provenance": {
             "records": f"data/records/{claim.chapter}/{finding.profile}.csv",

@@ -94,7 +94,7 @@ def _cards(found: list[Finding]) -> str:
             f'<tr id="{escape(anchor(finding))}">'
             f"<th scope='row'>{escape(str(row['claim']))}</th>"
             f"<td>{badge(str(row['verdict']))}</td>"
-            f"<td>{escape(str(row['statement']))}{_why(finding)}{_details(finding)}</td>"
+            f"<td>{escape(str(row['statement']))}{_why(finding)}{_doubt(finding)}{_details(finding)}</td>"
             f"<td>{escape(str(row['paper']))}</td>"
             f"<td>{_here(finding)}</td>"
             f"<td>{escape(str(row['control'])) or '–'}</td>"
@@ -117,6 +117,33 @@ def _why(finding: Finding) -> str:
         return ""
     more = in_words(finding.seeds_to_decide, finding.fewest)
     return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(f"{finding.why} {more}".strip())}</p>'
+
+
+def _doubt(finding: Finding) -> str:
+    """Where the scale "small" contradicts the paper: likeliest reasons, cheapest test, and what it gave."""
+    doubt = finding.claim.doubt
+    if doubt is None or finding.verdict != "fails" or finding.profile != "cifar":
+        return ""
+    reasons = "; ".join(f"({place}) {reason}" for place, reason in enumerate(doubt.reasons, 1))
+    took = f"{doubt.hours:g} h" if doubt.hours >= 1 else f"{60 * doubt.hours:.0f} min"
+    parts = [
+        f"<b>Likeliest reasons, in this order:</b> {escape(reasons)}.",
+        f"<b>The cheapest test of them</b> ({took} of one core): {escape(doubt.test)}.",
+        escape(_outcome(finding)),
+    ]
+    return f'<p class="fw-why">{" ".join(parts)}</p>'
+
+
+def _outcome(finding: Finding) -> str:
+    """What the test gave: each number that it changed, after and before."""
+    sentences = []
+    for what in dict.fromkeys(each.varied for each in finding.once_more):
+        own = [each for each in finding.once_more if each.varied == what]
+        digits, seeds = quantity_of(own[0].quantity).digits, own[0].seeds
+        pairs = [(number(each.after, digits), number(each.before, digits), each.arm) for each in own]
+        numbers = "; ".join(f"{after} in place of {before} ({arm})" for after, before, arm in pairs)
+        sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}: {numbers}.")
+    return " ".join(sentences) or "It was not run yet."
 
 
 def _details(finding: Finding) -> str:

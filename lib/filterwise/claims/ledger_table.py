@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from filterwise.claims.claim_files import load
+from filterwise.claims.doubts import once_more
 from filterwise.claims.estimates import Estimate
 from filterwise.claims.intervals import IMAGE_RESAMPLES
 from filterwise.claims.record_rows import joined
@@ -20,7 +22,7 @@ from filterwise.claims.verdict import Finding, find
 from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
-from filterwise.runs.records import load_records, table_path
+from filterwise.runs.records import load_records, table_path, without_varied
 from filterwise.runs.time_left import TimeLeft
 
 COLUMNS = (
@@ -66,11 +68,13 @@ def findings(
     total = sum(map(sum, work.values()))
     with TimeLeft(None, "judging", total, bar_format="{desc}{left}") as line:
         for (name, each), own in tables.items():
-            records = with_right(load_records(name, each, root=records_folder), name, each, records_folder)
+            everything = load_records(name, each, root=records_folder, varied=True)
+            records = with_right(without_varied(everything), name, each, records_folder)
             for claim, evaluations in zip(own, work[name, each], strict=True):
                 count += 1
                 line.set_description_str(f"judging claim {count} of {number_of_claims}", refresh=False)
-                yield find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
+                found = find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
+                yield replace(found, once_more=tuple(once_more(found, everything)))
                 line.update(evaluations)
 
 

@@ -182,6 +182,26 @@ class Criterion(_Entry):
 
 
 @dataclass(frozen=True)
+class Doubt(_Entry):
+    """Why a claim that fails at the scale "small" may be true of the paper; shown where it fails there."""
+
+    reasons: tuple[str, ...]  # the likeliest first, each with its kind: "recipe: 12 epochs are few"
+    test: str  # the cheapest experiment that would tell them apart
+    hours: float  # of one core
+    varied: tuple[str, ...] = ()  # the records that are this experiment, by their column of that name
+
+    KINDS: ClassVar[tuple[str, ...]] = ("recipe", "scale", "reading", "data")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.reasons) < 2:
+            raise ParameterError(f"reasons={self.reasons!r} must be two or more, the likeliest first")
+        for reason in self.reasons:
+            check_choice("reasons", reason.partition(":")[0], self.KINDS)
+        check_at_least("hours", self.hours, 0)
+
+
+@dataclass(frozen=True)
 class Claim(_Entry):
     """One claim of a paper, with what would count as reproducing it.
 
@@ -203,6 +223,7 @@ class Claim(_Entry):
     options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the headline quantity
     plain: str = ""  # the statement in at most ten plain words, for the ledger's first screen
     note: str = ""  # how a loose wording was read
+    doubt: Doubt | None = None
     chapter: str = ""  # from the file
 
     def __post_init__(self) -> None:

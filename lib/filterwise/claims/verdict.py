@@ -24,6 +24,26 @@ NO_RECORD = "No record yet."
 
 
 @dataclass(frozen=True)
+class OnceMore:
+    """One number of a claim's deciding quantity, before and after one thing was varied, in the same seeds.
+
+    Attributes
+    ----------
+    varied : what, such as "three times the epochs"
+    quantity, arm : what it is a number of, and whose
+    before, after : means over the seeds
+    seeds : how many
+    """
+
+    varied: str
+    quantity: str
+    arm: str
+    before: float
+    after: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Finding:
     """What was found for one claim at one profile.
 
@@ -41,6 +61,7 @@ class Finding:
     decided_by: Estimate | None = None  # the first that gave a verdict other than ``holds``
     #: Seeds that would decide an undecided one; not a number where it lacks something else.
     seeds_to_decide: float = math.nan
+    once_more: tuple[OnceMore, ...] = ()  # experiments that tell apart why it failed
 
     @property
     def enough(self) -> bool:

@@ -1,7 +1,7 @@
 """Jobs of the scale "small" once more, longer or wider: they tell apart why a claim failed there.
 
-Where a verdict contradicts a paper, the claim's file names the likeliest reasons. Such a job changes one thing,
-the epochs or the width, and leaves all else. Its row says what was ``varied``, and no verdict counts it.
+Where a verdict contradicts a paper, the claim's file names the likeliest reasons. Such a job changes one
+thing, the epochs or the width, and leaves all else. Its row says what was ``varied``; no verdict counts it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PRIORITY = 1000
 
 @dataclass(frozen=True)
 class Variation:
-    """Jobs, by name, and what is varied in them: a retraining's epochs, not those of the network it starts from."""
+    """Jobs, by name, and what is varied in them: of a retraining its own epochs, not its start's."""
 
     jobs: tuple[str, ...]
     varied: str = LONGER
@@ -34,20 +34,26 @@ def _of_seeds(*names: str, seeds: int = 1) -> tuple[str, ...]:
 
 _PRUNED = ("not pruned", "afcc at 0.5", "magnitude at 0.5")
 _HALVED = ("not pruned", "andc at 0.3", "random at 0.3")
-_FTWT = ("retrained", "decoupled r=0.7", "static r=0.7")
+_HUNDRED = "H4, tiny-imagenet-100"
+_FTWT = ("retrained", *(f"{what} r={r}" for r in (0.9, 0.8, 0.7) for what in ("decoupled", "static")))
 
 VARIATIONS: dict[str, tuple[Variation, ...]] = {
     "1-pooling": (
         Variation(_of_seeds("vgg8 L2 AP2-MP4, 12 epochs", "vgg8 ReLU L2 AP2-MP4, 12 epochs", seeds=3)),
     ),
-    "4-sfp": (Variation(("vgg6, cifar10, seed 0",)), Variation(("vgg6, cifar10, seed 0",), WIDER)),
+    "4-sfp": (
+        Variation(_of_seeds("vgg6, cifar10")),
+        Variation(_of_seeds("vgg6, cifar10"), WIDER),
+        Variation(_of_seeds("vgg16, cifar10")),
+    ),
     "5-afcc": (
         Variation(_of_seeds(*(f"ftwt: {what}, vgg6, cifar10" for what in _FTWT))),
         Variation(_of_seeds(*(f"vgg11, {what}" for what in _PRUNED))),
     ),
     "7-vit-shp": (
         Variation(_of_seeds(*(f"cct-small H4, tiny-imagenet-100, {what}" for what in _HALVED))),
-        Variation(_of_seeds("cct-small H4, cifar10, places", "cct-small H16, cifar10, places")),
+        Variation(_of_seeds(*(f"cct-small {net}, places" for net in ("H4, cifar10", "H16, cifar10")))),
+        Variation(_of_seeds(*(f"cct-small {net}, places" for net in ("H4 conv 1, cifar10", _HUNDRED)))),
     ),
 }
 

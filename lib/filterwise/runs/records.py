@@ -84,8 +84,7 @@ def load_records(
         path = table_path(chapter, each, root)
         if path.exists():
             table = _checked(path)
-            if not varied and VARIED in table:
-                table = table[table[VARIED].fillna("") == ""].drop(columns=VARIED).reset_index(drop=True)
+            table = table if varied else without_varied(table)
             # Joined, not assigned: a table of hundreds of per-layer columns is slow to insert into.
             profiles = pd.Series(each, table.index, dtype="str", name="profile")
             tables.append(pd.concat([profiles, table], axis=1))
@@ -95,6 +94,13 @@ def load_records(
     if not tables:
         return pd.DataFrame(columns=["profile", *COLUMNS])
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
+
+
+def without_varied(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that verdicts count: none in which something was varied to tell why a claim failed."""
+    if VARIED not in table:
+        return table
+    return table[table[VARIED].isna()].drop(columns=VARIED).reset_index(drop=True)
 
 
 def _checked(path: Path) -> pd.DataFrame:

@@ -210,8 +210,8 @@ def _quick() -> list[list[Arm]]:
 
 
 def _cifar() -> list[list[Arm]]:
-    # The rates are those of all images; a grid on the 10,000 would add little. Three seeds of one pass left T2
-    # and T6 undecided, and two more take a minute.
+    # The rates are those of all images; a grid on the 10,000 would add little. Three seeds of one pass left
+    # T2 and T6 undecided, and two more take a minute.
     return [
         _seen_once(CIFAR, MAIN, 5),
         _many_epochs(CIFAR, MAIN, range(3)),
