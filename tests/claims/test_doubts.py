@@ -62,6 +62,16 @@ def test_a_varied_job_takes_the_place_of_its_own_seed_alone(failed):
     assert only.arm.startswith("net, ")
 
 
+def test_a_processor_of_another_kind_is_told(failed):
+    found, table = failed
+    table["precision"] = ["float32" if what else "bfloat16" for what in table[VARIED].fillna("")]
+    (only,) = once_more(found, table)
+    assert only.form == "computed in float32, the others in bfloat16"
+    card = ledger_pages.chapter_table([dataclasses.replace(found, once_more=(only,))])
+    assert f"in 1 seed ({only.form}): 0.660" in card
+    assert next(once_more(found, table.assign(precision="float32"))).form == ""
+
+
 def test_no_verdict_counts_a_varied_row(failed):
     found, table = failed
     without = claims.find(

@@ -28,6 +28,7 @@ def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
         swapped = pd.concat(
             [same[~same["name"].isin(replaced)], rows.drop(columns=VARIED)], ignore_index=True
         )
+        form = _form(rows, same[same["name"].isin(replaced)])
         told: set[str] = set()
         for each in conditions:
             if each.quantity != decided.quantity or not len(rows):
@@ -36,4 +37,12 @@ def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
             for arm, after in values_by_arm(each.quantity, swapped, each.options).items():
                 if arm in before and before[arm] != after and arm not in told:
                     told.add(arm)
-                    yield OnceMore(what, each.quantity, arm, before[arm], after, rows["seed"].nunique())
+                    yield OnceMore(what, each.quantity, arm, before[arm], after, rows["seed"].nunique(), form)
+
+
+def _form(rows: pd.DataFrame, others: pd.DataFrame) -> str:
+    """How rows were computed, where that is not how the others were."""
+    if "precision" not in rows or set(rows["precision"]) == set(others["precision"]):
+        return ""
+    here, there = (" and ".join(sorted(set(table["precision"]))) for table in (rows, others))
+    return f"computed in {here}, the others in {there}"

@@ -142,7 +142,8 @@ def _outcome(finding: Finding) -> str:
         digits, seeds = quantity_of(own[0].quantity).digits, own[0].seeds
         pairs = [(number(each.after, digits), number(each.before, digits), each.arm) for each in own]
         numbers = "; ".join(f"{after} in place of {before} ({arm})" for after, before, arm in pairs)
-        sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}: {numbers}.")
+        form = f" ({own[0].form})" if own[0].form else ""
+        sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}{form}: {numbers}.")
     return " ".join(sentences) or "It was not run yet."
 
 

@@ -33,6 +33,7 @@ class OnceMore:
     quantity, arm : what it is a number of, and whose
     before, after : means over the seeds
     seeds : how many
+    form : the precision after and before, where a processor of another kind did the one
     """
 
     varied: str
@@ -41,6 +42,7 @@ class OnceMore:
     before: float
     after: float
     seeds: int
+    form: str = ""
 
 
 @dataclass(frozen=True)
