@@ -120,3 +120,13 @@ def test_a_claim_that_fails_on_photographs_says_why_it_may():
     """A contradiction of a paper is not left without its likeliest reasons and the cheapest test of them."""
     failed = [each for each in found() if each.profile == "cifar" and each.verdict == "fails"]
     assert [name(each) for each in failed if each.claim.doubt is None] == []
+
+
+def test_a_claim_that_is_not_measured_on_photographs_says_why():
+    lacking = [each for each in found() if each.profile == "cifar" and each.verdict == "not measured"]
+    assert [name(each) for each in lacking if not each.claim.unmeasured] == []
+
+
+def test_what_a_seed_more_would_decide_is_told_in_hours():
+    open_ones = [each for each in found() if each.profile == "cifar" and math.isfinite(each.seeds_to_decide)]
+    assert [name(each) for each in open_ones if not each.hours_a_seed > 0] == []

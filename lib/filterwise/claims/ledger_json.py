@@ -37,6 +37,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict,
         "why": finding.why,
         "seeds_to_decide": finding.seeds_to_decide if math.isfinite(finding.seeds_to_decide) else None,
+        "hours_a_seed": finding.hours_a_seed if math.isfinite(finding.hours_a_seed) else None,
         "paper": {
             "value": claim.paper.value,
             "text": claim.paper.text,

@@ -114,8 +114,9 @@ def _natural(claim: str) -> tuple[str, int]:
 
 def _why(finding: Finding) -> str:
     if finding.verdict == "not measured":
-        return ""
-    more = in_words(finding.seeds_to_decide, finding.fewest)
+        reason = finding.claim.unmeasured if finding.profile == "cifar" else ""
+        return f'<p class="fw-why"><b>Why not measured:</b> {escape(reason)}.</p>' if reason else ""
+    more = in_words(finding.seeds_to_decide, finding.fewest, finding.hours_a_seed)
     return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(f"{finding.why} {more}".strip())}</p>'
 
 

@@ -14,6 +14,7 @@ from filterwise.claims.claim_files import load
 from filterwise.claims.doubts import once_more
 from filterwise.claims.estimates import Estimate
 from filterwise.claims.intervals import IMAGE_RESAMPLES
+from filterwise.claims.more_seeds import hours_a_seed
 from filterwise.claims.record_rows import joined
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim
@@ -74,7 +75,8 @@ def findings(
                 count += 1
                 line.set_description_str(f"judging claim {count} of {number_of_claims}", refresh=False)
                 found = find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
-                yield replace(found, once_more=tuple(once_more(found, everything)))
+                hours = hours_a_seed(records, claim.a_seed) if each == "cifar" else math.nan
+                yield replace(found, hours_a_seed=hours, once_more=tuple(once_more(found, everything)))
                 line.update(evaluations)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from scipy import special
 
 from filterwise.claims.schema import Condition, Rule
@@ -52,11 +53,28 @@ def _quantile(level: float, seeds: int) -> float:
     return float(special.stdtrit(seeds - 1, 0.5 + level / 2))
 
 
-def in_words(seeds: float, n: int) -> str:
-    """What would decide, in a sentence; empty where nothing can be said.
+def hours_a_seed(records: pd.DataFrame, pattern: str) -> float:
+    """Core-hours of one seed of the records whose names a pattern finds, the median over seeds; nan of none.
+
+    >>> import pandas as pd
+    >>> rows = {"name": ["a, seed 0", "b, seed 0"], "seed": 0, "seconds": 1800.0, "measure_seconds": 900.0}
+    >>> hours_a_seed(pd.DataFrame(rows), "^a"), hours_a_seed(pd.DataFrame(rows), "^[ab]")
+    (0.75, 1.5)
+    """
+    if not pattern or "name" not in records:
+        return math.nan
+    own = records[records["name"].str.contains(pattern)]
+    return float((own["seconds"] + own["measure_seconds"]).groupby(own["seed"]).sum().median() / 3600)
+
+
+def in_words(seeds: float, n: int, hours: float = math.nan) -> str:
+    """What would decide, in a sentence, with its core-hours where a seed's are known; empty where nothing can
+    be said.
 
     >>> in_words(12, 4)
     'About 12 seeds in place of 4 would decide it, if value and spread stay.'
+    >>> in_words(12, 4, 0.25)
+    'About 12 seeds in place of 4 would decide it, if value and spread stay: 2.0 hours of one core.'
     >>> in_words(math.inf, 4)
     'More seeds would not decide it: more than 100 were needed, or other test images.'
     """
@@ -64,4 +82,5 @@ def in_words(seeds: float, n: int) -> str:
         return ""
     if math.isinf(seeds):
         return f"More seeds would not decide it: more than {MANY_SEEDS} were needed, or other test images."
-    return f"About {seeds:.0f} seeds in place of {n} would decide it, if value and spread stay."
+    more = "" if math.isnan(hours) else f": {(seeds - n) * hours:.1f} hours of one core"
+    return f"About {seeds:.0f} seeds in place of {n} would decide it, if value and spread stay{more}."

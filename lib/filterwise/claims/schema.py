@@ -224,6 +224,8 @@ class Claim(_Entry):
     plain: str = ""  # the statement in at most ten plain words, for the ledger's first screen
     note: str = ""  # how a loose wording was read
     doubt: Doubt | None = None
+    a_seed: str = ""  # a pattern of names: the records at the scale "small" that one more seed would add
+    unmeasured: str = ""  # why it is not measured at the scale "small"
     chapter: str = ""  # from the file
 
     def __post_init__(self) -> None:

@@ -63,6 +63,7 @@ class Finding:
     decided_by: Estimate | None = None  # the first that gave a verdict other than ``holds``
     #: Seeds that would decide an undecided one; not a number where it lacks something else.
     seeds_to_decide: float = math.nan
+    hours_a_seed: float = math.nan  # of one core, for one more of them
     once_more: tuple[OnceMore, ...] = ()  # experiments that tell apart why it failed
 
     @property
