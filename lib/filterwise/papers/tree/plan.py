@@ -210,8 +210,8 @@ def _quick() -> list[list[Arm]]:
 
 
 def _cifar() -> list[list[Arm]]:
-    # Online the rates are those of all images; offline the largest tree came to 0.52 to 0.64 at the rate of all
-    # images. Three seeds of one pass left T2 and T6 undecided, and two more take a minute.
+    # Online the rates are those of all images; offline the largest tree came to 0.52 to 0.64 at such a rate.
+    # Three seeds of one pass left T2 and T6 undecided, and two more take a minute.
     return [
         _seen_once(CIFAR, MAIN, 5),
         CIFAR.grid("offline", (*MAIN, *CONTROLS), SMALL_RATES, 1),
