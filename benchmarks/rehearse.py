@@ -130,7 +130,9 @@ def _apart(jobs: Iterable[Job]) -> Iterator[Job]:
 def to_verdicts(name: str, profile: str, folder: Path, data_root: str | None, device: str) -> int:
     """Record every job of a chapter, cut, and judge its claims on that; how many jobs failed.
 
-    A line for each bundle names the claims that it decides, with what was found for them.
+    A line for each bundle names the claims that it decides, with what was found for them. "Not measured" is
+    right where numbers of labels were cut away, and where by chance a rate won on held-out images that the
+    plan does not train with; else it is a defect.
     """
     queue = list(_apart(chapter.jobs(name, profile, data_root)))
     places = {"root": folder / "runs", "out": folder / "records"}
