@@ -62,6 +62,27 @@ def test_a_varied_job_takes_the_place_of_its_own_seed_alone(failed):
     assert only.arm.startswith("net, ")
 
 
+def test_a_number_that_needs_another_run_has_no_value():
+    (claim,) = (each for each in claims.load("1-pooling") if each.id == "P6")
+    about = {"seed": 0, "epochs": 12, "data": "planted", "device": "cpu", "labels": 10, "network": "avgg8"}
+    about |= {"plan": "L2", "order": "AP2-MP4", "arm_kind": "main", "lr": 0.1, "base": "vgg8", "macs": 1.0}
+    arms = (("linear", 0.7, None), ("relu", 0.6, None), ("linear", 0.8, LONGER))
+    rows = [
+        {**about, "fc_activation": kind, "accuracy": accuracy, VARIED: what} for kind, accuracy, what in arms
+    ]
+    for each in rows:
+        each["name"] = each["fc_activation"] + (f", {LONGER}" if each[VARIED] else "")
+    table = pd.DataFrame(rows)
+    found = claims.find(claim, without_varied(table), "cifar", np.random.default_rng(0))
+    failed = dataclasses.replace(found, verdict="fails", decided_by=found.parts[0])
+    assert not list(once_more(failed, table))
+    both = pd.concat(
+        [table, table.tail(1).assign(fc_activation="relu", accuracy=0.75, name=f"relu, {LONGER}")]
+    )
+    (only,) = once_more(failed, both)
+    assert (only.before, only.after) == (pytest.approx(0.1), pytest.approx(0.05))
+
+
 def test_a_processor_of_another_kind_is_told(failed):
     found, table = failed
     table["precision"] = ["float32" if what else "bfloat16" for what in table[VARIED].fillna("")]

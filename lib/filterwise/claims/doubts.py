@@ -14,28 +14,24 @@ from filterwise.runs.records import VARIED, without_varied
 def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
     """The experiments of a failed claim that were run; ``records`` are those of its profile, varied ones too.
 
-    A varied job takes the place of the one that it varies; numbers that this leaves as they are are left out.
+    The varied jobs alone are compared with the same jobs unvaried, so that a number that needs another run as
+    well, such as a peer's, has no value.
     """
     doubt, decided = finding.claim.doubt, finding.decided_by
     if finding.verdict != "fails" or doubt is None or decided is None or VARIED not in records:
         return
     conditions = finding.claim.criterion.conditions_for(finding.profile)
+    plain = without_varied(records)
     for what in doubt.varied:
-        rows = records[records[VARIED] == what]
-        same = without_varied(records)
-        same = same[same["seed"].isin(rows["seed"])]
-        replaced = rows["name"].str.removesuffix(f", {what}")
-        swapped = pd.concat(
-            [same[~same["name"].isin(replaced)], rows.drop(columns=VARIED)], ignore_index=True
-        )
-        form = _form(rows, same[same["name"].isin(replaced)])
-        told: set[str] = set()
+        rows = records[records[VARIED] == what].drop(columns=VARIED).reset_index(drop=True)
+        twins = plain[plain["name"].isin(rows["name"].str.removesuffix(f", {what}"))].reset_index(drop=True)
+        form, told = _form(rows, twins), set[str]()
         for each in conditions:
             if each.quantity != decided.quantity or not len(rows):
                 continue
-            before = values_by_arm(each.quantity, same, each.options)
-            for arm, after in values_by_arm(each.quantity, swapped, each.options).items():
-                if arm in before and before[arm] != after and arm not in told:
+            before = values_by_arm(each.quantity, twins, each.options)
+            for arm, after in values_by_arm(each.quantity, rows, each.options).items():
+                if arm in before and arm not in told:
                     told.add(arm)
                     yield OnceMore(what, each.quantity, arm, before[arm], after, rows["seed"].nunique(), form)
 
