@@ -316,6 +316,20 @@ def test_what_was_trained_on_cuda_corrects_all_that_a_plan_foresaw(tmp_path, own
     assert listed.seconds_now("cpu", tmp_path) == 100.0
 
 
+@pytest.mark.parametrize(("recorded", "said"), [("bfloat16", True), ("float32", False)])
+def test_a_machine_of_another_kind_is_told_before_it_mixes_precisions(tmp_path, recorded, said):
+    fixed = [
+        Job(f"seed {seed}", RUN.replace(seed=seed, **{"recipe.precision": precision}), "tiny.weights")
+        for seed, precision in enumerate((recorded, "float32", "float32"))
+    ]
+    call(tmp_path, fixed[:1])
+    _, lines, _ = call(tmp_path, fixed)
+    line = "2 of them will be computed in float32, as this machine does; rows of their kind are bfloat16"
+    assert (line in lines) is said
+    _, lines, _ = call(tmp_path, [*fixed, Job("last", fixed[1].run.replace(seed=9), "tiny.weights")])
+    assert not [each for each in lines if "computed in" in each]  # there are rows of both by now
+
+
 def test_seconds_of_another_kind_of_device_are_no_estimate(tmp_path, own_folders):
     """A plan for a GPU gives a GPU's seconds; on a CPU the operations say how long it takes."""
     job = Job("planned", RUN, "tiny.weights", cost_seconds=1e6)

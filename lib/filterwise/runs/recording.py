@@ -19,6 +19,7 @@ from filterwise.runs.measuring import measured
 from filterwise.runs.queueing import LAST, Pending, pending, total_seconds
 from filterwise.runs.specification import Run
 from filterwise.runs.time_left import text
+from filterwise.training.numerics import resolve
 
 _clock = time.time
 
@@ -127,6 +128,8 @@ def record(
     hope = cost.hope(total_seconds(todo) / max(count, 1), all(each.timed for each in todo))
     jobs_words = f"{len(todo)} job{'s' if len(todo) > 1 else ''} to do"
     say(f"{jobs_words}, {hope}; {text(max(deadline - _clock(), 0))} are given to them now")
+    if mixed := _mixed([each.job for each in todo], report.path, device):
+        say(mixed)
     began, rest = _clock(), list(todo)
     with disk.scratch(folder, "record") as marks:
         same = (str(folder), str(data_root) if data_root else None, deadline, str(marks / "ran"))
@@ -158,6 +161,25 @@ def record(
                 if what == "paused":
                     say(f"{name}: {row['why']}")
     return report
+
+
+def _mixed(todo: Sequence[Job], path: Path, device: str) -> str:
+    """A sentence where jobs will be computed in a precision that no row of their kind has; else empty.
+
+    A comparison of rows in two precisions has the difference of the two in it.
+    """
+    table = records.load_records(path.parent.name, path.stem, path.parents[1])
+    known: dict[str, set[str]] = {}
+    for measure, precision in zip(table["measure"], table["precision"], strict=True):
+        known.setdefault(measure, set()).add(precision)
+    here = [(job.measure, resolve(job.all_runs[0].recipe, device).precision) for job in todo]
+    other = [(own, known[measure]) for measure, own in here if measure in known and own not in known[measure]]
+    if not other:
+        return ""
+    precisions = " and ".join(sorted({own for own, _ in other}))
+    recorded = " and ".join(sorted(set().union(*(found for _, found in other))))
+    jobs = f"{len(other)} of them" if len(other) > 1 else "one of them"
+    return f"{jobs} will be computed in {precisions}, as this machine does; rows of their kind are {recorded}"
 
 
 def seconds_left(elapsed: float, done: int, left: int, foreseen: float, rest: float) -> float:
