@@ -89,7 +89,7 @@ def test_a_processor_of_another_kind_is_told(failed):
     (only,) = once_more(found, table)
     assert only.form == "computed in float32, the others in bfloat16"
     card = ledger_pages.chapter_table([dataclasses.replace(found, once_more=(only,))])
-    assert f"in 1 seed ({only.form}): 0.660" in card
+    assert f"in 1 seed ({only.form}): preferred share 0.660" in card
     assert next(once_more(found, table.assign(precision="float32"))).form == ""
 
 
@@ -113,7 +113,7 @@ def test_a_card_names_reasons_in_order_and_what_the_test_gave(failed):
     card = ledger_pages.chapter_table([dataclasses.replace(found, once_more=tuple(once_more(found, table)))])
     assert card.index("(1) recipe: too short") < card.index("(2) scale: too small")
     assert "30 min of one core" in card
-    assert f"With {LONGER}, in 1 seed: 0.660 in place of 0.540" in card
+    assert f"With {LONGER}, in 1 seed: preferred share 0.660 in place of 0.540" in card
     assert "It was not run yet." in ledger_pages.chapter_table([found])
     elsewhere = ledger_pages.chapter_table([dataclasses.replace(found, profile="short")])
     assert "too short" not in elsewhere

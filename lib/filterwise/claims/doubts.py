@@ -12,27 +12,27 @@ from filterwise.runs.records import VARIED, without_varied
 
 
 def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
-    """The experiments of a failed claim that were run; ``records`` are those of its profile, varied ones too.
+    """What experiments gave that tell apart why a claim failed: of each number that misses what is asked for.
 
-    The varied jobs alone are compared with the same jobs unvaried, so that a number that needs another run as
-    well, such as a peer's, has no value.
+    ``records`` are those of the finding's profile, varied ones too. The varied jobs alone are compared with
+    the same jobs unvaried, so that a number that needs another run as well, such as a peer's, has no value.
     """
-    doubt, decided = finding.claim.doubt, finding.decided_by
-    if finding.verdict != "fails" or doubt is None or decided is None or VARIED not in records:
+    doubt = finding.claim.doubt
+    if finding.verdict != "fails" or doubt is None or VARIED not in records:
         return
-    conditions = finding.claim.criterion.conditions_for(finding.profile)
     plain = without_varied(records)
     for what in doubt.varied:
         rows = records[records[VARIED] == what].drop(columns=VARIED).reset_index(drop=True)
         twins = plain[plain["name"].isin(rows["name"].str.removesuffix(f", {what}"))].reset_index(drop=True)
-        form, told = _form(rows, twins), set[str]()
-        for each in conditions:
-            if each.quantity != decided.quantity or not len(rows):
-                continue
+        form, told = _form(rows, twins), set[tuple[str, str]]()
+        for each in finding.claim.criterion.conditions_for(finding.profile) if len(rows) else ():
             before = values_by_arm(each.quantity, twins, each.options)
             for arm, after in values_by_arm(each.quantity, rows, each.options).items():
-                if arm in before and arm not in told:
-                    told.add(arm)
+                key = (each.quantity, arm)
+                own = [part for part in finding.parts if (part.quantity, part.arm) == key]
+                missed = not all(each.met(part.value, part.n) for part in own)
+                if missed and arm in before and key not in told:
+                    told.add(key)
                     yield OnceMore(what, each.quantity, arm, before[arm], after, rows["seed"].nunique(), form)
 
 

@@ -19,7 +19,7 @@ from filterwise.claims.ledger_table import findings, shown, table_of
 from filterwise.claims.more_seeds import in_words
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import VERDICTS, Rule
-from filterwise.claims.verdict import Finding
+from filterwise.claims.verdict import Finding, OnceMore
 from filterwise.claims.words import number
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
@@ -140,12 +140,16 @@ def _outcome(finding: Finding) -> str:
     sentences = []
     for what in dict.fromkeys(each.varied for each in finding.once_more):
         own = [each for each in finding.once_more if each.varied == what]
-        digits, seeds = quantity_of(own[0].quantity).digits, own[0].seeds
-        pairs = [(number(each.after, digits), number(each.before, digits), each.arm) for each in own]
-        numbers = "; ".join(f"{after} in place of {before} ({arm})" for after, before, arm in pairs)
+        seeds, numbers = own[0].seeds, "; ".join(map(_pair, own))
         form = f" ({own[0].form})" if own[0].form else ""
         sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}{form}: {numbers}.")
     return " ".join(sentences) or "It was not run yet."
+
+
+def _pair(found: OnceMore) -> str:
+    digits = quantity_of(found.quantity).digits
+    after, before = (number(value, digits) for value in (found.after, found.before))
+    return f"{found.quantity.replace('_', ' ')} {after} in place of {before} ({found.arm})"
 
 
 def _details(finding: Finding) -> str:
