@@ -64,7 +64,7 @@ def varied(chapter: str, listed: Iterable[Job]) -> Iterator[Job]:
     Raises ParameterError: a variation is of a job that is not listed.
 
     >>> from filterwise.papers.chapter import jobs
-    >>> [job.name for job in jobs("4-sfp", "cifar")][-1]
+    >>> [job.name for job in jobs("4-sfp", "cifar")][-2]
     'vgg6, cifar10, seed 0, twice the width'
     """
     by_name = {job.name: job for job in listed}
