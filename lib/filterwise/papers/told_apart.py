@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from filterwise.errors import check_choice
 from filterwise.runs.jobs import Job
+from filterwise.runs.records import VARIED
 from filterwise.runs.specification import Run
 
 #: What can be varied, in the words of the records' column ``varied``.
@@ -76,7 +77,7 @@ def varied(chapter: str, listed: Iterable[Job]) -> Iterator[Job]:
 
 def _varied(job: Job, what: str) -> Job:
     runs = tuple(_longer(run) if what == LONGER else _wider(run) for run in job.all_runs)
-    about = {**dict(job.about), "varied": what}
+    about = {**dict(job.about), VARIED: what}
     seconds = job.cost_seconds and _TIMES * job.cost_seconds
     return replace(
         job, name=f"{job.name}, {what}", runs=runs, about=about, cost_seconds=seconds, priority=_PRIORITY,
