@@ -84,8 +84,8 @@ def routes(x: Tensor, order: str) -> Routes:
 def spread(mask: Tensor) -> Tensor:
     """Root mean square distance of the ones of a mask (N, h, w) from their centre, in pixels (N,).
 
-    >>> spread(torch.ones(1, 2, 2, dtype=torch.bool)).tolist()
-    [0.7071067811865476]
+    >>> spread(torch.ones(1, 2, 2, dtype=torch.bool)).square().round(decimals=9).tolist()
+    [0.5]
     """
     ones = mask.to(torch.float64)
     rows, columns = (torch.arange(n, dtype=torch.float64, device=mask.device) for n in mask.shape[-2:])

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filterwise.errors import check_choice
-from filterwise.papers.told_apart import varied
 from filterwise.parameters import PROFILES
 
 if TYPE_CHECKING:
@@ -114,7 +113,11 @@ def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[J
     check_choice("profile", profile, PROFILES)
     plan = importlib.import_module(f"filterwise.papers.{folders()[name]}.plan")
     listed: list[Job] = plan.jobs(profile, data_root)
-    return [*listed, *varied(name, listed)] if profile == "cifar" else listed
+    if profile == "cifar":
+        from filterwise.papers.told_apart import varied  # here, since it brings PyTorch, as a plan does
+
+        return [*listed, *varied(name, listed)]
+    return listed
 
 
 def decided_by(name: str, bundle: str, profile: str) -> tuple[str, ...]:
