@@ -100,7 +100,7 @@ def test_imposed_sets_are_compared_with_the_dense_network_of_their_seed():
 
 @pytest.mark.parametrize(
     "name",
-    ["pruned_loss", "afcc_minus_peer", "afcc_minus_peer_unretrained", "spared_by_no_label", "dilution_rise",
+    ["pruned_loss", "afcc_minus_peer", "spared_by_no_label", "dilution_rise",
      "dilution_rank_correlation", "imposed_minus_dense"],
 )  # fmt: skip
 def test_what_is_not_recorded_is_not_measured(name):

@@ -409,11 +409,7 @@ def test_figures_and_tables_show_the_records(records):
     static = table[table["ftwt"] == "static"].sort_values("r")
     drawn = lines["static, L1 norm, 1 seed"]
     np.testing.assert_allclose(np.asarray(drawn.get_xdata(), float), static["macs_share"])
-    (axes,) = ftwt_figures.foreseen_against_obtained(table).axes[:1]
     decoupled = table[table["ftwt"] == "decoupled"]
-    np.testing.assert_allclose(axes.lines[0].get_xdata(), decoupled["foreseen_share"])
-    shown = ftwt_figures.arms_table(table)
-    assert len(shown) == len(table)
     masks = ftwt_figures.masks_table(table)
     assert masks.loc[(0.5, 2), "right"] == pytest.approx(
         decoupled.set_index("r").loc[0.5, "mask_accuracy@features.2"]
@@ -428,7 +424,6 @@ def test_figures_and_tables_show_the_records(records):
         ftwt_figures.rates_kept(what.arrays, "features.9")
     assert "8 filters by 4 labels" in figure.alt
     assert "Accuracy and cost left" in ftwt_figures.said_of_cost(table)
-    assert "Obtained minus foreseen" in ftwt_figures.said_of_foresight(table)
     with pytest.raises(NothingToShow):
         ftwt_figures.of_dynamic(table.assign(ftwt=None))
     with pytest.raises(ParameterError, match="have shapes"):

@@ -12,7 +12,6 @@ from filterwise.errors import ParameterError
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels
 from filterwise.figures.tables import NothingToShow, by_layer, counted, mean_and_spread, need
-from filterwise.runs.records import arrays
 
 ARMS = {
     "decoupled": style.Look(style.BLUE, "o"),
@@ -69,32 +68,6 @@ def accuracy_against_macs(records: pd.DataFrame) -> BookFigure:
 
 
 @drawn
-def foreseen_against_obtained(records: pd.DataFrame) -> BookFigure:
-    """Multiply-accumulates left after training against those foreseen before it, a point a run.
-
-    On the diagonal the saving was foreseen. Filled: ground-truth masks in place of the predictors'; hollow:
-    counted on the untouched network.
-
-    Parameters
-    ----------
-    records : one row a run, with ``ftwt``, ``macs_share``, ``foreseen_share``, ``foreseen_dense_share``.
-    """
-    table = of_dynamic(records)
-    need(table, "foreseen_share", "foreseen_dense_share")
-    figure, (ax,) = panels(height=3.6, width=4.6)
-    for arm in ("decoupled", "joint"):
-        runs, look = table[table["ftwt"] == arm], ARMS[arm]
-        kind = {"linestyle": "", "marker": look.marker, "color": look.color}
-        ax.plot(runs["foreseen_share"], runs["macs_share"], label=WORDS[arm], **kind)
-        ax.plot(runs["foreseen_dense_share"], runs["macs_share"], markerfacecolor="none", **kind)
-    ax.plot([0, 1], [0, 1], color=style.INK, linestyle=":", linewidth=1.2)
-    ax.set(xlabel="share foreseen", ylabel="share obtained", xlim=(0, 1), ylim=(0, 1))
-    figure.legend(loc="outside upper left", ncols=2)
-    figure.alt = "Share of multiply-accumulates obtained by training against the share foreseen before it."
-    return figure
-
-
-@drawn
 def rate_matrix(
     wanted: np.ndarray, rate: np.ndarray, clusters: np.ndarray, label_names: Sequence[str] = ()
 ) -> BookFigure:
@@ -143,37 +116,6 @@ def rates_kept(kept: Mapping[str, np.ndarray], layer: str) -> tuple[np.ndarray, 
     return kept[names[0]].astype(float), kept[names[1]].astype(float), kept[names[2]]
 
 
-def recorded_rates(
-    records: pd.DataFrame, chapter: str, r: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What :func:`rate_matrix` draws of the highest layer of the first decoupled run at r.
-
-    Raises NothingToShow: there is none.
-    """
-    table = of_dynamic(records)
-    chosen = table[(table["ftwt"] == "decoupled") & np.isclose(table["r"].astype(float), r)]
-    if chosen.empty:
-        raise NothingToShow(f"table has no decoupled run at r = {r:g}; there is nothing to draw")
-    run = chosen.sort_values("seed", kind="stable").iloc[0]
-    kept = arrays(chapter, str(records.attrs["profile"]), str(run["spec_key"]))
-    return rates_kept(kept, str(run["layers"]).split()[-1])
-
-
-def arms_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Every arm at every r: seeds, accuracy and cost left with spreads, foreseen cost, predictors' cost."""
-    table = of_dynamic(records).assign(r=lambda rows: rows["r"].astype(float).fillna(0.0))
-    rows = []
-    for (network, data, arm, r), runs in table.groupby(["network", "data", "ftwt", "r"], sort=False):
-        row = {"network": network, "data": data, "arm": arm, "r": r or None, "seeds": runs["seed"].nunique()}
-        row |= {"accuracy": runs["accuracy"].mean(), "± accuracy": runs["accuracy"].std()}
-        row |= {"cost left": runs["macs_share"].mean(), "± cost": runs["macs_share"].std()}
-        for column, name in (("foreseen_share", "foreseen"), ("foreseen_accuracy", "accuracy then"),
-                             ("predictor_share", "predictors")):  # fmt: skip
-            row[name] = runs[column].mean() if column in runs else np.nan
-        rows.append(row)
-    return pd.DataFrame(rows).dropna(axis="columns", how="all").set_index(["network", "data", "arm", "r"])
-
-
 def masks_table(records: pd.DataFrame) -> pd.DataFrame:
     """Predictors layer by layer, decoupled, means over seeds: right answers, the best constant answer of
     each filter, how constant the masks are, ones in the ground truth, and filters that are on."""
@@ -200,14 +142,3 @@ def said_of_cost(records: pd.DataFrame) -> str:
     whole = table[table["ftwt"] == "retrained"]["accuracy"]
     dense = f"; dense {whole.mean():.3f}" if len(whole) else ""
     return f"*Accuracy and cost left at the smallest r:* {', '.join(said)}{dense}."
-
-
-def said_of_foresight(records: pd.DataFrame) -> str:
-    """How far the foreseen share is from the obtained one."""
-    runs = of_dynamic(records)
-    runs = runs[runs["ftwt"].isin(("decoupled", "joint"))]
-    gaps = (runs["macs_share"] - runs["foreseen_share"]).astype(float)
-    return (
-        f"*Obtained minus foreseen share: {gaps.min():+.2f} to {gaps.max():+.2f}.* Above the dotted line a "
-        "network computes more than was foreseen; hollow, foreseen on the untouched network."
-    ).replace("-", "−")

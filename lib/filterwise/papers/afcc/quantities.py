@@ -111,18 +111,6 @@ def afcc_minus_peer(records: pd.DataFrame, network: Networks = MAIN, theta: floa
     return found
 
 
-@quantity("afcc_minus_peer_unretrained", digits=4, control="accuracy of the peer")
-def afcc_minus_peer_unretrained(records: pd.DataFrame, network: Networks = MAIN, theta: float = 0.5) -> Rows:
-    """Accuracy without retraining, batch norms fitted: AFCC minus each peer at as many kept weights."""
-    found = []
-    for _, run in _of(records, "afcc.masks", network).iterrows():
-        values = values_of(pd.DataFrame([run]), "unretrained")[0]
-        at = {name.partition("/")[0]: value for name, value in values.items() if name.endswith(f"/{theta:g}")}
-        ours = at.pop("afcc", np.nan)
-        found += [compared(f"{name}, {run['data']}", run, ours - value, value) for name, value in at.items()]
-    return found
-
-
 def _sorts(records: pd.DataFrame, network: Networks, other: str) -> Rows:
     rows = _of(records, "afcc.masks", network)
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -160,31 +160,6 @@ def removal_curves(curves: Mapping[str, np.ndarray], removed: np.ndarray, labels
         "Test accuracy against the number of removed inputs, a colour an algorithm; solid lines remove the "
         "least connected inputs first, dashed lines the most connected."
     )
-    return figure
-
-
-@drawn
-def pixel_maps(degrees: Mapping[str, np.ndarray], shape: Sequence[int] = (28, 28)) -> BookFigure:
-    """Connections of each pixel to the first hidden layer, a picture an algorithm, one scale for all.
-
-    Parameters
-    ----------
-    degrees : algorithm -> int (pixels,), or (seeds, pixels) of which the mean is shown.
-    shape : rows and columns of the picture.
-
-    Raises NothingToShow: there are no degrees.
-    """
-    if not degrees:
-        raise NothingToShow("connections of the pixels have no rows")
-    figure, axes = panels(len(degrees), columns=4, height=2.1, phone=2)
-    pictures = {name: np.atleast_2d(values).mean(0).reshape(shape) for name, values in degrees.items()}
-    top = max(float(picture.max()) for picture in pictures.values())
-    for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
-        drawing = ax.imshow(picture, cmap="cividis", vmin=0, vmax=top, interpolation="nearest")
-        ax.set_title(name, fontsize=9.5)
-        ax.set_axis_off()
-    figure.colorbar(drawing, ax=axes, shrink=0.7, label="connections")
-    figure.alt = f"Connections of each pixel, brighter where there are more, for {', '.join(pictures)}."
     return figure
 
 

@@ -84,18 +84,6 @@ def andc_minus_peer(records: pd.DataFrame, peer: str = "random") -> Rows:
     return found
 
 
-@quantity("heads_kept_by_shp", digits=4, control="accuracy of the peer")
-def heads_kept_by_shp(records: pd.DataFrame) -> Rows:
-    """Accuracy without half of the heads, chosen by SHP, minus chosen otherwise; one arm a peer."""
-    found = []
-    for dense, group in _prunings(records, "heads"):
-        ours = _peer(group, "shp", 0.0)
-        for peer in ("random", "magnitude", "dense"):
-            other = _peer(group, peer, 0.0)
-            found.append(_less(f"{peer}, {dense['data']}", dense, ours, other, _accuracy(other)))
-    return [row for row in found if row["value"] == row["value"]]
-
-
 def committees(records: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Rows of committees of one kind."""
     rows = _of(records, "vit.committee", "kind", "gain@softmax")
