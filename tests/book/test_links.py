@@ -64,7 +64,7 @@ def test_the_status_page_names_every_chapter_with_its_time(book: Built) -> None:
     text = page_of(book, "book/status.md").read_text(encoding="utf-8")
     for chapter in book.chapters:
         assert f"{Path(chapter.chapter).stem}.html" in text
-        assert f"{chapter.seconds:.0f} s" in text
+        assert f"{chapter.seconds:.0f}\u00a0s" in text
 
 
 def test_the_ledger_shows_every_claim(book: Built) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -119,6 +120,14 @@ def test_chapter_table_is_closed_html_and_shows_failing_plainly(tmp_path):
     assert "<set>" not in html
     assert "seed 2: 0.900" in html
     assert "\n\n" not in html  # a blank line would end the HTML block in markdown
+
+
+def test_a_negative_number_on_a_card_has_a_minus(tmp_path):
+    found = claims.findings("4-sfp", "quick", records_folder=plant(tmp_path, (20, 9, -2)))
+    page = claims.chapter_table(found)
+    assert "seed 2: −0.100" in page
+    assert not re.search(r"[\s(>\[]-\d", page)
+    assert 'id="claim-4-sfp-' in page
 
 
 def test_ledger_page_lists_every_chapter_and_counts(tmp_path):

@@ -68,7 +68,7 @@ def status(chapters: Sequence[Path]) -> str:
             rows.append((link, "", "executed by Jupyter Book, not timed", "", "", ""))
             continue
         date = about["date"][:16].replace("T", " ") + " UTC"
-        seconds = f"{about['seconds']:.0f} s"
+        seconds = f"{about['seconds']:.0f}\u00a0s"
         versions = f"Python {about['python']}, torch {about['torch']}"
         rows.append((link, about.get("profile", ""), date, seconds, about["device"], versions))
     return evidence_cost.table(("Chapter", "Profile", "Executed", "Time", "Device", "Versions"), rows)

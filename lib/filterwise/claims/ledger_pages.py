@@ -7,6 +7,7 @@ to cards, one a claim and scale, which say why.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -30,6 +31,8 @@ PROFILE_WORDS = {
     "short": "short: the paper's networks, a tenth of the epochs, half an hour of a GPU",
     "paper": "full (paper): the paper's networks and epochs",
 }
+# A hyphen before a number; none stands so in a name or an attribute.
+_MINUS = re.compile(r"(?<=[\s(\[>])-(?=\d)")
 _HEADS = ("claim", "verdict", "statement", "the paper", "here", "control", "seeds", "scale", "data")
 _MEANING = {
     "holds": "the pass rule is met on every arm; by the interval over seeds and, where they are kept, test "
@@ -103,7 +106,7 @@ def _cards(found: list[Finding]) -> str:
             f"<td>{escape(str(row['data'])) or '–'}</td></tr>"
         )
     header = "".join(f"<th scope='col'>{head}</th>" for head in _HEADS)
-    body = "\n".join(rows)
+    body = _MINUS.sub("−", "\n".join(rows))
     return f'<table class="fw-claims">\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>'
 
 
