@@ -16,7 +16,7 @@ def test_every_profile_has_a_list_without_overlaps(profile):
     listed = jobs_of("2-tree", profile)
     check_jobs(listed)
     assert len({job.name for job in listed}) == len(listed)
-    assert {job.bundle for job in listed} <= {"online", "offline", "sigmoid"}
+    assert {job.bundle for job in listed} <= {"online", "offline", "more seeds", "sigmoid"}
 
 
 def test_names_say_the_network():

@@ -67,5 +67,5 @@ CHAPTER = Chapter(
         },
     ),
     main_figure="fig-routes",
-    bundles={"offline": ("T1", "T3", "T4", "T5", "T6"), "online": ("T2", "T6")},
+    bundles={"offline": ("T1", "T3", "T4", "T5", "T6"), "online": ("T2", "T6"), "more seeds": ("T1", "T6")},
 )
