@@ -20,11 +20,11 @@ def test_a_killed_worker_of_a_cluster_loses_no_run(tmp_path):
     flag = tmp_path / "killed"
     with (
         distributed.LocalCluster(
-            2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=120)
         client.run(tiny_runs.kill_once, str(flag))
         assert not workers.on_cluster()
         with parallel_config(backend="dask", client=client):
