@@ -119,9 +119,27 @@ def test_a_card_names_reasons_in_order_and_what_the_test_gave(failed):
     assert "too short" not in elsewhere
 
 
+def test_a_test_that_is_another_scale_leads_to_its_card(failed):
+    found, _ = failed
+    doubt = dataclasses.replace(found.claim.doubt, profile="short")
+    card = ledger_pages.chapter_table(
+        [dataclasses.replace(found, claim=dataclasses.replace(found.claim, doubt=doubt))]
+    )
+    assert 'href="#claim-4-sfp-S2-short"' in card
+    assert "not run" not in card
+
+
+def test_a_scale_that_is_a_test_is_one_of_the_claim():
+    doubts = [(each.doubt, each.profiles) for name in folders() for each in claims.load(name) if each.doubt]
+    named = [(doubt.profile, profiles) for doubt, profiles in doubts if doubt.profile]
+    assert named
+    assert all(profile in profiles for profile, profiles in named)
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
+        ({"profile": "shrt"}, "did you mean 'short'"),
         ({"reasons": ("recipe: one",)}, "two or more"),
         ({"reasons": ("luck: a", "scale: b")}, "luck"),
         ({"hours": -1.0}, "hours"),

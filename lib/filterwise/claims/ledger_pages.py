@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
@@ -133,20 +134,23 @@ def _doubt(finding: Finding) -> str:
     parts = [
         f"<b>Likeliest reasons, in this order:</b> {escape(reasons)}.",
         f"<b>The cheapest test of them</b> ({took} of one core): {escape(doubt.test)}.",
-        escape(_outcome(finding)),
+        _outcome(finding),
     ]
     return f'<p class="fw-why">{" ".join(parts)}</p>'
 
 
 def _outcome(finding: Finding) -> str:
-    """What the test gave: each number that it changed, after and before."""
+    """What the test gave, in HTML: each number that it changed, after and before."""
+    if finding.claim.doubt and (scale := finding.claim.doubt.profile):
+        there = anchor(replace(finding, profile=scale))
+        return f'What it gave stands on <a href="#{there}">the card of the scale {SCALES[scale]}</a>.'
     sentences = []
     for what in dict.fromkeys(each.varied for each in finding.once_more):
         own = [each for each in finding.once_more if each.varied == what]
         seeds, numbers = own[0].seeds, "; ".join(map(_pair, own))
         form = f" ({own[0].form})" if own[0].form else ""
         sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}{form}: {numbers}.")
-    return " ".join(sentences) or "It was not run yet."
+    return escape(" ".join(sentences)) or "It was not run yet."
 
 
 def _pair(found: OnceMore) -> str:

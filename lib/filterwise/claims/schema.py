@@ -189,6 +189,7 @@ class Doubt(_Entry):
     test: str  # the cheapest experiment that would tell them apart
     hours: float  # of one core
     varied: tuple[str, ...] = ()  # the records that are this experiment, by their column of that name
+    profile: str = ""  # where another scale is this experiment
 
     KINDS: ClassVar[tuple[str, ...]] = ("recipe", "scale", "reading", "data")
 
@@ -199,6 +200,8 @@ class Doubt(_Entry):
         for reason in self.reasons:
             check_choice("reasons", reason.partition(":")[0], self.KINDS)
         check_at_least("hours", self.hours, 0)
+        if self.profile:
+            check_choice("profile", self.profile, PROFILES)
 
 
 @dataclass(frozen=True)
