@@ -86,6 +86,13 @@ def test_a_part_that_was_not_measured_leaves_the_claim_undecided(sfp):
     assert "first: no value." in finding.why
 
 
+def test_what_has_no_value_is_named_by_its_conditions_options():
+    options = {"layer": "conv", "network": ["tree3 6/16", "tree3 15/16"], "regime": "offline"}
+    condition = Condition("zero_share", ">", 0.5, options=options)
+    finding = claims.find(planted(condition), pd.DataFrame(), "quick", np.random.default_rng(0))
+    assert ": no value (conv, tree3 6/16, tree3 15/16, offline)." in finding.why
+
+
 def test_where_nothing_decides_the_claims_own_numbers_are_said():
     """No condition has a value, but the claim's quantity has one."""
     condition = Condition("error_growth_exponent", "within", low=0.75, high=1.25)

@@ -8,8 +8,9 @@ conditions is reported.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,9 @@ def find(
         for each in conditions
     ]
     reasons = [
-        Reason("not measured", quantity_of(each.quantity).says.rstrip("."), "no value")
+        Reason(
+            "not measured", quantity_of(each.quantity).says.rstrip("."), f"no value{_of_what(each.options)}"
+        )
         for each, found in parts
         if not found
     ]
@@ -139,6 +142,15 @@ def _seeds_needed(reasons: Iterable[Reason]) -> float:
     """The most that any open reason needs; not a number if one lacks something else."""
     needed = [reason.seeds for reason in reasons if reason.verdict in ("undecided", "not measured")]
     return math.nan if any(map(math.isnan, needed)) else max(needed, default=math.nan)
+
+
+def _of_what(options: Mapping[str, Any]) -> str:
+    """The names among a condition's options, in brackets, such as (tree3 15/16, offline)."""
+    names = [
+        name for value in options.values() for name in (value if isinstance(value, list | tuple) else [value])
+    ]
+    words = ", ".join(name for name in names if isinstance(name, str))
+    return f" ({words})" if words else ""
 
 
 def _words(found: Estimate) -> str:
