@@ -62,6 +62,17 @@ def test_a_varied_job_takes_the_place_of_its_own_seed_alone(failed):
     assert only.arm.startswith("net, ")
 
 
+def test_several_seeds_are_averaged_on_both_sides(failed):
+    found, table = failed
+    both = pd.concat([table, pd.DataFrame([row(2, 0.60, LONGER)])])
+    (only,) = once_more(found, both)
+    assert (only.seeds, only.before, only.after) == (2, pytest.approx(0.53), pytest.approx(0.63))
+    assert only.spread == pytest.approx(0.03 * 2**0.5)
+    card = ledger_pages.chapter_table([dataclasses.replace(found, once_more=(only,))])
+    assert "in 2 seeds: preferred share 0.630 ± 0.042 in place of 0.530" in card
+    assert f"Not run yet: {WIDER}." in card
+
+
 def test_a_number_that_needs_another_run_has_no_value():
     (claim,) = (each for each in claims.load("1-pooling") if each.id == "P6")
     about = {"seed": 0, "epochs": 12, "data": "planted", "device": "cpu", "labels": 10, "network": "avgg8"}

@@ -65,6 +65,16 @@ def test_count_rule_wants_both_conditions_in_the_same_seeds(sfp):
     assert verdict(sfp["S4"], crossed) == "fails"
 
 
+def test_a_failure_names_the_arms_in_which_all_is_met(sfp):
+    two = [runs([noise] * 3, [GOOD_SNR] * 3, network=name) for name, noise in
+           (("deep", GOOD_NOISE), ("flat", BAD_NOISE))]  # fmt: skip
+    finding = claims.find(sfp["S4"], pd.concat(two), "quick", np.random.default_rng(0))
+    assert finding.verdict == "fails"
+    assert finding.why.endswith(" All that is asked for is met in deep, planted, 10 labels.")
+    alone = claims.find(sfp["S4"], two[1], "quick", np.random.default_rng(0))
+    assert "is met in" not in alone.why
+
+
 def test_count_rule_keeps_its_share_with_more_seeds(sfp):
     six = runs([GOOD_NOISE] * 4 + [BAD_NOISE] * 2, [GOOD_SNR] * 6)
     assert verdict(sfp["S4"], six) == "holds"
@@ -403,7 +413,7 @@ def test_a_verdict_counts_test_images_beside_seeds(tmp_path, monkeypatch):
             rows.append(about | {"value": one["accuracy"] - other["accuracy"], "images": images})
         return rows
 
-    facts = {"unit": "", "control": "", "pooled": False, "digits": 3, "images": False}
+    facts = {"unit": "", "control": "", "pooled": False, "digits": 3, "images": False, "words": {}}
     monkeypatch.setitem(registered.quantities._entries, "snr_ratio", Entry("snr_ratio", gain, facts))
     claim = planted(Condition("snr_ratio", ">", bound=0.0))
     known = test_images.with_right(table, "1-pooling", "quick", tmp_path)
@@ -473,6 +483,7 @@ def test_with_the_seeds_that_are_named_an_undecided_claim_is_decided_and_not_wit
     open_one = found(4)
     assert open_one.verdict == "undecided"
     needed = int(open_one.seeds_to_decide)
+    assert open_one.seeds_there == 4
     slack = 0 if method == "t" else 5
     assert 4 < needed < 100
     assert found(needed + slack).verdict != "undecided"

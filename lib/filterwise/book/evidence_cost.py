@@ -79,7 +79,7 @@ def undecided() -> Iterator[tuple[str, str]]:
     """Each claim that is undecided at its largest scale, and what would decide it."""
     for finding in at_largest_scale(judged()):
         if finding.verdict == "undecided":
-            lacks = in_words(finding.seeds_to_decide, finding.fewest, finding.hours_a_seed)
+            lacks = in_words(finding.seeds_to_decide, finding.seeds_there, finding.hours_a_seed)
             more = lacks or "It lacks a part that is not measured yet."
             claim = f"{finding.claim.id}, {finding.claim.plain} ({SCALES[finding.profile]})"
             yield claim, more

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
-from filterwise.claims.registered import values_by_arm
+from filterwise.claims.registered import rows_found
 from filterwise.claims.verdict import Finding, OnceMore
 from filterwise.runs.records import VARIED, without_varied
 
@@ -26,14 +29,25 @@ def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
         twins = plain[plain["name"].isin(rows["name"].str.removesuffix(f", {what}"))].reset_index(drop=True)
         form, told = _form(rows, twins), set[tuple[str, str]]()
         for each in finding.claim.criterion.conditions_for(finding.profile) if len(rows) else ():
-            before = values_by_arm(each.quantity, twins, each.options)
-            for arm, after in values_by_arm(each.quantity, rows, each.options).items():
+            before = _by_arm(each.quantity, twins, each.options)
+            for arm, after in _by_arm(each.quantity, rows, each.options).items():
                 key = (each.quantity, arm)
                 own = [part for part in finding.parts if (part.quantity, part.arm) == key]
                 missed = not all(each.met(part.value, part.n) for part in own)
                 if missed and arm in before and key not in told:
                     told.add(key)
-                    yield OnceMore(what, each.quantity, arm, before[arm], after, rows["seed"].nunique(), form)
+                    spread = statistics.stdev(after) if len(after) > 1 else math.nan
+                    means = statistics.fmean(before[arm]), statistics.fmean(after)
+                    seeds = rows["seed"].nunique()
+                    yield OnceMore(what, each.quantity, arm, *means, seeds, spread, form)
+
+
+def _by_arm(name: str, records: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, list[float]]:
+    """A quantity's values on each arm: of every seed, or the one of a pooled quantity."""
+    found: dict[str, list[float]] = {}
+    for row in rows_found(name, records, options):
+        found.setdefault(row["arm"], []).append(float(row["value"]))
+    return found
 
 
 def _form(rows: pd.DataFrame, others: pd.DataFrame) -> str:

@@ -49,6 +49,7 @@ class Estimate:
     device: str
     by_seeds: float = math.nan
     by_images: float = math.nan
+    says: str = ""  # what it is a number of
 
 
 def estimate(
@@ -107,6 +108,7 @@ def estimate(
                 device=joined(row["device"] for row in group),
                 by_seeds=by_seeds,
                 by_images=by_images,
+                says=quantity_of(name).said(options),
             )
         )
     return tuple(found)

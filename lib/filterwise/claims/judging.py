@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filterwise.claims.estimates import Estimate
 from filterwise.claims.more_seeds import seeds_to_decide
@@ -21,7 +21,8 @@ _SHARES = {"holds": "which all of the interval is", "fails": "which none of the 
 class Reason:
     """A verdict on one arm: what was looked at, what was found there, and what was asked for.
 
-    ``seeds``: how many would decide it where it is undecided.
+    ``arm``: of which networks and data. ``seeds``: how many would decide it where it is undecided, ``n`` are
+    there.
     """
 
     verdict: str
@@ -30,12 +31,18 @@ class Reason:
     wanted: str = ""
     estimate: Estimate | None = None
     seeds: float = math.nan
+    arm: str = ""
+    n: int = 0
 
 
 def judge(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reason:
     """The verdict of one condition on one arm; ``seeds`` are needed at least."""
+    return replace(_judged(condition, found, rule, seeds), arm=found.arm, n=found.n)
+
+
+def _judged(condition: Condition, found: Estimate, rule: Rule, seeds: int) -> Reason:
     about = quantity_of(condition.quantity)
-    what, ask = about.says.rstrip("."), asked(condition, found.n)
+    what, ask = about.said(condition.options), asked(condition, found.n)
     value = number(found.value, about.digits)
     if found.n < seeds:
         n = f"{found.n} seed{'s' if found.n > 1 else ''}"
@@ -75,12 +82,29 @@ def count(parts: Sequence[tuple[Condition, Sequence[Estimate]]], claim: Claim) -
         found_words = f"{sum(whole)} of {len(whole)} ({arm})"
         if len(whole) < wanted:
             asked_for = f"{rule.seeds} of {wanted}"
-            reasons.append(Reason("undecided", what, found_words, asked_for, seeds=wanted))
+            open_one = Reason("undecided", what, found_words, asked_for, None, wanted, arm, len(whole))
+            reasons.append(open_one)
             continue
         needed = math.ceil(rule.seeds * len(whole) / rule.of)
         verdict = "holds" if sum(whole) >= needed else "fails"
-        reasons.append(Reason(verdict, what, found_words, f"{needed} of {len(whole)}"))
+        reasons.append(Reason(verdict, what, found_words, f"{needed} of {len(whole)}", arm=arm))
     return reasons
+
+
+def met_everywhere(reasons: Iterable[Reason], conditions: int) -> str:
+    """The arms, in words, that all of so many conditions look at and that meet them all; empty without any.
+
+    >>> found = [Reason("holds", "A", arm="x"), Reason("fails", "B", arm="x"), Reason("holds", "A", arm="y")]
+    >>> met_everywhere([*found, Reason("holds", "B", arm="y"), Reason("holds", "A", arm="z")], 2)
+    'y'
+    """
+    verdicts: dict[str, list[str]] = {}
+    for reason in reasons:
+        if reason.arm:
+            verdicts.setdefault(reason.arm, []).append(reason.verdict)
+    arms = [arm for arm, found in verdicts.items() if found == ["holds"] * conditions]
+    more = f"; and {len(arms) - NAMED_ARMS} more" if len(arms) > NAMED_ARMS else ""
+    return "; ".join(arms[:NAMED_ARMS]) + more
 
 
 def worst(reasons: Iterable[Reason]) -> tuple[str, str, Estimate | None]:

@@ -105,7 +105,7 @@ def _cell(finding: Finding | None) -> str:
     value, what = "", ""
     if told is not None:
         about = quantity_of(told.quantity)
-        value, what = number(told.value, about.digits), f": {about.says.rstrip('.')} ({told.arm})"
+        value, what = number(told.value, about.digits), f": {told.says} ({told.arm})"
     text = f"{SYMBOLS[finding.verdict]} {value}".strip().replace("-", "−")
     said = f"{finding.claim.id} {finding.verdict} at the scale {SCALES[finding.profile]}{what}"
     link = f'<a href="#{escape(anchor(finding))}" title="{escape(said)}">{text}</a>'

@@ -59,7 +59,9 @@ def _entry(finding: Finding) -> dict[str, Any]:
             "note": claim.note,
         },
         "doubt": None if claim.doubt is None else dataclasses.asdict(claim.doubt),
-        "once_more": [dataclasses.asdict(each) for each in finding.once_more],
+        "once_more": [
+            dataclasses.asdict(each) | {"spread": _plain(each.spread)} for each in finding.once_more
+        ],
         "measured": [_measured(each) for each in measured],
         "provenance": {
             "records": f"data/records/{claim.chapter}/{finding.profile}.csv",
@@ -72,7 +74,7 @@ def _measured(part: Estimate) -> dict[str, Any]:
     about = quantity_of(part.quantity)
     return {
         "quantity": part.quantity,
-        "says": about.says,
+        "says": f"{part.says}.",
         "unit": about.unit,
         "arm": part.arm,
         "value": _plain(part.value),

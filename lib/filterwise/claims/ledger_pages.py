@@ -20,9 +20,9 @@ from filterwise.claims.ledger_grid import SCALES, SYMBOLS, anchor, first_screen,
 from filterwise.claims.ledger_table import findings, shown, table_of
 from filterwise.claims.more_seeds import in_words
 from filterwise.claims.registered import quantity_of
-from filterwise.claims.schema import VERDICTS, Rule
+from filterwise.claims.schema import VERDICTS
 from filterwise.claims.verdict import Finding, OnceMore
-from filterwise.claims.words import number
+from filterwise.claims.words import number, rules_in_words
 from filterwise.errors import check_choice
 from filterwise.parameters import PROFILES
 
@@ -120,7 +120,7 @@ def _why(finding: Finding) -> str:
     if finding.verdict == "not measured":
         reason = finding.claim.unmeasured if finding.profile == "cifar" else ""
         return f'<p class="fw-why"><b>Why not measured:</b> {escape(reason)}.</p>' if reason else ""
-    more = in_words(finding.seeds_to_decide, finding.fewest, finding.hours_a_seed)
+    more = in_words(finding.seeds_to_decide, finding.seeds_there, finding.hours_a_seed)
     return f'<p class="fw-why"><b>Why {finding.verdict}:</b> {escape(f"{finding.why} {more}".strip())}</p>'
 
 
@@ -150,13 +150,19 @@ def _outcome(finding: Finding) -> str:
         seeds, numbers = own[0].seeds, "; ".join(map(_pair, own))
         form = f" ({own[0].form})" if own[0].form else ""
         sentences.append(f"With {what}, in {seeds} seed{'s' * (seeds > 1)}{form}: {numbers}.")
-    return escape(" ".join(sentences)) or "It was not run yet."
+    if not sentences:
+        return "It was not run yet."
+    done = {each.varied for each in finding.once_more}
+    left = [what for what in finding.claim.doubt.varied if what not in done] if finding.claim.doubt else []
+    missing = [f"Not run yet: {', '.join(left)}."] if left else []
+    return escape(" ".join([*sentences, *missing]))
 
 
 def _pair(found: OnceMore) -> str:
     digits = quantity_of(found.quantity).digits
-    after, before = (number(value, digits) for value in (found.after, found.before))
-    return f"{found.quantity.replace('_', ' ')} {after} in place of {before} ({found.arm})"
+    after, before, spread = (number(value, digits) for value in (found.after, found.before, found.spread))
+    with_spread = after if math.isnan(found.spread) else f"{after} ± {spread}"
+    return f"{found.quantity.replace('_', ' ')} {with_spread} in place of {before} ({found.arm})"
 
 
 def _details(finding: Finding) -> str:
@@ -172,7 +178,7 @@ def _details(finding: Finding) -> str:
         lines.append(f"<p><b>Controls:</b> {escape('; '.join(claim.controls))}</p>")
     parts = finding.estimates()
     if parts:
-        lines.append(f"<p><b>Judged by:</b> {_rule_words(claim.criterion.rule)}</p>")
+        lines.append(f"<p><b>Judged by:</b> {escape(rules_in_words(claim.criterion, finding.profile))}</p>")
     lines += [f"<p>{_seed_by_seed(part)}</p>" for part in parts]
     return f"<details><summary>how it was judged, seed by seed</summary>{''.join(lines)}</details>"
 
@@ -187,8 +193,7 @@ def _here(finding: Finding) -> str:
         f"{escape(shown(each, several))}{_interval(each)}"
         for each in {(one.quantity, one.arm): one for one in estimates}.values()
     ]
-    what = quantity_of(estimates[0].quantity).says
-    return f'{"<br>".join(lines)}<div class="fw-what">{escape(what)}</div>'
+    return f'{"<br>".join(lines)}<div class="fw-what">{escape(estimates[0].says)}.</div>'
 
 
 def _interval(part: Estimate) -> str:
@@ -208,20 +213,6 @@ def _images(finding: Finding) -> str:
     return f", and test images; {more}"
 
 
-def _rule_words(rule: Rule) -> str:
-    """How seeds became the verdict."""
-    if rule.kind == "count":
-        return f"all conditions together in {rule.seeds} of {rule.of} seeds"
-    if rule.kind == "estimate":
-        return "the value itself"
-    how = (
-        "Student's t"
-        if rule.method == "t"
-        else "bootstrap; over three seeds from the smallest to the largest"
-    )
-    return f"the {rule.level:.0%} interval over seeds ({how})".replace("%", " %")
-
-
 def _seed_by_seed(part: Estimate) -> str:
     about = quantity_of(part.quantity)
     name = f"<code>{escape(part.quantity)}</code>, {escape(part.arm)}: "
@@ -229,13 +220,13 @@ def _seed_by_seed(part: Estimate) -> str:
         pairs = zip(part.seeds, part.values, strict=True)
         text = ", ".join(f"seed {seed}: {number(value, about.digits)}" for seed, value in pairs)
     else:
-        text = f"{number(part.value, about.digits)}, fitted to {part.n} seeds"
+        text = f"{number(part.value, about.digits)}, from {part.n} seeds together"
     if not math.isnan(part.low):
         text += f"; interval [{number(part.low, about.digits)}, {number(part.high, about.digits)}]"
     if not math.isnan(part.by_images):
         halves = (number(half, about.digits) for half in (part.by_seeds, part.by_images))
-        text += "; half of it by seeds alone {}, by test images alone {}".format(*halves)
-    return f"{name}{text}. {escape(about.says)}"
+        text += "; half-width by seeds alone {}, by test images alone {}".format(*halves)
+    return f"{name}{text}. {escape(part.says)}."
 
 
 def ledger_page(

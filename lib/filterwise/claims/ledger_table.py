@@ -135,7 +135,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "chapter": claim.chapter,
         "statement": claim.statement,
         "paper": claim.paper.shown(),
-        "quantity": quantity_of(claim.quantity).says,
+        "quantity": f"{quantity_of(claim.quantity).said(claim.options)}.",
         "ours": "; ".join(shown(each, len(headline) > 1) for each in headline),
         "control": shown_controls(claim.quantity, headline),
         "n": min((each.n for each in headline or finding.parts), default=0),

@@ -55,11 +55,21 @@ class Quantity:
     pooled: bool
     digits: int  # after the point when shown
     images: bool  # a pooled one that test images are resampled for: it rests on the column ``accuracy``
+    words: Mapping[str, str]  # option=value, or option alone where it is true -> what it makes of the number
 
     @property
     def says(self) -> str:
         """The first line of the function's docstring."""
         return (inspect.getdoc(self.function) or "").split("\n", maxsplit=1)[0]
+
+    def said(self, options: Mapping[str, Any]) -> str:
+        """What it is a number of with these options, without a stop.
+
+        >>> quantity_of("decoupled_minus_joint").said({"at": "smallest r"}).rpartition(", ")[2]
+        'at the smallest r'
+        """
+        used = (name if value is True else f"{name}={value}" for name, value in options.items())
+        return ", ".join([self.says.rstrip("."), *(self.words[each] for each in used if each in self.words)])
 
 
 def quantity(
@@ -70,6 +80,7 @@ def quantity(
     pooled: bool = False,
     digits: int = 3,
     images: bool = False,
+    words: Mapping[str, str] | None = None,
 ) -> Callable[[Function], Function]:
     """Register a function as the quantity ``name``; the words are those of :class:`Quantity`.
 
@@ -77,7 +88,8 @@ def quantity(
     >>> "tree_gain" in quantities.names()
     True
     """
-    return quantities(name, unit=unit, control=control, pooled=pooled, digits=digits, images=images)
+    facts = {"unit": unit, "control": control, "pooled": pooled, "digits": digits, "images": images}
+    return quantities(name, **facts, words=words or {})
 
 
 def quantity_of(name: str) -> Quantity:

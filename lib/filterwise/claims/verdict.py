@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from filterwise.claims.estimates import Draws, Estimate, estimate
-from filterwise.claims.judging import NAMED_ARMS, Reason, count, judge, worst
+from filterwise.claims.judging import NAMED_ARMS, Reason, count, judge, met_everywhere, worst
 from filterwise.claims.registered import quantity_of
 from filterwise.claims.schema import Claim, Rule
 from filterwise.claims.words import number
@@ -34,6 +34,7 @@ class OnceMore:
     quantity, arm : what it is a number of, and whose
     before, after : means over the seeds
     seeds : how many
+    spread : standard deviation of ``after`` over them; not a number of one, or of a pooled quantity
     form : the precision after and before, where a processor of another kind did the one
     """
 
@@ -43,6 +44,7 @@ class OnceMore:
     before: float
     after: float
     seeds: int
+    spread: float = math.nan
     form: str = ""
 
 
@@ -64,6 +66,7 @@ class Finding:
     decided_by: Estimate | None = None  # the first that gave a verdict other than ``holds``
     #: Seeds that would decide an undecided one; not a number where it lacks something else.
     seeds_to_decide: float = math.nan
+    seeds_there: int = 0  # that the comparison has which needs so many
     hours_a_seed: float = math.nan  # of one core, for one more of them
     once_more: tuple[OnceMore, ...] = ()  # experiments that tell apart why it failed
 
@@ -80,11 +83,13 @@ class Finding:
         return min((part.n for part in self.parts), default=0)
 
     def estimates(self) -> list[Estimate]:
-        """Headline and parts, each quantity and arm once.
+        """Headline and parts, each quantity, with its options, and arm once.
 
         A claim's own quantity is often a condition as well; then the condition's interval is what decided.
         """
-        return list({(each.quantity, each.arm): each for each in (*self.headline, *self.parts)}.values())
+        return list(
+            {(each.says, each.quantity, each.arm): each for each in (*self.headline, *self.parts)}.values()
+        )
 
 
 def find(
@@ -116,7 +121,7 @@ def find(
     ]
     reasons = [
         Reason(
-            "not measured", quantity_of(each.quantity).says.rstrip("."), f"no value{_of_what(each.options)}"
+            "not measured", quantity_of(each.quantity).said(each.options), f"no value{_of_what(each.options)}"
         )
         for each, found in parts
         if not found
@@ -124,7 +129,7 @@ def find(
     decided = any(found for _, found in parts) or claim.quantity in {each.quantity for each, _ in parts}
     if headline and not decided:  # measured, and yet nothing that decides
         known_values = "; ".join(_words(each) for each in headline[:NAMED_ARMS])
-        reasons.append(Reason("not measured", quantity_of(claim.quantity).says.rstrip("."), known_values))
+        reasons.append(Reason("not measured", quantity_of(claim.quantity).said(claim.options), known_values))
     if rule.kind == "count":
         reasons += count([part for part in parts if part[1]], claim)
     else:
@@ -134,14 +139,19 @@ def find(
         verdict = "undecided"  # something was measured, but nothing that decides
     estimates = tuple(one for _, found in parts for one in found)
     decided_by = None if verdict == "holds" else first
-    needed = _seeds_needed(reasons) if verdict == "undecided" else math.nan
-    return Finding(claim, profile, verdict, why, headline, estimates, decided_by, needed)
+    if verdict == "fails" and (arms := met_everywhere(reasons, 1 if rule.kind == "count" else len(parts))):
+        why += f" All that is asked for is met in {arms}."
+    needed, there = _seeds_needed(reasons) if verdict == "undecided" else (math.nan, 0)
+    return Finding(claim, profile, verdict, why, headline, estimates, decided_by, needed, there)
 
 
-def _seeds_needed(reasons: Iterable[Reason]) -> float:
-    """The most that any open reason needs; not a number if one lacks something else."""
-    needed = [reason.seeds for reason in reasons if reason.verdict in ("undecided", "not measured")]
-    return math.nan if any(map(math.isnan, needed)) else max(needed, default=math.nan)
+def _seeds_needed(reasons: Iterable[Reason]) -> tuple[float, int]:
+    """The most that any open reason needs, and what it has; not a number if one lacks something else."""
+    open_ones = [reason for reason in reasons if reason.verdict in ("undecided", "not measured")]
+    if any(math.isnan(reason.seeds) for reason in open_ones):
+        return math.nan, 0
+    most = max(open_ones, key=lambda reason: reason.seeds)
+    return most.seeds, most.n
 
 
 def _of_what(options: Mapping[str, Any]) -> str:

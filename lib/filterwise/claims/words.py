@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from filterwise.claims.schema import Condition
+from filterwise.claims.schema import Condition, Criterion, Rule
 
 _ASKED = {">": "more than", ">=": "at least", "<": "less than", "<=": "at most"}
 
@@ -44,3 +44,30 @@ def asked(condition: Condition, n: int = 0) -> str:
         low, high = condition.limits(n)
         return f"between {low:g} and {high:g}"
     return f"{_ASKED[condition.op]} {condition.bound:g}"
+
+
+def rules_in_words(criterion: Criterion, profile: str) -> str:
+    """How seeds became the verdict at a profile; a condition may have a rule of its own.
+
+    >>> rules_in_words(Criterion("as told"), "quick")
+    'the 95 % interval over seeds (bootstrap; over three seeds from the smallest to the largest)'
+    """
+    judged: dict[Rule, dict[str, None]] = {}
+    for each in criterion.conditions_for(profile):
+        judged.setdefault(each.rule or criterion.rule, {})[each.quantity] = None
+    if len(judged) < 2:
+        return _rule(next(iter(judged), criterion.rule))
+    return "; ".join(f"{', '.join(names)}: {_rule(rule)}" for rule, names in judged.items())
+
+
+def _rule(rule: Rule) -> str:
+    if rule.kind == "count":
+        return f"all conditions together in {rule.seeds} of {rule.of} seeds"
+    if rule.kind == "estimate":
+        return "the value itself"
+    how = (
+        "Student's t"
+        if rule.method == "t"
+        else "bootstrap; over three seeds from the smallest to the largest"
+    )
+    return f"the {100 * rule.level:g} % interval over seeds ({how})"

@@ -33,7 +33,8 @@ class Sentence:
         ``{S1.control}``, both also as numbers without their names, ``{S1.values}`` and
         ``{S1.control_value}``, and of several arms from the least to the greatest, ``{S1.span}`` and
         ``{S1.control_span}``; ``{S1.by[vgg6]}``, the number of the arm that begins so, and ``{S1.arms}``,
-        these first words; ``{S1.why}``, what decided; ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
+        these first words; ``{S1.why}``, what decided; ``{S1.met}``, the arms of a failure in which
+        all is met; ``{S1.paper}``, ``{S1.seeds}`` (such as "3 seeds").
     profiles : where to look, best first; the first at which the claim is measured is used.
     """
 

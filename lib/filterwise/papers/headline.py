@@ -91,6 +91,11 @@ def _reason(why: str) -> str:
     return said.replace(" -", " −")
 
 
+def _met(why: str) -> str:
+    """The arms in which all that is asked for is met, as the reason names them; ``none``."""
+    return why.partition(" is met in ")[2].removesuffix(".") or "none"
+
+
 def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
     """A sentence with the ledger's words for ``{S1.verdict}`` and its like."""
     given: dict[str, Any] = {"scale": f"at the scale “{SCALES[profile]}”"}
@@ -107,6 +112,7 @@ def _filled(text: str, rows: Mapping[str, pd.Series], profile: str) -> str:
                 by=ByArm.of(str(row["ours"])),
                 arms=" and ".join(ByArm.of(str(row["ours"]))) or "no network",
                 why=_reason(str(row["why"])),
+                met=_met(str(row["why"])),
                 values=_NAMED.sub("", str(row["ours"])).replace("-", "−") or "no number",
                 span=span(_NAMED.sub("", str(row["ours"]))) or "no number",
                 control=row["control"] or "no control",

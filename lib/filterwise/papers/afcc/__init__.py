@@ -10,8 +10,8 @@ _FOUND = (
             "same layers "
             "({scale}).",
             "fails": "AFCC does *not* beat the other ways to choose as many weights in the same layers: "
-            "at least "
-            "one of them, such as keeping the largest, is above it after the same retraining ({scale}).",
+            "at least one of them is above it after the same retraining (AFCC minus each of the others: "
+            "{F3.span}; {scale}).",
             "undecided": "Whether AFCC keeps more accuracy than every other way to choose as many weights "
             "{F3.verdict} ({scale}).",
         },
@@ -47,7 +47,8 @@ _FOUND = (
         "F6",
         {
             "holds": "Higher layers allow *higher dilution*, and training makes it so ({scale}).",
-            "fails": "That higher layers allow higher dilution does *not* hold ({scale}).",
+            "fails": "That higher layers allow higher dilution does *not* hold (rank correlation "
+            "{F6.values}; {scale}).",
             "undecided": "Whether higher layers allow higher dilution {F6.verdict} (rank correlation "
             "{F6.values}; "
             "{scale}).",
@@ -63,7 +64,9 @@ _FOUND = (
         },
     ),
     Sentence(
-        "F7", "Networks that learn under imposed label sets end {F7.values} from the dense one ({scale})."
+        "F7",
+        "Networks that learn under imposed label sets, random ones or cyclic ones, end {F7.values} from the "
+        "dense one ({scale}).",
     ),
     Sentence(
         "W4",
@@ -80,8 +83,7 @@ _FOUND = (
         "C2",
         {
             "holds": "The peer that is sparse from the start, rewired by similarity, *finds the inputs "
-            "that matter* "
-            "({scale}).",
+            "that matter* in synthetic data (of 20, by algorithm: {C2.span}; {scale}).",
             "fails": "Not all of the algorithms that rewire by similarity find the inputs that matter "
             "({scale}).",
             "undecided": "Whether the algorithms that rewire by similarity find the inputs that matter "

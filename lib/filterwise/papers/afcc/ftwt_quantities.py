@@ -171,9 +171,14 @@ def dynamic_minus_static(records: pd.DataFrame) -> Rows:
     return _each_study(records, gap)
 
 
-@quantity("decoupled_minus_joint", digits=4, control="the same at equal r, whatever the cost")
+@quantity(
+    "decoupled_minus_joint",
+    digits=4,
+    control="the same at equal r, whatever the cost",
+    words={"at=all": "mean over r", "at=smallest r": "at the smallest r"},
+)
 def decoupled_minus_joint(records: pd.DataFrame, at: str = "all") -> Rows:
-    """Accuracy of decoupled minus joint training at equal multiply-accumulates; mean over r, or smallest r.
+    """Accuracy of decoupled minus joint training at equal multiply-accumulates.
 
     Joint training is read between its neighbours in cost, the dense network retrained being one of them. A
     decoupled run that is cheaper than every joint one is compared with the cheapest of these, to its own

@@ -167,9 +167,13 @@ def dilution_rank_correlation(records: pd.DataFrame, network: Networks = MAIN) -
     return found
 
 
-@quantity("dilution_rise", control="the rise before training")
+@quantity(
+    "dilution_rise",
+    control="the rise before training",
+    words={"less_untrained": "minus the same before training"},
+)
 def dilution_rise(records: pd.DataFrame, network: Networks = MAIN, less_untrained: bool = False) -> Rows:
-    """Dilution of the highest convolution minus that of the lowest measured one; or what training adds."""
+    """Dilution of the highest convolution minus that of the lowest measured one."""
     found = []
     for run, trained, plain in _dilution_by_layer(records, network):
         if len(trained) < 2:

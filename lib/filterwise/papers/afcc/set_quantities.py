@@ -137,7 +137,11 @@ def connectivity_hits_gain(records: pd.DataFrame, algorithm: str | Sequence[str]
     return rows
 
 
-@quantity("removal_loss", control="connections that never change")
+@quantity(
+    "removal_loss",
+    control="connections that never change",
+    words={"order=least": "the others than the most connected", "order=most": "the most connected"},
+)
 def removal_loss(records: pd.DataFrame, algorithm: str, order: str) -> Rows:
     """Part of the accuracy above chance that is lost when inputs are removed.
 

@@ -49,7 +49,7 @@ CHAPTER = Chapter(
             {
                 "holds": "A shallow A-VGG8 beats the conventional VGG-16 {scale} by {P2.values} at equal "
                 "epochs, where few epochs are the harder on the deeper network: only {P9.by[vgg8]} of that "
-                "is its lead over a conventional VGG-8 (VGG-16 against A-VGG8 at equal operations: "
+                "is its lead over a conventional VGG-8 (with the operations of VGG-16 for A-VGG8 too: "
                 "{P2.control_value}).",
                 "fails": "A shallow A-VGG8 does not beat the conventional VGG-16 {scale}.",
                 "undecided": "Whether a shallow A-VGG8 beats the conventional VGG-16 is undecided {scale}.",
@@ -62,9 +62,9 @@ CHAPTER = Chapter(
                 "holds": "Max first and average first send as many routes to different places, and further "
                 "apart in trained than in untrained networks (ratio of spreads, trained minus untrained "
                 "{P8.values}).",
-                "fails": "Max first and average first send as many routes to different places, but that is "
-                "the pools' geometry: training does not add to it (ratio of spreads, trained minus untrained "
-                "{P8.values}).",
+                "fails": "On random maps max first and average first keep equally many routes, max first "
+                "further apart; training takes from that ratio of spreads and does not add to it (trained "
+                "minus untrained {P8.values}).",
                 "undecided": "Max first and average first send as many routes to different places; whether "
                 "training adds to what the pools alone do is undecided.",
             },

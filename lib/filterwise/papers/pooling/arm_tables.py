@@ -207,6 +207,27 @@ def chosen(records: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("network") if rows else pd.DataFrame()
 
 
+def edges_in_words(records: pd.DataFrame) -> str:
+    """Which of the chosen arms had their best at an end of the grid of rates, where it may go on.
+
+    >>> edges_in_words(pd.DataFrame())
+    'Nothing was chosen.'
+    """
+    sides = [side for both in choices(records).values() for side in both if side is not None]
+    if not sides:
+        return "Nothing was chosen."
+    rates = sorted(looks(records)["lr"].unique())
+    ends = {"lowest": rates[0], "highest": rates[-1]}
+    said = []
+    for end, rate in ends.items():
+        arms = [f"{side.base} {side.plan} {_arrow(side.order)}".strip() for side in sides if side.lr == rate]
+        if arms and len(rates) > 1:
+            said.append(
+                f"At the {end} rate tried, {rate:g}: {', '.join(arms)}; one beyond may suit them better"
+            )
+    return "; ".join(said) + "." if said else "No choice lies at an end of the grid of rates."
+
+
 def chosen_gains(records: pd.DataFrame) -> pd.DataFrame:
     """Late minus V on the test images, both as chosen: mean at equal epochs and at equal compute, seeds."""
     found = pd.DataFrame(late_pooling_gain(records) if choices(records) else [])

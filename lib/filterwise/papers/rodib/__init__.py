@@ -33,9 +33,11 @@ CHAPTER = Chapter(
                 "holds": "With more labels than neurons before the output it *beats the network with one "
                 "delay and an output unit for each label*, and only there ({R4.values}; {scale}).",
                 "fails": "That it beats the network with one delay where labels outnumber the neurons before "
-                "the output, and only there, does *not* hold by our criterion ({R4.values}; {scale}).",
+                "the output, and only there, does *not* hold by our criterion ({R4.values}; against one "
+                "delay with as many weights {R4.control_value}; {scale}).",
                 "undecided": "Whether it beats the network with one delay where labels outnumber the "
-                "neurons before the output, and only there, {R4.verdict} ({R4.values}; {scale}).",
+                "neurons before the output, and only there, {R4.verdict} ({R4.values}; against one delay "
+                "with as many weights {R4.control_value}; {scale}).",
             },
             _LARGE,
         ),
@@ -44,7 +46,8 @@ CHAPTER = Chapter(
             {
                 "holds": "On the digits of this page it does so too ({R4.values}).",
                 "fails": "On the digits of this page our criterion for that is not met ({R4.values}).",
-                "undecided": "On the digits of this page that {R4.verdict} ({R4.values}).",
+                "undecided": "On the digits of this page that {R4.verdict} ({R4.values}; against one delay "
+                "with as many weights {R4.control_value}).",
             },
             ("quick",),
         ),
@@ -60,7 +63,8 @@ CHAPTER = Chapter(
         Sentence(
             "R3",
             {
-                "holds": "One network of fixed size *learns 10, 30 and 100 labels* ({scale}).",
+                "holds": "One network of fixed size *learns 10, 30 and 100 labels*, better than with one "
+                "delay ({R3.span}, {R3.seeds}; {scale}).",
                 "fails": "That one network of fixed size learns a growing number of labels does *not* hold "
                 "by our criterion ({scale}).",
                 "undecided": "Whether one network of fixed size learns a growing number of labels "
@@ -70,7 +74,8 @@ CHAPTER = Chapter(
         Sentence(
             "R5",
             {
-                "holds": "It names *both labels of a double picture* more often, too ({R5.values}; {scale}).",
+                "holds": "It names *both labels of a double picture* more often than one delay does "
+                "({R5.values}, {R5.seeds}; {scale}).",
                 "fails": "That it names both labels of a double picture more often does *not* hold "
                 "({R5.values}; {scale}).",
                 "undecided": "Whether it names both labels of a double picture more often {R5.verdict} "

@@ -205,9 +205,14 @@ def route_count(records: pd.DataFrame, network: str, rule: str) -> Rows:
     return _counted(records, network, f"routes@{rule}", "routes@all")
 
 
-@quantity("first_layer_bound", digits=0, control="the pools' winners alone")
+@quantity(
+    "first_layer_bound",
+    digits=0,
+    control="the pools' winners alone",
+    words={"winners": "the pools' winners alone"},
+)
 def first_layer_bound(records: pd.DataFrame, network: str, winners: bool = False) -> Rows:
-    """Gradient terms of the first layer for one image at most, or those of the pools' winners alone."""
+    """Gradient terms of the first layer for one image at most."""
     return _counted(
         records, network, "first_layer_winners" if winners else "first_layer_terms", "first_layer_winners"
     )

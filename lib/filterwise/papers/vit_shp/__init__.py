@@ -30,10 +30,10 @@ _FOUND = (
         {
             "holds": "Of numbers with two digits heads share out *the digits instead* ({V11.values} beyond "
             "random groups; {scale}).",
-            "fails": "Nor do they share out the two digits by our criterion ({V11.values} beyond random "
+            "fails": "Nor do they share out the two digits, a claim of our own ({V11.values} beyond random "
             "groups; {scale}).",
-            "undecided": "Whether they share out the two digits instead {V11.verdict} ({V11.values} beyond "
-            "random groups; {scale}).",
+            "undecided": "Whether they share out the two digits instead, a claim of our own after one seed "
+            "had shown it, {V11.verdict} ({V11.values} beyond random groups; {scale}).",
         },
         ("quick",),
     ),
@@ -51,8 +51,9 @@ _FOUND = (
         "V5",
         {
             "holds": "Connections between nodes without a common label *can go* ({scale}).",
-            "fails": "Connections between nodes without a common label can *not* go without loss: "
-            "{V5.values} of accuracy are lost, {V5.control_value} with as many random ones ({scale}).",
+            "fails": "Connections between nodes without a common label can *not* go without loss, half of "
+            "them or more: {V5.values} of accuracy are lost, {V5.control_value} with as many random ones "
+            "({scale}).",
             "undecided": "Whether connections between nodes without a common label can go {V5.verdict} "
             "({V5.values} lost, {V5.control_value} at random; {scale}).",
         },
@@ -75,7 +76,7 @@ _FOUND = (
             "fails": "That convolutions in place of the first encoders save a fifth of the time without loss "
             "does *not* hold ({H9.values}; {scale}).",
             "undecided": "Whether convolutions in place of the first encoders save a fifth of the time "
-            "without loss {H9.verdict} ({H9.values}; {scale}).",
+            "without loss {H9.verdict} (saved, by network: {H9.values}; {scale}).",
         },
     ),
 )

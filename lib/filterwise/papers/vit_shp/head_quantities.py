@@ -14,6 +14,7 @@ import pandas as pd
 from filterwise.claims.record_rows import numbers, per_run
 from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.vit_shp.place_columns import (
+    TRAINED_MINUS,
     UNTRAINED,
     both,
     by_place,
@@ -42,14 +43,23 @@ def specialisation_z(records: pd.DataFrame, tail: str = "", data: str = "") -> R
 
 @quantity("labels_owned", digits=2, control="heads")
 def labels_owned(records: pd.DataFrame, data: str = "") -> Rows:
-    """Fewest labels that a head of the last encoder owns, in units of K / (4 H)."""
+    """Fewest labels that a head of the last encoder owns, in units of K / (4 H), where K is at least H.
+
+    Every label has one owner: of more heads than labels some own none, whatever was learned.
+    """
     rows = runs_of(records, data=data, names=("least_owned", "heads"))
     least, heads = (np.array([last(run) for run in by_place(rows, name, "qkv")])
                     for name in ("least_owned", "heads"))  # fmt: skip
-    return per_run(rows, (4 * heads * least / np.array(numbers(rows, "labels"))).tolist(), heads.tolist())
+    labels = np.array(numbers(rows, "labels"), dtype=float)
+    owned = np.where(labels >= heads, 4 * heads * least / labels, np.nan)
+    return per_run(rows, owned.tolist(), heads.tolist())
 
 
-@quantity("cooperation", control="the same of random groups of as many nodes")
+@quantity(
+    "cooperation",
+    control="the same of random groups of as many nodes",
+    words={"less_random": "minus the same of random groups"},
+)
 def cooperation(records: pd.DataFrame, less_random: bool = False) -> Rows:
     """Accuracy of a head of the last encoder on the labels it owns, minus that of its best single node."""
     rows = runs_of(records, names=("own_accuracy", "best_node", "null_own_accuracy", "null_best_node"))
@@ -97,13 +107,27 @@ def specialisation_rank_correlation(records: pd.DataFrame) -> Rows:
     return per_run(rows, [rank_correlation(run) for run in z], [last(run) for run in z])
 
 
+_WORDS = {
+    "name=N_c": "clusters",
+    "name=unit_share": "share of clusters of one label",
+    "name=n": "noise",
+    "name=least_coverage": "heads of the label that has fewest",
+    "name=coverage": "heads of a label",
+    "name=SNR_label": "signal-to-noise ratio",
+    "how=ratio": "last encoder over first",
+    "share=matrix": "as a share of the matrix",
+    "share=heads": "as a share of the heads",
+    "less_untrained": TRAINED_MINUS,
+}
+
+
 def _many_heads(records: pd.DataFrame, *names: str) -> pd.DataFrame:
     rows = runs_of(records, names=("heads", *names, *(f"untrained_{name}" for name in names)))
     heads = [last(run) for run in by_place(rows, "heads", "qkv")]
     return rows[[count >= MANY for count in heads]]
 
 
-@quantity("of_a_head", control=UNTRAINED)
+@quantity("of_a_head", control=UNTRAINED, words=_WORDS)
 def of_a_head(
     records: pd.DataFrame, name: str, how: str = "last", less_untrained: bool = False, share: str = ""
 ) -> Rows:

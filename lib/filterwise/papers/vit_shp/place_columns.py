@@ -15,6 +15,7 @@ from filterwise.claims.registered import Rows
 from filterwise.runs.layer_columns import columns_of, values_of
 
 UNTRAINED = "the same network before its training"
+TRAINED_MINUS = "trained minus untrained"
 
 Parts = dict[str, float]  # number of the encoder -> value, bottom to top, of one run
 

@@ -15,6 +15,7 @@ from filterwise.claims.record_rows import numbers, per_run
 from filterwise.claims.registered import Rows, quantity
 from filterwise.papers.vit_shp import arm_quantities, head_quantities  # noqa: F401  registered by import
 from filterwise.papers.vit_shp.place_columns import (
+    TRAINED_MINUS,
     UNTRAINED,
     Parts,
     both,
@@ -73,7 +74,7 @@ def _highest(rows: pd.DataFrame, name: str) -> list[float]:
     return found
 
 
-@quantity("labels_of_a_node", control=UNTRAINED)
+@quantity("labels_of_a_node", control=UNTRAINED, words={"less_untrained": TRAINED_MINUS})
 def labels_of_a_node(
     records: pd.DataFrame, labels: int = 0, less_untrained: bool = False, data: str = ""
 ) -> Rows:
@@ -91,7 +92,7 @@ def nodes_without_cluster(records: pd.DataFrame, labels: int = 0, data: str = ""
     return per_run(rows, _highest(rows, "no_cluster"), _highest(rows, "untrained_no_cluster"))
 
 
-@quantity("node_noise_ratio", control=UNTRAINED)
+@quantity("node_noise_ratio", control=UNTRAINED, words={"less_untrained": TRAINED_MINUS})
 def node_noise_ratio(
     records: pd.DataFrame, place: str = "qkv", kind: str = "transformer", less_untrained: bool = False,
     data: str = "",
@@ -102,7 +103,7 @@ def node_noise_ratio(
     )
 
 
-@quantity("node_snr_ratio", control=UNTRAINED)
+@quantity("node_snr_ratio", control=UNTRAINED, words={"less_untrained": TRAINED_MINUS})
 def node_snr_ratio(
     records: pd.DataFrame, place: str = "qkv", kind: str = "transformer", less_untrained: bool = False,
     data: str = "",
