@@ -103,7 +103,7 @@ def met_everywhere(reasons: Iterable[Reason], conditions: int) -> str:
         if reason.arm:
             verdicts.setdefault(reason.arm, []).append(reason.verdict)
     arms = [arm for arm, found in verdicts.items() if found == ["holds"] * conditions]
-    more = f"; and {len(arms) - NAMED_ARMS} more" if len(arms) > NAMED_ARMS else ""
+    more = f"; and {len(arms) - NAMED_ARMS} others" if len(arms) > NAMED_ARMS else ""
     return "; ".join(arms[:NAMED_ARMS]) + more
 
 

@@ -76,11 +76,12 @@ def in_words(seeds: float, n: int, hours: float = math.nan) -> str:
     >>> in_words(12, 4, 0.25)
     'About 12 seeds in place of 4 would decide it, if value and spread stay: 2.0 hours of one core.'
     >>> in_words(math.inf, 4)
-    'More seeds would not decide it: more than 100 were needed, or other test images.'
+    'More seeds would hardly decide it: more than 100 were needed or, where test images count, other ones.'
     """
     if math.isnan(seeds):
         return ""
     if math.isinf(seeds):
-        return f"More seeds would not decide it: more than {MANY_SEEDS} were needed, or other test images."
+        needed = f"more than {MANY_SEEDS} were needed or, where test images count, other ones"
+        return f"More seeds would hardly decide it: {needed}."
     more = "" if math.isnan(hours) else f": {(seeds - n) * hours:.1f} hours of one core"
     return f"About {seeds:.0f} seeds in place of {n} would decide it, if value and spread stay{more}."

@@ -165,21 +165,22 @@ class Page:
     def found(self) -> Shown:
         """The headline: the chapter's sentences with the verdicts and numbers of the ledger.
 
-        A sentence whose claim is measured at none of its profiles is left out; those claims are named.
+        A sentence whose claim is measured at none of its profiles is left out. These claims, and all that are
+        measured nowhere, are named.
 
         Raises ParameterError: a sentence speaks of a claim that the chapter does not have.
         """
         table = self.ledger()
-        said, open_claims = [], []
-        for sentence in self.chapter.found:
-            text = worded(sentence, table, self.chapter.name)
-            if text:
-                said.append(text)
-            else:
-                open_claims.append(sentence.claim)
+        worded_ones = [(each.claim, worded(each, table, self.chapter.name)) for each in self.chapter.found]
+        said = [text for _, text in worded_ones if text]
+        open_claims = {claim for claim, text in worded_ones if not text}
+        nowhere = (table["verdict"] == "not measured").groupby(table["claim"]).all()
+        open_claims |= set(nowhere.index[nowhere])
         if open_claims:
             named = {finding.claim.id: finding.claim.plain for finding in self.findings()}
-            missing = ", ".join(f"{claim} ({named[claim]})" for claim in dict.fromkeys(open_claims))
+            missing = ", ".join(
+                f"{claim} ({plain})" for claim, plain in named.items() if claim in open_claims
+            )
             said.append(f"Not measured yet: {missing}.")
         link = '<a href="#claims-of-this-chapter">claim by claim</a>'
         words = " ".join(said)

@@ -69,6 +69,28 @@ CHAPTER = Chapter(
                 "training adds to what the pools alone do is undecided.",
             },
         ),
+        Sentence(
+            "P6",
+            {
+                "holds": "Linear and ReLU layers before the output are equally accurate, to 0.004 ({scale}).",
+                "fails": "Linear layers before the output are *not* as accurate as ones with ReLU, to 0.004: "
+                "they differ by {P6.values} ({scale}).",
+                "undecided": "Whether linear and ReLU layers before the output are equally accurate "
+                "{P6.verdict} ({P6.values}; {scale}).",
+            },
+            _LARGE,
+        ),
+        Sentence(
+            "P7",
+            {
+                "holds": "The order of the two pools changes the accuracy, by {P7.values} ({scale}).",
+                "fails": "The order of the two pools does *not* change the accuracy by more than 0.002 "
+                "({scale}).",
+                "undecided": "Whether the order of the two pools changes the accuracy {P7.verdict} "
+                "({P7.values} with max first; {scale}).",
+            },
+            _LARGE,
+        ),
     ),
     card=Sentence(
         "P2",

@@ -35,9 +35,10 @@ _FOUND = (
         {
             "holds": "A filter alone gives *nearly always the same answer*, more so than without training "
             "({scale}).",
-            "fails": "A filter alone has a favourite answer, but *not* a commoner one than without training "
-            "that it gives seven times of ten in every layer, while it is right hardly more often than a "
-            "guess (share of the favourite in the layer where it is lowest, by network: {S2.span}; {scale}).",
+            "fails": "A filter alone has a favourite answer; that it gives it seven times of ten in every "
+            "layer, more often than without training, and is right hardly more often than a guess, does "
+            "*not* hold (share of the favourite in the layer where it is lowest, by network: {S2.span}; "
+            "{scale}).",
             "undecided": "Whether a filter alone gives nearly always the same answer, because of training, "
             "{S2.verdict} ({scale}).",
         },

@@ -42,7 +42,7 @@ _FOUND = (
         {
             "holds": "Matrices of many heads do consist of *several clusters of one label* ({scale}).",
             "fails": "That matrices of many heads consist of several clusters of one label does *not* hold "
-            "by our criterion ({H1.values}; {scale}).",
+            "by our criterion (share of such clusters, by network: {H1.values}; {scale}).",
             "undecided": "Whether matrices of many heads consist of several clusters of one label "
             "{H1.verdict} ({H1.values}; {scale}).",
         },
