@@ -13,7 +13,7 @@ chosen on the images that it is tested on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,22 @@ def chosen(records: pd.DataFrame, regime: str) -> pd.DataFrame:
         there = run.regime == regime and run.arm_kind in ("main", "control")
         keep.append(there and best.get((run.network, run.data), run.rate) == run.rate)
     return records[np.array(keep, dtype=bool)]
+
+
+def longest_settled(found: Mapping[str, pd.DataFrame]) -> str:
+    """The first scale, of the longest trainings first, at which two networks have three seeds or more.
+
+    ``found``: of every scale the runs that count. Without such a scale the first that has any run, or the
+    first.
+
+    >>> few, many = (pd.DataFrame({"network": list("ab") * n, "seed": range(2 * n)}) for n in (1, 3))
+    >>> longest_settled({"paper": few, "short": many}), longest_settled({"paper": few})
+    ('short', 'paper')
+    """
+    for name, runs in found.items():
+        if len(runs) and (runs.groupby("network")["seed"].nunique() >= 3).sum() >= 2:
+            return name
+    return next((name for name, runs in found.items() if len(runs)), next(iter(found)))
 
 
 def _scores(records: pd.DataFrame, regime: str) -> Scores:
