@@ -87,7 +87,7 @@ CHAPTER = Chapter(
                 "fails": "The order of the two pools does *not* change the accuracy by more than 0.002 "
                 "({scale}).",
                 "undecided": "Whether the order of the two pools changes the accuracy {P7.verdict} "
-                "({P7.values} with max first; {scale}).",
+                "({P7.values} apart, whichever order leads; {scale}).",
             },
             _LARGE,
         ),
