@@ -2,9 +2,10 @@
 
 One job stands for all that differ from it in seed, recipe and numbers (of filters, delays, a threshold). Its
 trainings are cut to one epoch of a few images of ten labels, its heads to two epochs; the networks keep their
-width. What it trains and measures goes into a scratch folder and is no result. With --to-verdicts, every job
-is cut so and recorded, and the chapter's claims are judged on these records: it shows that a queue leads to
-its verdicts, and nothing else.
+width. It sees copies of the parquet files with a few images of each label, so that measuring on all test
+images is short as well. What it trains and measures goes into a scratch folder and is no result. With
+--to-verdicts, every job is cut so and recorded, and the chapter's claims are judged on these records: that
+shows that a queue leads to its verdicts, and nothing else.
 
     python benchmarks/rehearse.py --profile short [--chapter 4-sfp ...] [--data-root DIR] [--keep DIR]
 """
@@ -21,8 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
+
 from filterwise.claims.ledger_table import findings
 from filterwise.data import catalog
+from filterwise.data.parquet import LABEL_COLUMNS
 from filterwise.errors import DataError
 from filterwise.papers import chapter
 from filterwise.runs import cost, finding
@@ -36,6 +40,23 @@ BRIEF = {"head_epochs": 2, "repeats": 1, "draws": 1, "probe_epochs": 1, "probe_i
 #: Labels at most, and images of each to train and to test on. Where a part of the images is kept back it is
 #: drawn at random: so many that no label is missed.
 LABELS, EACH, EACH_OF_HELD_OUT = 10, 2, 10
+#: Images of each label that the copies of parquet files keep.
+IN_COPY = {"train": 12, "test": 3}
+
+
+def few_images(data_root: Path, folder: Path) -> None:
+    """Copy the parquet files below ``data_root`` into ``folder``, `IN_COPY` images of each label."""
+    for file in sorted(data_root.rglob("*.parquet")):
+        each = IN_COPY["train" if file.name.startswith("train") else "test"]
+        table = pyarrow.parquet.read_table(file)
+        column = next((name for name in LABEL_COLUMNS if name in table.column_names), None)
+        if column is None:  # no set of images
+            continue
+        labels = table[column].to_pandas()
+        kept = (labels.groupby(labels).cumcount() < each).to_numpy().nonzero()[0]
+        copy = folder / file.relative_to(data_root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        pyarrow.parquet.write_table(table.take(kept), copy)
 
 
 def kind(job: Job) -> Hashable:
@@ -162,14 +183,17 @@ def main() -> int:
     cost.learn = lambda *_, **__: None  # a batch says nothing of the speed that later estimates need
     began, failed, count = time.perf_counter(), 0, 0
     with tempfile.TemporaryDirectory() as scratch:
-        folder = given.keep or scratch
+        folder, data_root = given.keep or scratch, given.data_root
+        if data_root:
+            data_root = str(Path(folder) / "images")
+            few_images(Path(given.data_root), Path(data_root))
         for name in given.chapter or chapter.folders():
             if given.to_verdicts:
-                failed += to_verdicts(name, given.profile, Path(folder), given.data_root, given.device)
+                failed += to_verdicts(name, given.profile, Path(folder), data_root, given.device)
                 continue
-            for job in in_turn(chapter.jobs(name, given.profile, given.data_root)):
+            for job in in_turn(chapter.jobs(name, given.profile, data_root)):
                 started = time.perf_counter()
-                word = rehearse(job, folder, given.data_root, given.device)
+                word = rehearse(job, folder, data_root, given.device)
                 failed, count = failed + (word != "ok" and not word.startswith("no data")), count + 1
                 print(f"{name}  {job.name}  {time.perf_counter() - started:.1f} s  {word}", flush=True)
     print(f"{count} kinds of job, {failed} failed, {(time.perf_counter() - began) / 60:.1f} min")
