@@ -164,6 +164,33 @@ def test_refusals(data: tuple[Tensor, Tensor]) -> None:
         label_fields_of(net, "1", data, nn.Linear(80, LABELS))
 
 
+def test_what_is_wrong_is_named_and_not_taken_for_a_bend(data: tuple[Tensor, Tensor]) -> None:
+    net, (x, y) = nn.Sequential(nn.Flatten(), nn.Linear(x_values(data), 4), nn.Linear(4, 3)), data
+    with pytest.raises(ParameterError, match=r"layer=\['1'\] is not the name of a layer"):
+        label_fields_of(net, ["1"], data)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"labels have shape \(31, 1\)"):
+        label_fields_of(net, "1", (x, y[:, None]))
+    with pytest.raises(ParameterError, match=r"computes in torch.bfloat16.*net.float"):
+        label_fields_of(copy.deepcopy(net).bfloat16(), "1", (x.bfloat16(), y))
+    with pytest.raises(ParameterError, match="not finite"):
+        label_fields_of(net, "1", (x * float("nan"), y))
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, inputs: Tensor) -> dict[str, Tensor]:
+            return {"logits": self.net(inputs)}
+
+    with pytest.raises(ParameterError, match="answers with a dict"):
+        label_fields_of(Named(), "net.1", data)
+
+
+def x_values(data: tuple[Tensor, Tensor]) -> int:
+    return data[0][0].numel()
+
+
 def test_attention_heads_own_their_nodes_in_order() -> None:
     """M_h = mu[:, nodes of h] W[:, nodes of h]^T; the heads add up to the classifier; rank at most d / H."""
     generator = torch.Generator().manual_seed(0)

@@ -72,3 +72,26 @@ def test_the_network_is_left_as_it_was_found_and_errors_name_what_is_wrong() -> 
         net[0].bias[0] = float("nan")
     with pytest.raises(ParameterError, match="'1'"):
         strongest_images(net, "1", pictures(), device="cpu")
+
+
+def test_inputs_on_a_scale_of_their_own_are_those_of_the_same_images() -> None:
+    ds, net = pictures(), network()
+    x = (ds.images.float() / 255 - 0.4) / 0.2
+    pairs = list(zip(x.split(8), ds.labels.split(8), strict=True))
+    found = strongest_images(net, "1", ds, 3, inputs=pairs, device="cpu")
+    with torch.no_grad():
+        means = net[:2](x).flatten(2).mean(2).T
+    assert torch.equal(found.places["1"], means.sort(dim=1, descending=True, stable=True).indices[:, :3])
+    assert not torch.equal(found.places["1"], strongest_images(net, "1", ds, 3, device="cpu").places["1"])
+    assert found.ds is ds
+
+
+def test_other_inputs_than_the_images_are_refused() -> None:
+    ds, net = pictures(), network()
+    x = ds.images.float()
+    with pytest.raises(ParameterError, match="inputs are 30 and ds has 37 images"):
+        strongest_images(net, "1", ds, inputs=(x[:30], ds.labels[:30]), device="cpu")
+    with pytest.raises(ParameterError, match="other labels than these images"):
+        strongest_images(net, "1", ds, inputs=(x.flip(0), ds.labels.flip(0)), device="cpu")
+    with pytest.raises(ParameterError, match="ds is a tuple; an ImageSet is expected"):
+        strongest_images(net, "1", (x, ds.labels), device="cpu")  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ def rows():
                 right = 0.6 if rate == best else 0.4
                 about = {"network": name, "regime": "online", "rate": rate, "seed": seed, "macs": macs}
                 about |= {"data": "d", "device": "cpu", "parameters": 100, "epochs": 1, "train_images": 50}
+                about |= {"precision": "bfloat16" if seed else "float32"}
                 runs.append({**about, "arm_kind": "tuning", "accuracy": right + 0.01 * seed})
                 runs.append({**about, "arm_kind": "main", "accuracy": right - 0.01 * seed})
     return pd.DataFrame(runs)
@@ -30,6 +31,7 @@ def test_results_are_those_of_the_best_rates_sorted_by_operations():
     assert found["rate"].tolist() == [0.02, 0.01]
     assert found["accuracy"].tolist() == pytest.approx([0.595, 0.595])
     assert found["± over seeds"].tolist() == pytest.approx([0.01 / 2**0.5] * 2)
+    assert found["precision"].tolist() == ["bfloat16; float32"] * 2
     assert figures.results_table(rows(), "offline").empty
     assert figures.gains_in_words(rows(), "online") == "tree3 6/16 0.595, lenet5 0.595"
 

@@ -113,10 +113,10 @@ def test_what_arrives_at_the_test_images_is_said_curve_by_curve():
 @pytest.mark.parametrize(
     ("errors", "words"),
     [
-        ((0.34, 0.30, 0.32), "a valley by the means"),
-        ((0.34, 0.30, 0.29), "ratios that are too small cost accuracy, large ones do not"),
-        ((0.29, 0.30, 0.32), "ratios that are too large cost accuracy, small ones do not"),
-        ((0.29, 0.30, 0.29), "both sides are at least as good"),
+        ((0.34, 0.30, 0.32), "by the means, both sides lie higher, a valley"),
+        ((0.34, 0.30, 0.29), "ratios that are too small cost accuracy and large ones do not, no valley"),
+        ((0.29, 0.30, 0.32), "ratios that are too large cost accuracy and small ones do not, no valley"),
+        ((0.29, 0.30, 0.29), "both sides are at least as good, no valley"),
     ],
 )
 def test_a_valley_needs_both_sides(errors, words):

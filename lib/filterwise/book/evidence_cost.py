@@ -76,7 +76,7 @@ def foreseen() -> pd.DataFrame:
 
 
 def undecided() -> Iterator[tuple[str, str]]:
-    """Each claim that is undecided at its largest scale, and what would decide it."""
+    """Each claim that the first page shows as undecided, and what would decide it."""
     for finding in at_largest_scale(judged()):
         if finding.verdict == "undecided":
             lacks = in_words(finding.seeds_to_decide, finding.seeds_there, finding.hours_a_seed)
@@ -108,7 +108,8 @@ def costs() -> str:
             f"At the papers' width with a tenth of the epochs {waiting['minutes'].sum() / 60:.1f} hours of "
             "one H200 are foreseen, by rule and not measured; bundles are run from the top:",
             table(("Chapter", "Bundle", "Jobs", "Decides", "GPU-minutes"), bundles),
-            "What is undecided at its largest scale, and what would decide it:",
+            "What is undecided at the largest scale at which a comparison has the seeds asked for, and what "
+            "would decide it:",
             table(("Claim", "What would decide it"), list(undecided())),
         ]
     )

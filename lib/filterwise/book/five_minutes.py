@@ -72,7 +72,8 @@ def _named(finding: Finding, ledger_page: str) -> str:
 
 def _numbers(finding: Finding) -> str:
     """One claim: its words, verdict, scale and seeds, and what gave it, with arms, interval and bound."""
-    seeds = counted(finding.fewest, "seed")
+    more = any(part.n > finding.fewest for part in finding.parts)
+    seeds = counted(finding.fewest, "seed") + (" or more" if more else "")
     why = uncapitalised(finding.why).replace(" -", " −")
     about = f"{finding.verdict} at the scale “{SCALES[finding.profile]}”, {seeds}"
     return f"<strong>{escape(finding.claim.plain)}</strong> ({about}): {escape(why)}"

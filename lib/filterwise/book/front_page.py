@@ -182,7 +182,8 @@ def cards(chapters: Mapping[str, tuple[Path, str]]) -> str:
     known = folders()
     each = [card(chapter_of(name), *where) for name, where in chapters.items() if name in known]
     scales = ", ".join(f"“{SCALES[profile]}”" for profile in reversed(PROFILES))
-    words = f"Verdicts are those of the largest scale at which a claim is measured ({scales})."
+    rule = "Verdicts are those of the largest scale at which a comparison has the seeds asked for"
+    words = f"{rule} ({scales})."
     note = f'<p class="fw-small">{words}</p>'
     return f'<ul class="fw-cards">\n{chr(10).join(each)}\n</ul>\n{note}' if each else ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 from filterwise.claims.registered import rows_found
 from filterwise.claims.verdict import Finding, OnceMore
 from filterwise.runs.records import VARIED, without_varied
+
+_LENGTH = re.compile(r", \d+ epochs")  # in the name of an arm whose epochs are varied
 
 
 def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
@@ -32,7 +35,7 @@ def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
             before = _by_arm(each.quantity, twins, each.options)
             for arm, after in _by_arm(each.quantity, rows, each.options).items():
                 key = (each.quantity, arm)
-                own = [part for part in finding.parts if (part.quantity, part.arm) == key]
+                own = [part for part in finding.parts if (part.quantity, _LENGTH.sub("", part.arm)) == key]
                 missed = not all(each.met(part.value, part.n) for part in own)
                 if missed and arm in before and key not in told:
                     told.add(key)
@@ -43,10 +46,10 @@ def once_more(finding: Finding, records: pd.DataFrame) -> Iterator[OnceMore]:
 
 
 def _by_arm(name: str, records: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, list[float]]:
-    """A quantity's values on each arm: of every seed, or the one of a pooled quantity."""
+    """A quantity's values on each arm, without its epochs: of every seed, or the one that is pooled."""
     found: dict[str, list[float]] = {}
     for row in rows_found(name, records, options):
-        found.setdefault(row["arm"], []).append(float(row["value"]))
+        found.setdefault(_LENGTH.sub("", row["arm"]), []).append(float(row["value"]))
     return found
 
 

@@ -23,8 +23,9 @@ Draws = dict[str, tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity on one arm: value, spread and interval over ``n`` seeds; ``values`` is empty when pooled.
+    """A quantity on one arm: value, spread and interval over ``n`` seeds.
 
+    One that is pooled has a single value of all seeds: its ``values`` are empty, its ``spread`` not a number.
     ``by_seeds`` and ``by_images`` are half the intervals that seeds alone and test images alone give; not a
     number where the test images were not counted.
 
@@ -82,10 +83,10 @@ def estimate(
             np.array([row[key] for row in group], dtype=float) for key in ("value", "control")
         )
         if pooled:
-            n, spread = int(group[0]["n"]), draws.get(arm, np.empty(0))
-            low, high = intervals.pooled_interval(values[0], spread, n, rule.method, rule.level)
+            n, of_seeds = int(group[0]["n"]), draws.get(arm, np.empty(0))
+            low, high = intervals.pooled_interval(values[0], of_seeds, n, rule.method, rule.level)
         else:
-            n, spread = len({row["seed"] for row in group}), values
+            n = len({row["seed"] for row in group})
             low, high = intervals.mean_interval(values, generator, rule.method, rule.level)
         by_images = _image_half_width(records, group, of_images.get(arm), rule.level)
         by_seeds = (high - low) / 2
@@ -96,7 +97,7 @@ def estimate(
                 quantity=name,
                 arm=arm,
                 value=float(values.mean()),
-                spread=float(spread.std(ddof=1)) if len(spread) > 1 else math.nan,
+                spread=math.nan if pooled or len(values) < 2 else float(values.std(ddof=1)),
                 low=low,
                 high=high,
                 n=n,

@@ -48,7 +48,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
             "profile": finding.profile,
             "data": sorted({each.data for each in measured}),
             "device": sorted({each.device for each in measured}),
-            "n": min((each.n for each in finding.headline or finding.parts), default=0),
+            "n": finding.fewest,
         },
         "criterion": {
             "text": claim.criterion.text,

@@ -29,7 +29,7 @@ from filterwise.parameters import PROFILES
 PROFILE_WORDS = {
     "quick": "toy (quick): embedded data, minutes on two CPU cores",
     "cifar": "small (cifar): photographs, small networks, CPU scale",
-    "short": "short: the paper's networks, a tenth of the epochs, half an hour of a GPU",
+    "short": "short: the paper's networks, a tenth of the epochs, minutes to hours of a GPU a bundle",
     "paper": "full (paper): the paper's networks and epochs",
 }
 # A hyphen before a number; none stands so in a name or an attribute.
@@ -224,8 +224,13 @@ def _seed_by_seed(part: Estimate) -> str:
     if not math.isnan(part.low):
         text += f"; interval [{number(part.low, about.digits)}, {number(part.high, about.digits)}]"
     if not math.isnan(part.by_images):
-        halves = (number(half, about.digits) for half in (part.by_seeds, part.by_images))
-        text += "; half-width by seeds alone {}, by test images alone {}".format(*halves)
+        alone = {"seeds": part.by_seeds, "test images": part.by_images}
+        halves = [
+            f"by {what} alone {number(half, about.digits)}"
+            for what, half in alone.items()
+            if not math.isnan(half)
+        ]
+        text += f"; half-width {', '.join(halves)}"
     return f"{name}{text}. {escape(part.says)}."
 
 
@@ -254,6 +259,9 @@ def ledger_page(
         first_screen(found, titles),
         "",
         *(f"- {badge(verdict)}: {_MEANING[verdict]}" for verdict in VERDICTS),
+        "",
+        "The number beside a verdict above is the one that decided it, which may be of a control; a card's",
+        "*here* is the claim's own quantity.",
         "",
         "The pass rules were written before the results were known, but for those that were changed later: a",
         "note (folded in the claim's card) says what was changed, after seeing what, and the old verdict.",

@@ -106,8 +106,9 @@ def ledger(
     Parameters and errors are those of :func:`findings`.
 
     Returns columns ``claim``, ``chapter``, ``statement``; ``paper``, the paper's number in words;
-    ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm) and ``control``; ``n`` seeds (the
-    fewest of the arms); ``verdict`` and ``why``; ``enough``, whether a comparison has the seeds that the
+    ``quantity``, ``ours`` (mean ± standard deviation over seeds, per arm; of a pooled quantity, which has one
+    value of all seeds, the value and [its interval]) and ``control``; ``n`` seeds (of the comparison
+    that has the fewest); ``verdict`` and ``why``; ``enough``, whether a comparison has the seeds that the
     claim asks for; ``profile``, ``data``, ``device``; the numbers of the first arm as ``value`` and
     ``spread``, and ``paper_value``.
 
@@ -136,9 +137,9 @@ def _row(finding: Finding) -> dict[str, object]:
         "statement": claim.statement,
         "paper": claim.paper.shown(),
         "quantity": f"{quantity_of(claim.quantity).said(claim.options)}.",
-        "ours": "; ".join(shown(each, len(headline) > 1) for each in headline),
+        "ours": "; ".join(shown(each, len(headline) > 1, interval=True) for each in headline),
         "control": shown_controls(claim.quantity, headline),
-        "n": min((each.n for each in headline or finding.parts), default=0),
+        "n": finding.fewest,
         "verdict": finding.verdict,
         "why": finding.why,
         "enough": finding.enough,
@@ -151,12 +152,17 @@ def _row(finding: Finding) -> dict[str, object]:
     }
 
 
-def shown(found: Estimate, with_arm: bool = True) -> str:
-    """An estimate as text: ``0.98 ± 0.01 (vgg6, ...)``; the spread is the standard deviation over seeds."""
+def shown(found: Estimate, with_arm: bool = True, interval: bool = False) -> str:
+    """An estimate as text: ``0.98 ± 0.01 (vgg6, ...)``; the spread is the standard deviation over seeds.
+
+    One without a spread is given its ``interval`` where that is asked for: ``0.43 [0.23 to 0.64]``.
+    """
     about = quantity_of(found.quantity)
     text = number(found.value, about.digits)
     if not math.isnan(found.spread):
         text += f" ± {number(found.spread, about.digits)}"
+    elif interval and not math.isnan(found.low):
+        text += f" [{number(found.low, about.digits)} to {number(found.high, about.digits)}]"
     if about.unit:
         text += f" {about.unit}"
     return f"{text} ({found.arm})" if with_arm else text

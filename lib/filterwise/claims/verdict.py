@@ -79,8 +79,8 @@ class Finding:
 
     @property
     def fewest(self) -> int:
-        """Seeds of the comparison that has the fewest; 0 without one."""
-        return min((part.n for part in self.parts), default=0)
+        """Seeds of the comparison that has the fewest, or of a number without one; 0 without any."""
+        return min((part.n for part in self.parts or self.headline), default=0)
 
     def estimates(self) -> list[Estimate]:
         """Headline and parts, each quantity, with its options, and arm once.

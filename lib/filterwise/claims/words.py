@@ -42,8 +42,8 @@ def asked(condition: Condition, n: int = 0) -> str:
     """
     if condition.op == "within":
         low, high = condition.limits(n)
-        return f"between {low:g} and {high:g}"
-    return f"{_ASKED[condition.op]} {condition.bound:g}"
+        return f"exactly {low:,.10g}" if low == high else f"between {low:,.10g} and {high:,.10g}"
+    return f"{_ASKED[condition.op]} {condition.bound:,.10g}"
 
 
 def rules_in_words(criterion: Criterion, profile: str) -> str:

@@ -97,6 +97,9 @@ def claims(chapter: str | None, profile: str | None, csv: bool, as_json: bool) -
     wanted = ("chapter", "claim", "profile", "n", "verdict", "paper", "ours")
     shown = [column for column in wanted if column in table]
     click.echo(table[shown].to_string(index=False, max_colwidth=60, na_rep=""))
+    click.echo(
+        '"ours" is the claim\'s own quantity; what decided, which may be a control, is in --csv and --json'
+    )
     verdicts = table["verdict"].value_counts()
     click.echo(", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
     return status

@@ -63,6 +63,8 @@ def label_fields_of(
         check_choice("head", head, ("probe",))
         place = Place(layer)
         return probe_places(net, [place], data, device=device, batch=batch)[place].fields()
+    if not isinstance(layer, str):
+        raise ParameterError(f"layer={layer!r} is not the name of a layer; several are measured one by one")
     where = measuring_device(net, device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(measuring(net, where))
@@ -80,6 +82,9 @@ def label_fields_of(
         labels = cast(Tensor, getattr(head, "weight", head)).shape[0]
         sums = ClassSums(labels)
         for inputs, own_labels in itertools.chain([first], batches):
+            if own_labels.ndim != 1:
+                shape = tuple(own_labels.shape)
+                raise DataError(f"labels have shape {shape}; one whole number for each input is expected")
             low, high = int(own_labels.min()), int(own_labels.max())
             if low < 0 or high >= labels:
                 raise DataError(f"labels run from {low} to {high}, but the head has {labels} outputs")
@@ -102,6 +107,10 @@ class _OwnHead:
             self.dtype = capture.dtype
             capture(one)
         outputs, fields = self._run(one)
+        if not isinstance(outputs, Tensor):
+            raise ParameterError(
+                f"the network answers with a {type(outputs).__name__}; one tensor (N, K) is needed, or a head"
+            )
         if outputs.ndim != 2:
             raise ParameterError(
                 f"the network's outputs have shape {tuple(outputs.shape)}; (N, K) is needed, or a head"
@@ -138,8 +147,15 @@ class _OwnHead:
     def checked(self, inputs: Tensor) -> Tensor:
         """The layer's outputs (N, F, P), if the network's are linear in them for each of these inputs."""
         outputs, fields = self._run(inputs)
+        if not bool(outputs.isfinite().all()):
+            raise ParameterError("the network's outputs are not finite: weights or inputs are not")
         error = (outputs - self._linear(fields) - self.offset).abs().max()
         if not bool(error <= TOLERANCE * outputs.abs().max().clamp_min(torch.finfo(outputs.dtype).tiny)):
+            if torch.finfo(outputs.dtype).bits < 32:
+                raise ParameterError(
+                    f"the network computes in {outputs.dtype}, too coarse to tell whether its outputs are "
+                    f"linear in layer {self.layer!r}; measure it in float32, net.float()"
+                )
             raise ParameterError(
                 f"the network's outputs are not linear in layer {self.layer!r}, so it has no linear head "
                 "there; name the last layer before its classifier, or give a head: head='probe' trains one, "

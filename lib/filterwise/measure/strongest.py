@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from filterwise.data.imageset import ImageSet
-from filterwise.errors import check_count
+from filterwise.errors import ParameterError, check_count
 from filterwise.measure.hooks import Capture, check_finite, measuring, measuring_device
-from filterwise.measure.means import float_batches
+from filterwise.measure.own_data import Data, own_batches
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def strongest_images(
     ds: ImageSet,
     count: int = 5,
     *,
+    inputs: Data | None = None,
     batch: int = 500,
     pool: int | None = None,
     device: str | torch.device = "auto",
@@ -61,15 +62,17 @@ def strongest_images(
     """Find the images on which each filter fires most, in one forward pass for all layers.
 
     A filter fires on x by the mean of its activation over positions, <a_fp(x)>_p; of equal images the earlier
-    comes first. Images are scaled to [-1, 1] as in training; the network is left as it was found.
+    comes first. The network is left as it was found.
 
     Parameters
     ----------
     net, layers, ds, batch, pool, device : as in :func:`filterwise.measure.class_means`
     count : images a filter, n; all if there are fewer
+    inputs : the same images in the same order as the network takes them, where it has a scale of its own: a
+        ``DataLoader`` or pairs (inputs, labels). By default they are scaled to [-1, 1], as in this book.
 
-    Raises ParameterError: unknown layer, a count below 1, images that the network does not take, an output
-    that is not finite.
+    Raises ParameterError: images that are no ImageSet, other inputs than images, an unknown layer, a count
+    below 1, images that the network does not take, an output that is not finite.
 
     >>> import filterwise as fw
     >>> ds = fw.data.load("parts", "test", labels=3, n=60)
@@ -78,12 +81,20 @@ def strongest_images(
     (torch.Size([16, 4]), True)
     """
     check_count("count", count)
+    if not isinstance(ds, ImageSet):
+        raise ParameterError(f"ds is a {type(ds).__name__}; an ImageSet is expected, its pictures are shown")
     where = measuring_device(net, device)
     names = [layers] if isinstance(layers, str) else list(layers)
     best: dict[str, tuple[Tensor, Tensor]] = {}
     start = 0
     with measuring(net, where), Capture(net, names, pool) as capture:
-        for images, labels in float_batches(ds, batch, where):
+        for images, labels in own_batches(ds if inputs is None else inputs, batch, where):
+            own = ds.labels[start : start + len(labels)]
+            if inputs is not None and own.ndim == 1 and not torch.equal(labels.cpu(), own):
+                raise ParameterError(
+                    f"inputs {start} to {start + len(labels) - 1} have other labels than these images of ds; "
+                    "the same images in the same order are expected"
+                )
             here = torch.arange(start, start + len(labels), device=where)
             for layer, fields in capture(images).items():
                 means = fields.float().mean(2).T  # (filters, images)
@@ -95,6 +106,8 @@ def strongest_images(
                 largest, order = both.sort(dim=1, descending=True, stable=True)
                 best[layer] = largest[:, :count], places.gather(1, order[:, :count])
             start += len(labels)
+    if start != len(ds):
+        raise ParameterError(f"inputs are {start} and ds has {len(ds)} images; the same images are expected")
     return StrongestImages(
         ds,
         {layer: places.cpu() for layer, (_, places) in best.items()},

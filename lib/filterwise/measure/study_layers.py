@@ -100,7 +100,7 @@ def study(
     shuffles : random greedy orders; they change N_c and C_s, not D
     pool, device : as in ``class_means``
 
-    Raises ParameterError: unknown layers, ``train`` and ``test`` with other labels, or fewer than no
+    Raises ParameterError: unknown layers, ``train`` and ``test`` with other labels, or a negative number of
     shuffles; DataError: a label without images.
 
     >>> import filterwise as fw

@@ -239,11 +239,12 @@ def _scale(records: pd.DataFrame) -> dict[str, str]:
     def words(column: str) -> str:
         return ", ".join(map(str, records[column].dropna().unique()))
 
+    named = records["network"].astype(str).str.removeprefix("ten ")  # ten trees are trees
     total = float(records["seconds"].sum())
     time = f"{total:.0f} s" if total < 120 else f"{total / 60:,.0f} min"
     time = f"{total / 3600:,.1f} h" if total >= 7200 else time
     return {
-        "network": ", ".join(dict.fromkeys(records["network"].astype(str).str.split().str[0])),
+        "network": ", ".join(dict.fromkeys(named.str.split().str[0])),
         "images": f"{numbers('train_images')} of {words('data')}",
         "epochs": numbers("epochs"),
         "seeds": seeds_named(records["seed"].dropna().tolist()),

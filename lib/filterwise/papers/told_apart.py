@@ -42,6 +42,7 @@ VARIATIONS: dict[str, tuple[Variation, ...]] = {
     "1-pooling": (
         Variation(_of_seeds("vgg8 L2 AP2-MP4, 12 epochs", "vgg8 ReLU L2 AP2-MP4, 12 epochs", seeds=3)),
     ),
+    "3-power-law": (Variation(tuple(f"lenet d1={d1} seed 0" for d1 in (3, 6, 12, 24, 48, 96))),),
     "4-sfp": (
         Variation(_of_seeds("vgg6, cifar10")),
         Variation(_of_seeds("vgg6, cifar10"), WIDER),

@@ -117,8 +117,8 @@ CHAPTER = Chapter(
             "holds": "At equal numbers of connections, keeping those of filters that share a label leaves "
             "more accuracy than every other choice: {F3.by[random]} more than a random one, "
             "{F3.by[magnitude]} more than the largest weights ({scale}).",
-            "fails": "At equal numbers of connections, keeping those of filters that share a label is *no* "
-            "better than every other choice: {F3.by[random]} of accuracy against a random one, "
+            "fails": "At equal numbers of connections, keeping those of filters that share a label does "
+            "*not* beat every other choice: {F3.by[random]} of accuracy against a random one, "
             "{F3.by[magnitude]} against the largest weights ({scale}).",
             "undecided": "Whether keeping connections of filters that share a label is better than other "
             "choices of as many is undecided: {F3.by[random]} of accuracy against a random one, "

@@ -33,8 +33,8 @@ CHAPTER = Chapter(
             {
                 "holds": "On the digits that this page trains on it does fall as one, over the few widths "
                 "there are (exponent {L1.values}).",
-                "fails": "On the digits that this page trains on the straight line does not pass its test "
-                "(exponent {L1.values}).",
+                "fails": "On the digits that this page trains on it does not pass a test either "
+                "(exponent {L1.values}): {L1.why}.",
                 "undecided": "On the digits that this page trains on that is undecided "
                 "(exponent {L1.values}).",
             },
@@ -53,8 +53,7 @@ CHAPTER = Chapter(
             {
                 "holds": "The exponent of VGG-16 is like LeNet's {scale} (difference {L3.values}).",
                 "fails": "The exponent of VGG-16 is not LeNet's {scale}: they differ by {L3.values}.",
-                "undecided": "Whether VGG-16 has LeNet's exponent is undecided {scale}; they differ by "
-                "{L3.values}.",
+                "undecided": "Whether VGG-16 has LeNet's exponent is undecided {scale}: {L3.why}.",
             },
         ),
         Sentence(
@@ -69,10 +68,12 @@ CHAPTER = Chapter(
         Sentence(
             "L5",
             {
-                "holds": "Other ratios and variants of LeNet follow the law with its exponent {scale}.",
-                "fails": "Not all ratios and variants of LeNet follow the law with its exponent {scale}.",
-                "undecided": "Whether other ratios and variants of LeNet follow the law with its exponent is "
-                "undecided {scale}.",
+                "holds": "The lines of other ratios and variants of LeNet are straight, with its exponent "
+                "{scale}.",
+                "fails": "Two ratios and two variants of LeNet whose lines are straight, with its exponent, "
+                "are not found {scale}: {L5.why}.",
+                "undecided": "Whether the lines of other ratios and variants of LeNet are straight, with its "
+                "exponent, is undecided {scale}.",
             },
         ),
         Sentence(

@@ -35,7 +35,7 @@ Costs = dict[str, Callable[[int], int]]
 
 
 def operations(ratio: float = LENET_RATIO, channels: int = 3, size: int = 32) -> Costs:
-    """Multiply-accumulates of a forward pass at any width; VGG-16's are those of its convolutions.
+    """Multiply-accumulates of a forward pass at any width.
 
     >>> operations()["LeNet"](6)
     651720

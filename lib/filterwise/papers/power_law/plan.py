@@ -196,8 +196,9 @@ def _full(s: Study) -> list[list[Point]]:
             s.lenet_point(d1, 0, changes={"weight_decay": decay}, variant=f"decay {decay:g}", kind="tuning")
         ]
     ]
+    # d1 = 3 to 24 take hours of one core, where the wider ones need a GPU; with 3 they are three octaves
     return [
-        [s.lenet_point(d1, seed) for d1 in widths for seed in range(5 if d1 < 192 else 3)],
+        [s.lenet_point(d1, seed) for d1 in (3, *widths) for seed in range(5 if d1 < 192 else 3)],
         [s.vgg_point(d1, seed) for d1 in (4, 8, 16, 32) for seed in range(3)]
         + [short_points.whole_vgg(s, seed) for seed in range(3)],
         [s.lenet_point(384, 0, held_out=True)],

@@ -185,7 +185,11 @@ def straight_variants(records: pd.DataFrame, kind: str, needed: int = 2, widths:
         for curve in found
         if r_squared(curve.log_width, curve.log_error) >= R2_NEEDED and quadratic_p(curve) > bend
     ]
-    return [row_of_all(f"every {kind}", found, len(straight), len(found))] if len(found) >= needed else []
+    return (
+        [row_of_all(f"of {len(found)} {kind}s", found, len(straight), len(found))]
+        if len(found) >= needed
+        else []
+    )
 
 
 @_pooled("variant_exponent_gap", control="widths that both have")

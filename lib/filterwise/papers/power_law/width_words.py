@@ -30,6 +30,29 @@ def fits_in_words(found: Mapping[str, PowerLaw]) -> str:
     return "; ".join(said)
 
 
+def exponents_in_words(found: Mapping[str, PowerLaw], within: float = 0.1) -> str:
+    """The range of the exponents, and whose interval misses the first one's exponent by more than ``within``.
+
+    >>> from filterwise.measure import power_law
+    >>> steep = power_law([2, 4, 8, 16], [0.5, 0.36, 0.25, 0.18], sigma=0.005)
+    >>> flat = power_law([2, 4, 8, 16], [0.5, 0.48, 0.46, 0.44], sigma=0.005)
+    >>> print(exponents_in_words({"a": steep, "b": flat}))
+    Exponents from 0.06 to 0.49 with 95 % intervals; that of b misses a's exponent by more than 0.1.
+    """
+    (name, first), *_ = found.items()
+    far = [
+        curve
+        for curve, fit in found.items()
+        if not fit.exponent_interval[0] - within <= first.exponent <= fit.exponent_interval[1] + within
+    ]
+    low, high = (end(fit.exponent for fit in found.values()) for end in (min, max))
+    who = f"that of {_listed(far)} misses" if len(far) == 1 else f"those of {_listed(far)} miss"
+    return (
+        f"Exponents from {low:.2f} to {high:.2f} with 95 % intervals; {who if far else 'none misses'} "
+        f"{name}'s exponent by more than {within:g}."
+    )
+
+
 def held_in_words(table: pd.DataFrame) -> str:
     """What hollow points are, where a table has any.
 
@@ -198,12 +221,13 @@ def valley_in_words(records: pd.DataFrame) -> str:
         if not np.isfinite([below, above]).all():
             continue
         if below > 0 and above > 0:
-            said.append("both sides lie higher, a valley by the means; claim L6 has the intervals")
+            shape = "both sides lie higher, a valley"
         elif below > 0 or above > 0:
             worse, free = ("small", "large") if below > 0 else ("large", "small")
-            said.append(f"there is no valley: ratios that are too {worse} cost accuracy, {free} ones do not")
+            shape = f"ratios that are too {worse} cost accuracy and {free} ones do not, no valley"
         else:
-            said.append("there is no valley: both sides are at least as good")
+            shape = "both sides are at least as good, no valley"
+        said.append(f"at the largest cost, by the means, {shape} (claim L6 has the intervals)")
     return _started("; ".join(said)) or "No scan has ratios on both sides"
 
 

@@ -116,9 +116,9 @@ CHAPTER = Chapter(
     card=Sentence(
         "S4",
         {
-            "holds": "From the first layer to the last one with a map a filter's noise falls to "
+            "holds": "From the first layer to the last ones a filter's noise falls to "
             "{S4.span} of what it was ({scale}).",
-            "fails": "From the first layer to the last one with a map a filter's noise falls to "
+            "fails": "From the first layer to the last ones a filter's noise falls to "
             "{S4.span} of what it was: in some networks not to half, as claimed ({scale}).",
             "undecided": "Whether a filter's noise falls as far as claimed is undecided: to {S4.span} of"
             " what it was ({scale}).",

@@ -36,12 +36,14 @@ CHAPTER = Chapter(
         Sentence(
             "T1",
             {
-                "holds": "After many epochs it is ahead too {scale} ({T1.values}; against the wider LeNet "
-                "{T1.control_value}).",
-                "fails": "After many epochs it is not ahead of both {scale} ({T1.values} against LeNet-5, "
-                "{T1.control_value} against the wider LeNet).",
-                "undecided": "After many epochs the comparison is undecided {scale} ({T1.values} against "
-                "LeNet-5, {T1.control_value} against the wider LeNet, {T1.seeds}).",
+                "holds": "When the images come again and again, the largest Tree-3 is ahead too {scale} "
+                "(accuracy minus LeNet-5's: {T1.values}; minus the wider LeNet's: {T1.control_value}).",
+                "fails": "When the images come again and again, the largest Tree-3 does not beat both "
+                "LeNet-5 and the wider LeNet {scale} (accuracy minus LeNet-5's: {T1.values}; minus the wider "
+                "LeNet's: {T1.control_value}).",
+                "undecided": "When the images come again and again, the comparison is undecided {scale} "
+                "(accuracy minus LeNet-5's: {T1.values}; minus the wider LeNet's: {T1.control_value}; "
+                "{T1.seeds}).",
             },
             ("paper", "short", "cifar"),
         ),

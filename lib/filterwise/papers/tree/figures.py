@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from filterwise.claims.record_rows import joined
 from filterwise.figures import style
 from filterwise.figures.book_figure import BookFigure, drawn, panels, points
 from filterwise.figures.tables import NothingToShow, counted, mean_and_spread, need, seeds_a_point
@@ -272,8 +273,7 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def results_table(table: pd.DataFrame, regime: str) -> pd.DataFrame:
-    """Test accuracy of every network at its chosen rate: mean, spread, seeds; by operations, empty without
-    any."""
+    """Test accuracy of every network at its chosen rate, by operations: mean, spread, seeds, precision."""
     runs = chosen(table, regime)
     if runs.empty:
         return pd.DataFrame()
@@ -287,6 +287,7 @@ def results_table(table: pd.DataFrame, regime: str) -> pd.DataFrame:
             "seeds": grouped["seed"].nunique(),
             "accuracy": grouped["accuracy"].mean(),
             "± over seeds": grouped["accuracy"].std(),
+            "precision": grouped["precision"].agg(lambda each: joined(sorted(each))),
         }
     )
 

@@ -154,13 +154,17 @@ def gain_beyond_spread(records: pd.DataFrame, network: str, regime: str) -> Rows
 
 
 @quantity("growth_step", digits=4, control="the same step of LeNets of as many operations")
-def growth_step(records: pd.DataFrame, smaller: str, larger: str, regime: str) -> Rows:
-    """Accuracy of the larger Tree-3 minus the smaller one's, each at its best rate, paired by seed."""
-    scores = _scores(records, regime)
+def growth_step(records: pd.DataFrame, smaller: str, larger: str, regime: str | Sequence[str]) -> Rows:
+    """Accuracy of the larger Tree-3 minus the smaller one's, each at its best rate, paired by seed.
+
+    Several regimes are an arm each.
+    """
     ours = (AT_EQUAL_COMPUTE.get(smaller, ""), AT_EQUAL_COMPUTE.get(larger, ""))
     rows = []
-    for data in dict.fromkeys(data for _, data in scores):
-        rows += _differences(records, scores, (larger, smaller), (ours[1], ours[0]), (regime, data))
+    for one in listed(regime):
+        scores = _scores(records, one)
+        for data in dict.fromkeys(data for _, data in scores):
+            rows += _differences(records, scores, (larger, smaller), (ours[1], ours[0]), (one, data))
     return rows
 
 
@@ -215,10 +219,12 @@ def _shares(records: pd.DataFrame, layer: str, network: str, regime: str, value:
     return rows
 
 
-@quantity("route_count", digits=0, control="counting every unit of a pool")
+@quantity("route_count", digits=0, control="LeNet-5, counting every unit of a pool")
 def route_count(records: pd.DataFrame, network: str, rule: str) -> Rows:
-    """Routes from an inner pooled unit of the first layer to an output; of a Tree-3 in one branch."""
-    return _counted(records, network, f"routes@{rule}", "routes@all")
+    """Routes from an inner pooled unit of the first layer to an output, in a Tree-3 within one branch."""
+    rows = _counted(records, network, f"routes@{rule}")
+    every = {row["data"]: row["value"] for row in _counted(records, "lenet5", "routes@all")}
+    return [{**row, "control": every.get(row["data"], np.nan)} for row in rows]
 
 
 @quantity(
@@ -234,8 +240,8 @@ def first_layer_bound(records: pd.DataFrame, network: str, winners: bool = False
     )
 
 
-def _counted(records: pd.DataFrame, network: str, column: str, control: str) -> Rows:
-    """What was counted on a network itself, a row a data set and seed."""
+def _counted(records: pd.DataFrame, network: str, column: str, control: str = "") -> Rows:
+    """What was counted on a network itself, a row a data set and seed; ``control`` is another column."""
     if not has(records, *_COLUMNS, column):
         return []
     runs = records[(records["network"] == network) & records[column].notna()]

@@ -18,9 +18,9 @@ _FOUND = (
         "V6",
         {
             "holds": "Heads *share the labels out*: they are experts beyond random groups of the same nodes, "
-            "by {V6.values} ({scale}).",
+            "by {V6.values} of their standard deviations ({scale}).",
             "fails": "That heads share the labels out does *not* hold: as experts of labels they are "
-            "{V6.values} from random groups of the same nodes ({scale}).",
+            "{V6.values} standard deviations from random groups of the same nodes ({scale}).",
             "undecided": "Whether heads share the labels out beyond random groups of the same nodes "
             "{V6.verdict} ({V6.values}; {scale}).",
         },
@@ -97,12 +97,12 @@ CHAPTER = Chapter(
     card=Sentence(
         "V6",
         {
-            "holds": "Heads share the labels out: as experts they are {V6.span} beyond random groups"
-            " of nodes ({scale}).",
-            "fails": "Heads do *not* share the labels out: as experts they are {V6.span} beyond "
-            "random groups of nodes, where noise alone gives about 0 ({scale}).",
-            "undecided": "Whether heads share the labels out is undecided: {V6.span} beyond random "
-            "groups of nodes ({scale}).",
+            "holds": "Heads share the labels out: as experts they are {V6.span} standard deviations beyond"
+            " random groups of nodes ({scale}).",
+            "fails": "Heads do *not* share the labels out: as experts they are {V6.span} standard deviations "
+            "beyond random groups of nodes, where noise alone gives about 0 ({scale}).",
+            "undecided": "Whether heads share the labels out is undecided: {V6.span} standard deviations "
+            "beyond random groups of nodes ({scale}).",
         },
     ),
     main_figure="fig-gap",
