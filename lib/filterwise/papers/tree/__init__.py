@@ -50,9 +50,10 @@ CHAPTER = Chapter(
         Sentence(
             "T4",
             {
-                "holds": "Most of a tree's gradients are exactly zero, more after training than before ({scale}).",
-                "fails": "Most of a tree's gradients are exactly zero, but before training already; not every "
-                "layer has more zeros afterwards ({scale}).",
+                "holds": "Most of a tree's gradients are exactly zero, more after training than before "
+                "({scale}).",
+                "fails": "Most of a tree's gradients are exactly zero, but before training already; not "
+                "every layer has more zeros afterwards ({scale}).",
                 "undecided": "That training makes more of a tree's gradients zero is undecided ({scale}).",
             },
         ),
