@@ -124,6 +124,7 @@ def refused() -> dict[str, list[tuple[type[Exception], Callable[[], object]]]]:
             (ParameterError, lambda: fields([{"image": x, "label": y}])),
             (RuntimeError, lambda: fields((x[:, :1], y))),
             (DataError, lambda: fields((x, y.clamp(min=1)))),
+            (DataError, lambda: fields((x, y.clamp(min=1)), plain, "pool", None)),
             (DataError, lambda: fw.measure.class_means(net, layer, three)),
             (ParameterError, lambda: fields((x, y), plain, "layr4")),
             (ParameterError, lambda: fields((x, y), plain, "layer2", None)),
