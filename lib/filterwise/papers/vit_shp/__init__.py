@@ -18,9 +18,9 @@ _FOUND = (
         "V6",
         {
             "holds": "Heads *share the labels out*: they are experts beyond random groups of the same nodes, "
-            "by {V6.values} of their standard deviations ({scale}).",
+            "by {V6.values} ({scale}; sd are of those groups).",
             "fails": "That heads share the labels out does *not* hold: as experts of labels they are "
-            "{V6.values} standard deviations from random groups of the same nodes ({scale}).",
+            "{V6.values} from random groups of the same nodes ({scale}; sd are of those groups).",
             "undecided": "Whether heads share the labels out beyond random groups of the same nodes "
             "{V6.verdict} ({V6.values}; {scale}).",
         },
