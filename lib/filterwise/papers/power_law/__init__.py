@@ -33,7 +33,7 @@ CHAPTER = Chapter(
             {
                 "holds": "On the digits that this page trains on it does fall as one, over the few widths "
                 "there are (exponent {L1.values}).",
-                "fails": "On the digits that this page trains on it does not pass a test either "
+                "fails": "On the digits that this page trains on it does not pass its test "
                 "(exponent {L1.values}): {L1.why}.",
                 "undecided": "On the digits that this page trains on that is undecided "
                 "(exponent {L1.values}).",

@@ -179,17 +179,15 @@ def straight_variants(records: pd.DataFrame, kind: str, needed: int = 2, widths:
     every = {each: curves(records, variant_kind=each) for each in ("ratio", "variant")}
     tested = {each: [c for c in every[each] if len(c.width) >= widths] for each in every}
     found = tested[kind]
+    if len(found) < needed:
+        return []
     bend = BEND_P / max(1, sum(map(len, tested.values())))
     straight = [
         curve
         for curve in found
         if r_squared(curve.log_width, curve.log_error) >= R2_NEEDED and quadratic_p(curve) > bend
     ]
-    return (
-        [row_of_all(f"of {len(found)} {kind}s", found, len(straight), len(found))]
-        if len(found) >= needed
-        else []
-    )
+    return [row_of_all(f"of {len(found)} {kind}s", found, len(straight), len(found))]
 
 
 @_pooled("variant_exponent_gap", control="widths that both have")
