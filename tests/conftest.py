@@ -24,6 +24,14 @@ _SWITCHES = (
 _LONG = ("tests/book/", "tests/papers/test_pages.py", "tests/papers/test_new_chapter.py", "chapters/")
 # These have no fixture that they share with their neighbours.
 _APART = ("tests/papers/test_pages.py", "tests/book/test_build.py")
+# Of the book's tests these do without its pages.
+_NO_PAGES = ("tests/book/test_in_jupyterlab.py", "tests/book/test_lines_of_pages.py")
+# All claims are judged once in the process that runs these, which takes half a minute.
+_JUDGED = (
+    "tests/book/test_evidence_cost.py", "tests/book/test_five_minutes.py", "tests/book/test_release.py",
+    "tests/claims/test_contradictions.py", "tests/cli/test_program.py",
+    "lib/filterwise/claims/ledger_pages.py", "lib/filterwise/claims/estimates.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,6 +51,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             if file in _APART:
                 return nodeid
+            if file in _JUDGED:
+                return "judged"
+            if file in _NO_PAGES:
+                return file
             return "tests/book" if file.startswith("tests/book/") else file
 
     return WholeFiles(config, log)

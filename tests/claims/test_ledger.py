@@ -5,10 +5,13 @@ import math
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from filterwise import claims
+from filterwise.claims import ledger_table
+from filterwise.claims.verdict import find
 from filterwise.errors import ParameterError
 from filterwise.runs import records
 
@@ -100,6 +103,34 @@ def test_verdicts_do_not_depend_on_what_else_is_judged(tmp_path):
     together = claims.ledger(records_folder=tmp_path)
     chosen = together[(together["chapter"] == "4-sfp") & (together["profile"] == "quick")]
     pd.testing.assert_frame_equal(alone, chosen.reset_index(drop=True))
+
+
+def test_a_claim_is_judged_again_only_after_its_records_changed(tmp_path, monkeypatch):
+    def ledger(**given):
+        return claims.ledger("4-sfp", "quick", records_folder=tmp_path, **given)
+
+    asked = []
+
+    def counting(claim, *given):
+        asked.append(claim.id)
+        return find(claim, *given)
+
+    monkeypatch.setattr(ledger_table, "find", counting)
+    plant(tmp_path, (20, 9, 2))
+    first = ledger()
+    once = len(asked)
+    assert once == len(first)
+    pd.testing.assert_frame_equal(ledger(), first)
+    assert len(asked) == once
+    ledger(generator=np.random.default_rng(1))  # of another seed: never from memory
+    assert len(asked) == 2 * once
+    plant(tmp_path, (20, 19, 18))
+    again = ledger()
+    assert len(asked) == 3 * once
+    assert by_claim(again) != by_claim(first)
+    next(iter(claims.findings("4-sfp", "quick", records_folder=plant(tmp_path, (20, 9, 3)))))
+    assert len(asked) == 3 * once + 1
+    assert len(ledger()) == once  # a half-read answer is not taken for the whole
 
 
 def test_unknown_names_have_near_misses(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from filterwise import claims, parameters
+from filterwise.errors import ParameterError
 from filterwise.papers.chapter import chapter_of
 from filterwise.papers.page import Page
 
@@ -152,26 +153,38 @@ def test_heads_of_another_seed_with_the_weights_that_its_record_left(root, tmp_p
 
 
 @pytest.mark.slow
+def test_what_cannot_be_stops_in_the_first_cell(root, tmp_path):
+    done, output = run(root, POOLING, tmp_path, "{plan: L9}")
+    assert done.returncode != 0
+    assert "did you mean 'L3'" in done.stderr
+    ran = [cell for cell in json.loads(output.read_text())["cells"] if cell.get("execution_count")]
+    assert len(ran) <= 3  # the parameters, what papermill injected, the check
+
+
 @pytest.mark.parametrize(
     ("chapter", "given", "message"),
     [
-        (POOLING, "{plan: L9}", "did you mean 'L3'"),
-        (POOLING, "{shown: 0}", "shown=0 is not allowed"),
-        (TREE, "{K: 0}", "K=0 is not allowed"),
-        (TREE, "{rates: [0.1, 0.1]}", "must be different numbers above 0"),
-        (POWER_LAW, "{widths: [0, 2, 4]}", "each must be at least 1"),
-        (POWER_LAW, "{ratio: 0.01}", "gives d2=0 at d1=2"),
-        (POWER_LAW, "{target: 1.5}", "target=1.5 is not allowed"),
-        (AFCC, "{threshold: 1.0}", "threshold=1.0 is not allowed"),
-        (RODIB, "{delays: 3}", "delays=3 give 9 output times, fewer than the 10 labels"),
-        (RODIB, "{fc_inputs: [4]}", "must hold at least 2 different numbers"),
-        (VIT, "{threshold: 1.0}", "threshold=1.0 is not allowed"),
-        (VIT, "{retrain: 1}", "retrain=1 is an int; it must be a bool"),
+        (POOLING, {"shown": 0}, "shown=0 is not allowed"),
+        (TREE, {"K": 0}, "K=0 is not allowed"),
+        (TREE, {"rates": [0.1, 0.1]}, "must be different numbers above 0"),
+        (POWER_LAW, {"widths": [0, 2, 4]}, "each must be at least 1"),
+        (POWER_LAW, {"ratio": 0.01}, "gives d2=0 at d1=2"),
+        (POWER_LAW, {"target": 1.5}, "target=1.5 is not allowed"),
+        (AFCC, {"threshold": 1.0}, "threshold=1.0 is not allowed"),
+        (RODIB, {"delays": 3}, "delays=3 give 9 output times, fewer than the 10 labels"),
+        (RODIB, {"fc_inputs": [4]}, "must hold at least 2 different numbers"),
+        (VIT, {"threshold": 1.0}, "threshold=1.0 is not allowed"),
+        (VIT, {"retrain": 1}, "retrain=1 is an int; it must be a bool"),
     ],
 )
-def test_what_cannot_be_stops_in_the_first_cell(root, tmp_path, chapter, given, message):
-    done, output = run(root, chapter, tmp_path, given)
-    assert done.returncode != 0
-    assert message in done.stderr
-    ran = [cell for cell in json.loads(output.read_text())["cells"] if cell.get("execution_count")]
-    assert len(ran) <= 3  # the parameters, what papermill injected, the check
+def test_the_cell_after_the_parameters_refuses_what_cannot_be(root, monkeypatch, chapter, given, message):
+    """As the kernel runs it, in the notebook's folder and with IPython's history, without a kernel."""
+    monkeypatch.chdir(root / "chapters")
+    sources = ("".join(cell["source"]) for cell in cells(root, chapter) if cell["cell_type"] == "code")
+    written, check = next(sources), next(sources)
+    page: dict = {"In": ["", written]}
+    exec(written, page)
+    exec(check, page)
+    page.update(given)
+    with pytest.raises(ParameterError, match=re.escape(message)):
+        exec(check, page)

@@ -32,6 +32,8 @@ COLUMNS = (
 )  # fmt: skip
 BOOTSTRAP_SEED = 0
 _SEED_DRAWS = 126  # that differ, of five seeds
+#: Table of records -> what it was judged from, and what was found: pages of one build ask many times.
+_KNOWN: dict[Path, tuple[object, tuple[Finding, ...]]] = {}
 
 
 def findings(
@@ -49,7 +51,7 @@ def findings(
     chapter, profile : such as ``"4-sfp"`` and ``"quick"``; default all
     claims_folder, records_folder : default: the repository's ``data/claims`` and ``data/records``
     generator : for the bootstrap; by default seeded alike for each claim, so that its verdict does not depend
-        on which other claims are judged
+        on which other claims are judged, and remembered while claims and records stay as they are
 
     Raises ParameterError: unknown chapter or profile, or a broken claim file.
 
@@ -64,20 +66,52 @@ def findings(
         for each in PROFILES if profile is None else (profile,):
             applicable = [claim for claim in chosen if claim.chapter == name and each in claim.profiles]
             tables |= {(name, each): applicable} if applicable else {}
+    made_from = {table: _made_from(*table, own, records_folder) for table, own in tables.items()}
     work = {table: _evaluations(*table, own, records_folder) for table, own in tables.items()}
     count, number_of_claims = 0, sum(map(len, tables.values()))
     total = sum(map(sum, work.values()))
     with TimeLeft(None, "judging", total, bar_format="{desc}{left}") as line:
         for (name, each), own in tables.items():
             everything = load_records(name, each, root=records_folder, varied=True)
+            place = table_path(name, each, records_folder).absolute()
+            known = _KNOWN.get(place) if generator is None else None
+            if known is not None and known[0] == made_from[name, each]:
+                count += len(own)
+                line.update(sum(work[name, each]))
+                yield from known[1]
+                continue
             records = with_right(without_varied(everything), name, each, records_folder)
+            judged = []
             for claim, evaluations in zip(own, work[name, each], strict=True):
                 count += 1
                 line.set_description_str(f"judging claim {count} of {number_of_claims}", refresh=False)
                 found = find(claim, records, each, generator or np.random.default_rng(BOOTSTRAP_SEED))
                 hours = hours_a_seed(records, claim.a_seed) if each == "cifar" else math.nan
-                yield replace(found, hours_a_seed=hours, once_more=tuple(once_more(found, everything)))
+                judged.append(
+                    replace(found, hours_a_seed=hours, once_more=tuple(once_more(found, everything)))
+                )
+                yield judged[-1]
                 line.update(evaluations)
+            if generator is None:
+                _KNOWN[place] = (made_from[name, each], tuple(judged))
+
+
+def _made_from(chapter: str, profile: str, own: list[Claim], root: Path | str | None) -> object:
+    """What the findings of a chapter at a profile follow from: equal if and only if they would be the same.
+
+    Claims, the functions of their quantities, and the files of records by place, size and time.
+    """
+    conditions = (each for claim in own for each in claim.criterion.conditions)
+    names = {claim.quantity for claim in own} | {each.quantity for each in conditions}
+    functions = {name: quantity_of(name).function for name in names}
+    table = table_path(chapter, profile, root)
+    files = [table, *table.parent.glob(f"{profile}-*.npz")]
+    stats = {path.name: path.stat() for path in files if path.exists()}
+    return (
+        own,
+        functions,
+        {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()},
+    )
 
 
 def _evaluations(chapter: str, profile: str, own: list[Claim], root: Path | str | None) -> list[int]:

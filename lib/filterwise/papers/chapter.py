@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ def jobs(name: str, profile: str, data_root: str | Path | None = None) -> list[J
     return listed
 
 
+@cache  # a queue asks for each of its jobs, and reading claims is slow
 def decided_by(name: str, bundle: str, profile: str) -> tuple[str, ...]:
     """The claims of a chapter that the records of a bundle decide at a profile; none where the profile's
     networks are not the papers'.
