@@ -17,6 +17,7 @@ from filterwise.figures.tables import counted
 from filterwise.papers.chapter import Sentence
 
 _NAMED = re.compile(r" \((?:[^()]|\([^()]*\))*\)")  # the arm behind a number of the ledger
+_UNIT = re.compile(r"(?<=[\d\]]) [^\W\d]+$")  # behind a number or its interval
 _VERBS = {"undecided": "is undecided", "not measured": "is not measured"}
 
 
@@ -50,17 +51,20 @@ def worded(sentence: Sentence, table: pd.DataFrame, chapter: str) -> str:
 
 
 def span(values: str) -> str:
-    """The least and the greatest mean of several arms, or the one number of one arm.
+    """The least and the greatest mean of several arms with their unit, or the one number of one arm.
 
     >>> span("0.30 ± 0.01; -0.05 ± 0.02; 0.10"), span("0.02 ± 0.01"), span("not measured; not measured")
     ('−0.05 to 0.30', '0.02 ± 0.01', 'not measured; not measured')
+    >>> span("1.2 ± 0.1 sd; 0.3 sd")
+    '0.3 to 1.2 sd'
     """
     plain = [part.strip().replace("−", "-") for part in values.split(";")]
     means = [part.split()[0] for part in plain if part and part[0] in "-0123456789"]  # not "not measured"
     if len(means) < 2:
         return values.replace("-", "−")
     low, *_, high = sorted(means, key=lambda text: float(text.replace(",", "")))
-    return f"{low} to {high}".replace("-", "−")
+    unit = _UNIT.search(plain[0])
+    return f"{low} to {high}{unit[0] if unit else ''}".replace("-", "−")
 
 
 class ByArm(dict[str, str]):

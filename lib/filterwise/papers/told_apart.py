@@ -35,7 +35,7 @@ def _of_seeds(*names: str, seeds: int = 1) -> tuple[str, ...]:
 
 _PRUNED = ("not pruned", "afcc at 0.5", "magnitude at 0.5")
 _HALVED = ("not pruned", "andc at 0.3", "random at 0.3")
-_HUNDRED = "H4, tiny-imagenet-100"
+_HUNDRED = "tiny-imagenet-100"
 _FTWT = ("retrained", *(f"{what} r={r}" for r in (0.9, 0.8, 0.7) for what in ("decoupled", "static")))
 
 VARIATIONS: dict[str, tuple[Variation, ...]] = {
@@ -53,9 +53,10 @@ VARIATIONS: dict[str, tuple[Variation, ...]] = {
         Variation(_of_seeds(*(f"vgg11, {what}" for what in _PRUNED))),
     ),
     "7-vit-shp": (
-        Variation(_of_seeds(*(f"cct-small H4, tiny-imagenet-100, {what}" for what in _HALVED))),
+        Variation(_of_seeds(*(f"cct-small H4, {_HUNDRED}, {what}" for what in _HALVED))),
         Variation(_of_seeds(*(f"cct-small {net}, places" for net in ("H4, cifar10", "H16, cifar10")))),
-        Variation(_of_seeds(*(f"cct-small {net}, places" for net in ("H4 conv 1, cifar10", _HUNDRED)))),
+        Variation(_of_seeds("cct-small H4 conv 1, cifar10, places")),
+        Variation(_of_seeds(*(f"cct-small {net}, {_HUNDRED}, places" for net in ("H4", "H16")))),
     ),
 }
 

@@ -18,22 +18,22 @@ _FOUND = (
         "V6",
         {
             "holds": "Heads *share the labels out*: they are experts beyond random groups of the same nodes, "
-            "by {V6.values} ({scale}; sd are of those groups).",
+            "by {V6.span} in the mean of a network ({scale}; sd are of those groups).",
             "fails": "That heads share the labels out does *not* hold: as experts of labels they are "
-            "{V6.values} from random groups of the same nodes ({scale}; sd are of those groups).",
+            "{V6.span}, by network, from random groups of the same nodes ({scale}; sd are of those groups).",
             "undecided": "Whether heads share the labels out beyond random groups of the same nodes "
-            "{V6.verdict} ({V6.values}; {scale}).",
+            "{V6.verdict} ({V6.span}, by network; {scale}).",
         },
     ),
     Sentence(
         "V11",
         {
-            "holds": "Of numbers with two digits heads share out *the digits instead* ({V11.values} beyond "
+            "holds": "Of numbers with two digits heads share out *the digits instead* ({V11.span} beyond "
             "random groups; {scale}).",
-            "fails": "Nor do they share out the two digits, a claim of our own ({V11.values} beyond random "
+            "fails": "Nor do they share out the two digits, a claim of our own ({V11.span} beyond random "
             "groups; {scale}).",
             "undecided": "Whether they share out the two digits instead, a claim of our own after one seed "
-            "had shown it, {V11.verdict} ({V11.values} beyond random groups; {scale}).",
+            "had shown it, {V11.verdict} ({V11.span} beyond random groups, by network; {scale}).",
         },
         ("quick",),
     ),
@@ -42,9 +42,9 @@ _FOUND = (
         {
             "holds": "Matrices of many heads do consist of *several clusters of one label* ({scale}).",
             "fails": "That matrices of many heads consist of several clusters of one label does *not* hold "
-            "by our criterion (share of such clusters, by network: {H1.values}; {scale}).",
+            "by our criterion (share of such clusters, by network: {H1.span}; {scale}).",
             "undecided": "Whether matrices of many heads consist of several clusters of one label "
-            "{H1.verdict} ({H1.values}; {scale}).",
+            "{H1.verdict} ({H1.span}; {scale}).",
         },
     ),
     Sentence(
@@ -71,12 +71,12 @@ _FOUND = (
     Sentence(
         "H9",
         {
-            "holds": "Convolutions in place of the first encoders *save time without loss* ({H9.values}; "
+            "holds": "Convolutions in place of the first encoders *save time without loss* ({H9.span}; "
             "{scale}).",
             "fails": "That convolutions in place of the first encoders save a fifth of the time without loss "
-            "does *not* hold ({H9.values}; {scale}).",
+            "does *not* hold ({H9.span}; {scale}).",
             "undecided": "Whether convolutions in place of the first encoders save a fifth of the time "
-            "without loss {H9.verdict} (saved, by network: {H9.values}; {scale}).",
+            "without loss {H9.verdict} (saved, by network: {H9.span}; {scale}).",
         },
     ),
 )
