@@ -219,13 +219,15 @@ def test_t_interval_against_the_table():
 
 def test_bootstrap_of_three_seeds_reaches_from_smallest_to_largest():
     for seed in range(5):
-        low, high = intervals.mean_interval(np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed))
+        low, high = intervals.mean_interval(
+            np.array([0.2, 0.5, 0.9]), np.random.default_rng(seed), "bootstrap"
+        )
         assert (low, high) == pytest.approx((0.2, 0.9), abs=1e-12)
 
 
 def test_bootstrap_of_many_seeds_agrees_with_t():
     values = np.random.default_rng(1).normal(size=60)
-    boot = intervals.mean_interval(values, np.random.default_rng(2))
+    boot = intervals.mean_interval(values, np.random.default_rng(2), "bootstrap")
     assert np.allclose(boot, intervals.mean_interval(values, np.random.default_rng(0), "t"), atol=0.06)
     assert math.isclose(sum(boot) / 2, values.mean(), abs_tol=0.05)
 

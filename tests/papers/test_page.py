@@ -117,7 +117,7 @@ def test_at_a_glance_the_papers_scale_stands_beside_ours(monkeypatch) -> None:
     assert "could not be read" in rows["seeds"]
     assert "seeds 0 to 1" not in rows["seeds"]
     assert "seeds 0 and 1" in rows["seeds"]
-    assert "3 min in all, for 2 records" in rows["time"]
+    assert "3 min of training and measuring, for 2 records" in rows["time"]
     assert rows["claims"].count("fw-verdict") == 5
     assert "at most at the scale “small”" in html
     assert "The tables." in html

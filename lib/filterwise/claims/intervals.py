@@ -21,7 +21,7 @@ UNDEFINED_DRAWS = 0.1
 def mean_interval(
     values: np.ndarray,
     generator: np.random.Generator,
-    method: str = "bootstrap",
+    method: str = "t",
     level: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> tuple[float, float]:
@@ -29,9 +29,9 @@ def mean_interval(
 
     ``t``: mean +- t(n-1) s / sqrt(n). ``bootstrap``: percentiles of resampled means. With three values a
     resample repeats the smallest one three times with probability 1/27 > 2.5 %, so the 95 % interval reaches
-    from the smallest value to the largest: a verdict then needs all three seeds.
+    from the smallest value to the largest, which covers the mean three times of four only.
 
-    >>> mean_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0))
+    >>> mean_interval(np.array([1.0, 2.0, 4.0]), np.random.default_rng(0), "bootstrap")
     (1.0, 4.0)
     """
     if len(values) < 2:

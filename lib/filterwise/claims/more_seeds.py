@@ -30,7 +30,7 @@ def seeds_to_decide(condition: Condition, found: Estimate, rule: Rule, least: in
     >>> from filterwise.claims.estimates import Estimate
     >>> seen = Estimate("q", "a", 0.03, 0, 0.0, 0.06, 4, 0, (), (), (), "", "", by_seeds=0.03, by_images=0)
     >>> one_side = Condition("q", ">", bound=0.02)
-    >>> seeds_to_decide(one_side, seen, Rule()), seeds_to_decide(one_side, seen, Rule(method="t"))
+    >>> seeds_to_decide(one_side, seen, Rule(method="bootstrap")), seeds_to_decide(one_side, seen, Rule())
     (47, 17)
     """
     if found.n < 2 or math.isnan(found.by_seeds):

@@ -42,15 +42,22 @@ def _row_type(names: tuple[str, ...]) -> Any:
 
 
 def per_run(
-    records: pd.DataFrame, values: Iterable[float], controls: Iterable[float] | None = None
+    records: pd.DataFrame,
+    values: Iterable[float],
+    controls: Iterable[float] | None = None,
+    *,
+    images: Iterable[np.ndarray | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of a per-seed quantity with one value, and one control, per run.
+
+    ``images`` are as for :func:`compared`.
 
     The arm is the network, its data and its number of labels; no rows without these columns.
     """
     if not has(records, "network", "data", "labels", "seed"):
         return []
     controls = controls or [np.nan] * len(records)
+    images = images or [None] * len(records)
     return [
         {
             "arm": f"{run.network}, {run.data}, {int(run.labels)} labels",
@@ -59,11 +66,13 @@ def per_run(
             "control": control,
             "data": run.data,
             "device": run.device or "",
+            "images": by_image,
         }
-        for run, value, control in zip(
-            rows_of(records, "network", "data", "labels", "seed", "device"), values, controls, strict=True
+        for run, value, control, by_image in zip(
+            rows_of(records, "network", "data", "labels", "seed", "device"), values, controls, images,
+            strict=True,
         )
-    ]
+    ]  # fmt: skip
 
 
 def compared(

@@ -78,7 +78,7 @@ class Rule(_Entry):
     """
 
     kind: str = "interval"
-    method: str = "bootstrap"  # or "t", for means of accuracies
+    method: str = "t"  # or "bootstrap", for ten seeds or more: of three it is their range
     level: float = 0.95  # two-sided; 0.90 is the one-sided test at 5 %, and an equivalence by two of them
     seeds: int = 0
     of: int = 0

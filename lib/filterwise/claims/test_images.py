@@ -102,6 +102,28 @@ def difference_by_image(one: Any, other: Any) -> np.ndarray | None:
     return first.astype(np.float32) - second.astype(np.float32)
 
 
+def least_by_image(records: pd.DataFrame, gaps: Iterable[float]) -> list[np.ndarray | None]:
+    """Differences of accuracies of which only the values are known, run by run, image by image: the
+    fewest that can differ, float32 (test images,), None where the images are not known.
+
+    Two networks that are a gap g apart on n images answer g n of them differently or more, so that an
+    interval from this counts the least that the sample of images can add.
+
+    >>> least_by_image(pd.DataFrame({"seed": [0]}), [0.1])
+    [None]
+    """
+    runs = records[COLUMN].tolist() if COLUMN in records else [None] * len(records)
+    found: list[np.ndarray | None] = []
+    for run, gap in zip(runs, gaps, strict=True):
+        bits = run.bits() if isinstance(run, Right) else None
+        if bits is None or not np.isfinite(gap):
+            found.append(None)
+        else:
+            differing = np.arange(len(bits)) < round(abs(gap) * len(bits))
+            found.append(np.copysign(differing, gap).astype(np.float32))
+    return found
+
+
 def mean_by_image(found: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """The mean of several values on the same images, (test images,); None where one is not known."""
     known = [each for each in found if each is not None]

@@ -50,7 +50,7 @@ def rules_in_words(criterion: Criterion, profile: str) -> str:
     """How seeds became the verdict at a profile; a condition may have a rule of its own.
 
     >>> rules_in_words(Criterion("as told"), "quick")
-    'the 95 % interval over seeds (bootstrap; over three seeds from the smallest to the largest)'
+    "the 95 % interval over seeds (Student's t)"
     """
     judged: dict[Rule, dict[str, None]] = {}
     for each in criterion.conditions_for(profile):
@@ -65,9 +65,5 @@ def _rule(rule: Rule) -> str:
         return f"all conditions together in {rule.seeds} of {rule.of} seeds"
     if rule.kind == "estimate":
         return "the value itself"
-    how = (
-        "Student's t"
-        if rule.method == "t"
-        else "bootstrap; over three seeds from the smallest to the largest"
-    )
+    how = "Student's t" if rule.method == "t" else "bootstrap"
     return f"the {100 * rule.level:g} % interval over seeds ({how})"

@@ -240,7 +240,8 @@ def _scale(records: pd.DataFrame) -> dict[str, str]:
         return ", ".join(map(str, records[column].dropna().unique()))
 
     named = records["network"].astype(str).str.removeprefix("ten ")  # ten trees are trees
-    total = float(records["seconds"].sum())
+    trained = records.drop_duplicates("spec_key") if "spec_key" in records else records
+    total = float(trained["seconds"].sum()) + sum(records.get("measure_seconds", ()))
     time = f"{total:.0f} s" if total < 120 else f"{total / 60:,.0f} min"
     time = f"{total / 3600:,.1f} h" if total >= 7200 else time
     return {
@@ -249,7 +250,7 @@ def _scale(records: pd.DataFrame) -> dict[str, str]:
         "epochs": numbers("epochs"),
         "seeds": seeds_named(records["seed"].dropna().tolist()),
         "hardware": words("device"),
-        "time": f"{time} in all, for {counted(len(records), 'record')}",
+        "time": f"{time} of training and measuring, for {counted(len(records), 'record')}",
     }
 
 

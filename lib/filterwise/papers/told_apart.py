@@ -51,6 +51,7 @@ VARIATIONS: dict[str, tuple[Variation, ...]] = {
     "5-afcc": (
         Variation(_of_seeds(*(f"ftwt: {what}, vgg6, cifar10" for what in _FTWT))),
         Variation(_of_seeds(*(f"vgg11, {what}" for what in _PRUNED))),
+        Variation(_of_seeds("SET, mnist5k, 20 epochs", "dense, mnist5k, 20 epochs", seeds=3)),
     ),
     "7-vit-shp": (
         Variation(_of_seeds(*(f"cct-small H4, {_HUNDRED}, {what}" for what in _HALVED))),

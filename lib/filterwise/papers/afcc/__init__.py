@@ -11,7 +11,7 @@ _FOUND = (
             "({scale}).",
             "fails": "AFCC does *not* beat the other ways to choose as many weights in the same layers: "
             "at least one of them is above it after the same retraining (AFCC minus each of the others: "
-            "{F3.span}; {scale}).",
+            "{F3.span}, minus random kernels {F3.by[random]}; {scale}).",
             "undecided": "Whether AFCC keeps more accuracy than every other way to choose as many weights "
             "{F3.verdict} ({scale}).",
         },
@@ -26,7 +26,7 @@ _FOUND = (
             "*not* "
             "within half a point of the unpruned one: {F1.values} of accuracy are lost, "
             "{F1.control_value} with "
-            "random kernels ({scale}).",
+            "random kernels; the output layer is masked as well ({scale}).",
             "undecided": "Whether the network stays within half a point where four fifths of a convolution's "
             "kernels go {F1.verdict} (lost: {F1.values}; {scale}).",
         },
@@ -65,8 +65,8 @@ _FOUND = (
     ),
     Sentence(
         "F7",
-        "Networks that learn under imposed label sets, random ones or cyclic ones, end {F7.values} from the "
-        "dense one ({scale}).",
+        "Networks that learn under imposed label sets, random ones or cyclic ones, which remove more, end "
+        "{F7.values} from the dense one ({scale}).",
     ),
     Sentence(
         "W4",

@@ -21,7 +21,7 @@ from filterwise.runs.specification import Run
 from filterwise.training.recipe import Recipe
 
 SEEDS = (0, 1, 2)
-#: Further seeds of the masks on a CPU: three left F5 and F6 undecided, five decided F6, and F5 needs six.
+#: Further seeds of the masks on a CPU: by their spread F5 needs six and F6 seven.
 MORE_SEEDS = range(3, 7)
 #: A fifth of the training images decides the clusters; the test images decide nothing.
 HELD_OUT = {"held_out": 0.2}

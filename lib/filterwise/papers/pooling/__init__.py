@@ -24,7 +24,8 @@ CHAPTER = Chapter(
             "P9",
             {
                 "holds": "On photographs late pooling gains at equal epochs and weights in {P9.arms} "
-                "{scale}, whose rates and orders were chosen on images kept back " + _NUMBERS,
+                "{scale}, whose rates and orders were chosen on images kept back; deeper ones, not tuned, "
+                "are left out " + _NUMBERS,
                 "fails": "On photographs late pooling does not gain at equal epochs and weights for every "
                 "depth {scale} " + _NUMBERS,
                 "undecided": "On photographs it is undecided {scale} whether late pooling gains at equal "
@@ -64,7 +65,7 @@ CHAPTER = Chapter(
                 "{P8.values}).",
                 "fails": "On random maps max first and average first keep equally many routes, max first "
                 "further apart; training takes from that ratio of spreads and does not add to it (trained "
-                "minus untrained {P8.values}).",
+                "minus untrained {P8.values}; {scale}).",
                 "undecided": "Max first and average first send as many routes to different places; whether "
                 "training adds to what the pools alone do is undecided.",
             },
@@ -74,7 +75,7 @@ CHAPTER = Chapter(
             {
                 "holds": "Linear and ReLU layers before the output are equally accurate, to 0.004 ({scale}).",
                 "fails": "Linear layers before the output are *not* as accurate as ones with ReLU, to 0.004: "
-                "they differ by {P6.values} ({scale}).",
+                "linear minus ReLU is {P6.values} ({scale}).",
                 "undecided": "Whether linear and ReLU layers before the output are equally accurate "
                 "{P6.verdict} ({P6.values}; {scale}).",
             },

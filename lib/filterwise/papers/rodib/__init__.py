@@ -33,11 +33,11 @@ CHAPTER = Chapter(
                 "holds": "With more labels than neurons before the output it *beats the network with one "
                 "delay and an output unit for each label*, and only there ({R4.values}; {scale}).",
                 "fails": "That it beats the network with one delay where labels outnumber the neurons before "
-                "the output, and only there, does *not* hold by our criterion ({R4.values}; against one "
-                "delay with as many weights {R4.control_value}; {scale}).",
+                "the output, and only there, does *not* hold by our criterion ({R4.span} over data and "
+                "delays; against one delay with as many weights {R4.control_span}; {scale}).",
                 "undecided": "Whether it beats the network with one delay where labels outnumber the "
-                "neurons before the output, and only there, {R4.verdict} ({R4.values}; against one delay "
-                "with as many weights {R4.control_value}; {scale}).",
+                "neurons before the output, and only there, {R4.verdict} ({R4.span} over data and delays; "
+                "against one delay with as many weights {R4.control_span}; {scale}).",
             },
             _LARGE,
         ),
@@ -46,8 +46,8 @@ CHAPTER = Chapter(
             {
                 "holds": "On the digits of this page it does so too ({R4.values}).",
                 "fails": "On the digits of this page our criterion for that is not met ({R4.values}).",
-                "undecided": "On the digits of this page that {R4.verdict} ({R4.values}; against one delay "
-                "with as many weights {R4.control_value}).",
+                "undecided": "On the digits of this page that {R4.verdict} ({R4.span} over kinds of delays; "
+                "against one delay with as many weights {R4.control_span}).",
             },
             ("quick",),
         ),

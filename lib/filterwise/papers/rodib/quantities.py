@@ -87,14 +87,21 @@ def _about(records: pd.DataFrame) -> list[dict[str, Any]]:
     return [{"seed": int(seed), "data": data, "device": device} for seed, data, device in three]
 
 
+def _at_chance(value: str, labels: int, *runs: Any) -> int:
+    """How many networks name no more images rightly than one guess for all would, but for 2 %."""
+    known = [getattr(run, value) for run in runs if run is not None] if value == "accuracy" else []
+    return sum(accuracy <= 1.02 / labels for accuracy in known)
+
+
 def gaps(
     records: pd.DataFrame, value: str = "accuracy", task: str = "one", delayed: str = "both"
 ) -> list[dict[str, Any]]:
     """Each arm with delays minus the single delay of the same N, a row a run of the arm.
 
-    Columns ``kind, M, N, labels, data, seed, value, images, control, accuracy, device`` and ``arm`` in
-    words; ``images`` is a difference of accuracies image by image, None where that is not known, and
-    ``control`` the gap to the wide network that matches the arm, not a number without one.
+    Columns ``kind, M, N, labels, data, seed, value, images, control, accuracy, chance, device`` and ``arm``
+    in words; ``images`` is a difference of accuracies image by image, None where that is not known,
+    ``control`` the gap to the wide network that matches the arm, ``chance`` how many of the networks learned
+    nothing.
 
     >>> columns = ["arm", "M", "N", "task", "labels", "data", "seed", "accuracy"]
     >>> rows = [["single delay", 1, 4, "one", 10, "d", 0, 0.5], ["generic", 4, 4, "one", 10, "d", 0, 0.75]]
@@ -136,6 +143,7 @@ def gaps(
                     "images": difference_by_image(run, single) if value == "accuracy" else None,
                     "control": mine - getattr(wide, value) if wide is not None else math.nan,
                     "accuracy": mine,
+                    "chance": _at_chance(value, labels, run, single, wide),
                     "device": run.device or "",
                 }
             )

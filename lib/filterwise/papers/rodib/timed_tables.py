@@ -82,7 +82,8 @@ def gap_table(
 ) -> pd.DataFrame:
     """Delays minus one delay at the same N, and minus one delay with as many weights, paired by seed.
 
-    Runs on fewer labels than their set has are left out.
+    Runs on fewer labels than their set has are left out. ``at chance`` counts the networks of a row, those
+    with one delay too, that have learned nothing; they are part of its means.
 
     Parameters
     ----------
@@ -99,8 +100,10 @@ def gap_table(
             known = runs[column].dropna()
             error = known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else np.nan
             row |= {f"minus one delay, {name}": known.mean(), f"error ({name})": error}
-        rows.append(row)
-    return pd.DataFrame(rows).dropna(axis="columns", how="all").set_index(["labels", "N", "arm"])
+        pairs = int(runs["control"].notna().sum())
+        rows.append({**row, "pairs (same weights)": pairs or "", "at chance": int(runs["chance"].sum())})
+    made = pd.DataFrame(rows).dropna(axis="columns", how="all").set_index(["labels", "N", "arm"])
+    return made.drop(columns=[name for name in ("pairs (same weights)", "at chance") if not made[name].any()])
 
 
 def gaps_in_words(table: pd.DataFrame, value: str = "accuracy", task: str = "one") -> str:

@@ -25,7 +25,7 @@ _FOUND = (
             "half* and the signal-to-noise ratio rises by half, more than without training ({scale}).",
             "fails": "That from the first layer to the last one with a map a filter's noise falls to less "
             "than half and the signal-to-noise ratio rises by half, more than without training, does *not* "
-            "hold in every network: all of it is met in {S4.met} ({scale}).",
+            "hold in every network (noise at the last over that at the first: {S4.span}; {scale}).",
             "undecided": "Whether a filter's noise falls to less than half and the signal-to-noise ratio "
             "rises by half, more than without training, {S4.verdict} ({scale}).",
         },
@@ -51,7 +51,7 @@ _FOUND = (
             "fails": "That each filter stands for a small set of labels, a smaller one than without "
             "training, does *not* hold in every network ({scale}).",
             "undecided": "Whether each filter stands for a small set of labels, a smaller one than without "
-            "training, {S3.verdict} ({scale}).",
+            "training, {S3.verdict} ({S3.why}; {scale}).",
         },
     ),
     Sentence(

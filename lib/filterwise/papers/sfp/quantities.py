@@ -21,6 +21,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, numbers, per_run, rows_of
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import least_by_image
 from filterwise.papers.sfp.error_growth import by_labels, growth_exponent, of_equal_draws, slope
 from filterwise.papers.sfp.label_extremes import at_both_ends
 from filterwise.papers.sfp.network_order import order_of_networks
@@ -126,7 +127,8 @@ def last_head_gap(records: pd.DataFrame, ends: bool = False) -> Rows:
     """Accuracy of the whole network and of the last layer's probe head: their absolute difference."""
     records = at_both_ends(records) if ends else records
     whole, heads = numbers(records, "accuracy"), _each(records, _last, "probe_accuracy")
-    return per_run(records, [abs(one - other) for one, other in zip(whole, heads, strict=True)], whole)
+    gaps = [abs(one - other) for one, other in zip(whole, heads, strict=True)]
+    return per_run(records, gaps, whole, images=least_by_image(records, gaps))
 
 
 @quantity("probe_gain_by_training", control=UNTRAINED)

@@ -11,7 +11,7 @@ _FOUND = (
             "fails": "That more can be read from the tokens behind every further encoder, up to the accuracy "
             "of the network, does *not* hold in every network ({scale}; {V1.why}).",
             "undecided": "Whether more can be read behind every further encoder, up to the accuracy of the "
-            "network, {V1.verdict} (rank correlation {V1.values}; {scale}).",
+            "network, {V1.verdict} ({V1.why}; {scale}).",
         },
     ),
     Sentence(

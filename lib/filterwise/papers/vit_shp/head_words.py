@@ -185,11 +185,12 @@ def said_of_pruned_heads(records: pd.DataFrame) -> str:
     pruned = rows[rows["criterion"] != "dense"]
     if pruned.empty:
         return "No network without heads is recorded."
-    # a timing that another process disturbed is far off, so the median over seeds
+    # a timing that another process disturbed is far off, so the median over seeds, where the table has means
     ratio = (pruned["ms@pruned"] / pruned["ms@dense"]).groupby(pruned["criterion"]).median()
     low, high = ratio.min(), ratio.max()
     if high < 1 - SAME_TIME:
-        time = f"Half of the heads take {low:.2f} to {high:.2f} of the time of all, timed side by side"
+        share = f"{low:.2f} to {high:.2f} of the time of all (medians over seeds)"
+        time = f"Half of the heads take {share}, timed side by side"
     elif low > 1 - SAME_TIME:
         time = "Half of the heads save no time beside all"
     else:
@@ -215,7 +216,7 @@ def said_of_course(curves: Mapping[str, np.ndarray]) -> str:
         return "Held-out accuracy by epoch."
     early, late = np.mean(gains, axis=0)
     ends = [f"{abs(gain):.3f} {'ahead' if gain > 0 else 'behind'}" for gain in (early, late)]
-    lead = "is an early one" if early > max(late, 0) else "is no early one: it grows" if late > early else ""
+    lead = "is an early one" if early > max(late, 0) else "is no early one: it stays" if late > early else ""
     words = f"With convolutions a network is {ends[0]} after the first epoch and {ends[1]} after the last"
     return f"{words}, so the lead {lead}." if lead and late > 0 else f"{words}."
 

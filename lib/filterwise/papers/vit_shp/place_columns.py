@@ -12,6 +12,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import has, per_run
 from filterwise.claims.registered import Rows
+from filterwise.claims.test_images import COLUMN as RIGHT
 from filterwise.runs.layer_columns import columns_of, values_of
 
 UNTRAINED = "the same network before its training"
@@ -19,7 +20,7 @@ TRAINED_MINUS = "trained minus untrained"
 
 Parts = dict[str, float]  # number of the encoder -> value, bottom to top, of one run
 
-_ABOUT = ("network", "data", "labels", "seed", "device", "accuracy", "parts")
+_ABOUT = ("network", "data", "labels", "seed", "device", "accuracy", "parts", RIGHT)
 
 
 def runs_of(

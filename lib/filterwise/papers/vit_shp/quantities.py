@@ -13,6 +13,7 @@ import pandas as pd
 
 from filterwise.claims.record_rows import numbers, per_run
 from filterwise.claims.registered import Rows, quantity
+from filterwise.claims.test_images import least_by_image
 from filterwise.papers.vit_shp import arm_quantities, head_quantities  # noqa: F401  registered by import
 from filterwise.papers.vit_shp.place_columns import (
     TRAINED_MINUS,
@@ -61,7 +62,8 @@ def last_encoder_gap(records: pd.DataFrame, data: str = "") -> Rows:
     rows = runs_of(records, data=data, names=("probe_accuracy",))
     heads = [last(run) for run in by_place(rows, "probe_accuracy", "ff")]
     whole = numbers(rows, "accuracy")
-    return per_run(rows, [abs(one - other) for one, other in zip(whole, heads, strict=True)], whole)
+    gaps = [abs(one - other) for one, other in zip(whole, heads, strict=True)]
+    return per_run(rows, gaps, whole, images=least_by_image(rows, gaps))
 
 
 def _highest(rows: pd.DataFrame, name: str) -> list[float]:
