@@ -74,7 +74,10 @@ def chapter_grid(found: Iterable[Finding]) -> str:
     >>> "fw-grid" in chapter_grid(findings("4-sfp", "quick"))
     True
     """
-    return f'<div class="fw-ledger">{grid(_sorted(found))}</div>'
+    told = (
+        "The number is that of the comparison that decided, so at another scale it may be another quantity."
+    )
+    return f'<div class="fw-ledger">{grid(_sorted(found))}<p class="fw-small">{told}</p></div>'
 
 
 def chapter_table(found: Iterable[Finding]) -> str:

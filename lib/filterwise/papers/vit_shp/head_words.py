@@ -86,7 +86,7 @@ def said_of_nodes(records: pd.DataFrame, data: str = "") -> str:
     for kind, place, words in (("transformer", "ff", "transformers"), ("cnn", "layer", "CNNs")):
         both = [
             f"{told} {_moves([first for first, _ in ends], [top for _, top in ends], digits)}"
-            for name, told, digits in (("n", "noise", 1), ("SNR_label", "SNR", 2))
+            for name, told, digits in (("n", "noise", 1), ("SNR_label", "SNR_label", 2))
             if (ends := _ends(records, name, data, place, kind))
         ]
         if both:
