@@ -110,7 +110,7 @@ def test_several_networks_are_told_apart():
     found = draw.said_of_control(draw.with_control(RECORDS, labels=10))
     assert "vgg6: the ratio rises from 0.51 to 0.52." in found
     assert f"vgg6{UNTRAINED}: the ratio rises from 0.21 to 0.22." in found
-    assert found.endswith("It grows by a larger factor with training in 0 of 1 networks.")
+    assert found.endswith("In the mean it grows by a larger factor with training in 0 of 1 networks.")
     alone = draw.with_control(RECORDS, labels=10)
     assert "larger factor" not in draw.said_of_control(alone[alone["network"] == "vgg6"])
 

@@ -106,7 +106,7 @@ CHAPTER = Chapter(
     paper_scale={
         "network": "VGG-11 (10 convolutions, 1 fully connected layer), EfficientNet-B0, VGG-16",
         "images": "CIFAR-100",
-        "epochs": "300 (VGG-16 and VGG-11, the group's released script)",
+        "epochs": "300 (README of the group's code; its script for VGG-11 has 200)",
     },
     unread="Accuracies and dilution layer by layer, which other techniques it was compared with, the length "
     "of the short retraining.",
