@@ -229,7 +229,8 @@ def said_of_control(table: pd.DataFrame, *_: object) -> str:
         grown[str(name)] = last / first if first else np.nan
     pairs = [(grown[name], grown[name + UNTRAINED]) for name in grown if name + UNTRAINED in grown]
     more = sum(trained > plain for trained, plain in pairs)
-    told = f" In the mean it grows by a larger factor with training in {more} of {len(pairs)} networks." if pairs else ""
+    count = f"{more} of {len(pairs)} networks"
+    told = f" In the mean it grows by a larger factor with training in {count}." if pairs else ""
     return "*How much of it is training?* From the first layer to the last " + _each(table, say) + told
 
 
