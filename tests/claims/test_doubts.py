@@ -177,9 +177,18 @@ def test_a_variation_changes_one_thing_and_leaves_its_start(name):
                 # the rate ends where it ended
                 ends = [run.recipe.learning_rate(450 * run.recipe.epochs - 1, 450) for run in (new, old)]
                 assert ends[0] == pytest.approx(ends[1], abs=0.05 * old.recipe.lr)
-            else:
+                continue
+            assert new.recipe == old.recipe
+            if what == WIDER:
                 assert new.model_kwargs == {**old.model_kwargs, "width": 2 * old.model_kwargs["width"]}
-                assert new.recipe == old.recipe
+            elif old.edit is None:
+                assert new == old
+            else:
+                layers = [layer for layer in dict(old.edit[1])["layers"] if "features" in layer]
+                assert len(layers) == 3
+                assert (
+                    new.edit == old.replace(edit=(old.edit[0], {**dict(old.edit[1]), "layers": layers})).edit
+                )
 
 
 def test_every_variation_is_asked_for_by_a_claim_and_the_other_way_round():

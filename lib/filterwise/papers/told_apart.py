@@ -1,13 +1,15 @@
-"""Jobs of the scale "small" once more, longer or wider: they tell apart why a claim failed there.
+"""Jobs of the scale "small" once more, one thing varied: they tell apart why a claim failed there.
 
 Where a verdict contradicts a paper, the claim's file names the likeliest reasons. Such a job changes one
-thing, the epochs or the width, and leaves all else. Its row says what was ``varied``; no verdict counts it.
+thing, the epochs, the width or which layers are pruned, and leaves all else. Its row says what was
+``varied``; no verdict counts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from filterwise.errors import check_choice
 from filterwise.runs.jobs import Job
@@ -15,7 +17,7 @@ from filterwise.runs.records import VARIED
 from filterwise.runs.specification import Run
 
 #: What can be varied, in the words of the records' column ``varied``.
-LONGER, WIDER = "three times the epochs", "twice the width"
+LONGER, WIDER, CONVOLUTIONS = "three times the epochs", "twice the width", "convolutions alone"
 _TIMES = 3
 #: After all else of a plan.
 _PRIORITY = 1000
@@ -34,6 +36,7 @@ def _of_seeds(*names: str, seeds: int = 1) -> tuple[str, ...]:
 
 
 _PRUNED = ("not pruned", "afcc at 0.5", "magnitude at 0.5")
+_CUT = ("not pruned", "afcc at 0.5", "random at 0.5")
 _HALVED = ("not pruned", "andc at 0.3", "random at 0.3")
 _HUNDRED = "tiny-imagenet-100"
 _FTWT = ("retrained", *(f"{what} r={r}" for r in (0.9, 0.8, 0.7) for what in ("decoupled", "static")))
@@ -51,6 +54,7 @@ VARIATIONS: dict[str, tuple[Variation, ...]] = {
     "5-afcc": (
         Variation(_of_seeds(*(f"ftwt: {what}, vgg6, cifar10" for what in _FTWT))),
         Variation(_of_seeds(*(f"vgg11, {what}" for what in _PRUNED))),
+        Variation(_of_seeds(*(f"vgg11, {what}" for what in _CUT), seeds=3), CONVOLUTIONS),
         Variation(_of_seeds("SET, mnist5k, 20 epochs", "dense, mnist5k, 20 epochs", seeds=3)),
     ),
     "7-vit-shp": (
@@ -79,9 +83,9 @@ def varied(chapter: str, listed: Iterable[Job]) -> Iterator[Job]:
 
 
 def _varied(job: Job, what: str) -> Job:
-    runs = tuple(_longer(run) if what == LONGER else _wider(run) for run in job.all_runs)
+    runs = tuple(map({LONGER: _longer, WIDER: _wider, CONVOLUTIONS: _convolutions}[what], job.all_runs))
     about = {**dict(job.about), VARIED: what}
-    seconds = job.cost_seconds and _TIMES * job.cost_seconds
+    seconds = job.cost_seconds and (1 if what == CONVOLUTIONS else _TIMES) * job.cost_seconds
     return replace(
         job, name=f"{job.name}, {what}", runs=runs, about=about, cost_seconds=seconds, priority=_PRIORITY,
         bundle="told apart",
@@ -98,3 +102,13 @@ def _longer(run: Run) -> Run:
 def _wider(run: Run) -> Run:
     options = run.model_kwargs
     return run.replace(model_options={**options, "width": 2 * options["width"]})
+
+
+def _convolutions(run: Run) -> Run:
+    """The pruning leaves the layers behind the convolutions as they are."""
+    if not isinstance(run.edit, tuple):
+        return run
+    name, options = run.edit
+    cut: dict[str, Any] = dict(options)
+    cut["layers"] = tuple(layer for layer in cut["layers"] if layer.startswith("features."))
+    return run.replace(edit=(name, cut))
