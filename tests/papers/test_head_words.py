@@ -76,8 +76,8 @@ def test_noise_and_its_ratio_are_told_by_kind_of_network():
     falls = net(n=[12.0, 9.0, 8.0], SNR_label=[1.0, 2.0, 2.5])
     rises = net("cnn", n=[3.0, 2.0, 4.0], SNR_label=[1.5, 1.2, 1.5])
     said = head_words.said_of_nodes(pd.DataFrame([falls, rises]), "cifar10")
-    assert "in transformers noise falls from 12.0 to 8.0 and SNR rises from 1.00 to 2.50" in said
-    assert "in CNNs noise rises from 3.0 to 4.0 and SNR stays at 1.50" in said
+    assert "in transformers noise falls from 12.0 to 8.0 and SNR_label rises from 1.00 to 2.50" in said
+    assert "in CNNs noise rises from 3.0 to 4.0 and SNR_label stays at 1.50" in said
     assert "CNN" not in head_words.said_of_nodes(pd.DataFrame([falls]), "cifar10")
     assert head_words.said_of_nodes(pd.DataFrame([falls]), "other") == "Noise of a node and its ratio."
 
